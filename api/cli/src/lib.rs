@@ -1,0 +1,1 @@
+//! The SRE's capacity CLI, and the whole system on one machine

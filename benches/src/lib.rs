@@ -1,0 +1,1 @@
+//! Load generator, peers side by side, limits

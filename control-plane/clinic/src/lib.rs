@@ -1,0 +1,1 @@
+//! Pure clinical domain: identity, schedule, visit, consent, audit

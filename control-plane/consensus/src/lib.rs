@@ -1,0 +1,1 @@
+//! openraft behind one handle: log store, network over links, state machine

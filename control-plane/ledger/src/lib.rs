@@ -1,0 +1,1 @@
+//! Pure Raft state machine: the fleet's intent

@@ -1,0 +1,1 @@
+//! Pure planner: which edge carries which participant, and why

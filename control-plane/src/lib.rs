@@ -1,0 +1,1 @@
+//! The control plane: REST, portals, fleet state, placement

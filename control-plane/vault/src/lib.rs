@@ -1,0 +1,1 @@
+//! Keys: derivation by epoch, token signing, JWKS

@@ -1,0 +1,1 @@
+//! Pure selective forwarding core on str0m: rooms, slots, layers, mesh

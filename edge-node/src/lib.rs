@@ -1,0 +1,1 @@
+//! The edge: SFU shards, signalling, embedded TURN, mesh links

@@ -1,0 +1,26 @@
+//! The vocabulary both planes share.
+//!
+//! Typed ids, [`Region`], the redacting wrapper [`Phi`], problem codes of the
+//! public API, the [`drain`] handle every task hangs on, and how a process
+//! starts to speak ([`telemetry`]).
+//!
+//! It never holds behaviour of either plane, and nothing here knows a
+//! database, a socket or a web framework.
+
+pub mod drain;
+mod id;
+mod phi;
+mod problem;
+mod region;
+pub mod telemetry;
+
+pub use id::{
+    AccountId, AppointmentId, AuditId, ClinicId, ControlId, EdgeId, IdError, MessageId, ParticipantId,
+    PersonId, RequestId, RoomId, SessionId, VisitId,
+};
+pub use phi::Phi;
+pub use problem::ProblemCode;
+pub use region::{Region, RegionError};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,88 @@
+//! The public error codes: one list for both planes, so that a client learns
+//! it once (RFC 9457 problem documents carry it as `code`).
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! problem_codes {
+    ($($(#[$doc:meta])* $name:ident = $code:literal, $status:literal, $title:literal;)+) => {
+        /// Why a request failed, as a stable word a program can act on.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        pub enum ProblemCode {
+            $($(#[$doc])* #[serde(rename = $code)] $name,)+
+        }
+
+        impl ProblemCode {
+            /// Every code, for documentation and tests.
+            pub const ALL: &'static [Self] = &[$(Self::$name),+];
+
+            /// The stable word, e.g. `slot_taken`.
+            #[must_use]
+            pub const fn code(self) -> &'static str {
+                match self { $(Self::$name => $code,)+ }
+            }
+
+            /// The HTTP status it travels with.
+            #[must_use]
+            pub const fn status(self) -> u16 {
+                match self { $(Self::$name => $status,)+ }
+            }
+
+            /// A short sentence for people; says nothing about the request's content.
+            #[must_use]
+            pub const fn title(self) -> &'static str {
+                match self { $(Self::$name => $title,)+ }
+            }
+        }
+    };
+}
+
+problem_codes! {
+    /// The body or query does not parse or breaks a rule of its type.
+    InvalidRequest = "invalid_request", 400, "The request is not valid.";
+    /// A creating request came without an `Idempotency-Key`.
+    IdempotencyKeyMissing = "idempotency_key_missing", 400, "An Idempotency-Key header is required.";
+    /// No session or token, or one that has ended.
+    Unauthenticated = "unauthenticated", 401, "Sign in to continue.";
+    /// Wrong mail address or password; which one is not said.
+    LoginFailed = "login_failed", 401, "The address or the password is wrong.";
+    /// A media token that is expired, foreign, replayed or for another room.
+    TokenRefused = "token_refused", 401, "The token was refused.";
+    /// Known, but not allowed.
+    Forbidden = "forbidden", 403, "You may not do this.";
+    /// The CSRF token is missing or wrong.
+    CsrfRefused = "csrf_refused", 403, "The request did not come from this portal.";
+    /// It does not exist, or the caller may not know that it does.
+    NotFound = "not_found", 404, "There is nothing here.";
+    /// The path exists, the method does not.
+    MethodNotAllowed = "method_not_allowed", 405, "That method is not offered here.";
+    /// The clinician or patient is already taken in that time.
+    SlotTaken = "slot_taken", 409, "That time is no longer free.";
+    /// A request with the same `Idempotency-Key` is still running.
+    RequestInFlight = "request_in_flight", 409, "The same request is still being worked on.";
+    /// The thing is not in a state that allows this.
+    StateConflict = "state_conflict", 409, "That is not possible in the present state.";
+    /// The patient has not been admitted from the waiting room.
+    NotAdmitted = "not_admitted", 409, "The clinician has not opened the visit yet.";
+    /// The room's assignment has moved on.
+    StaleEpoch = "stale_epoch", 409, "The visit has moved; ask for a new session.";
+    /// `If-Match` names an older version.
+    VersionMismatch = "version_mismatch", 412, "It was changed in the meantime.";
+    /// The body is larger than this route takes.
+    BodyTooLarge = "body_too_large", 413, "The request is too large.";
+    /// The content type is not the one this route takes.
+    UnsupportedMediaType = "unsupported_media_type", 415, "The content type is not supported.";
+    /// The same `Idempotency-Key` came with another body.
+    IdempotencyKeyReused = "idempotency_key_reused", 422, "The Idempotency-Key was used for another request.";
+    /// Well-formed, but a rule of the domain forbids it.
+    Unprocessable = "unprocessable", 422, "A rule does not allow this.";
+    /// An update came without `If-Match`.
+    PreconditionRequired = "precondition_required", 428, "An If-Match header is required.";
+    /// Too many requests; `Retry-After` says when.
+    RateLimited = "rate_limited", 429, "Too many requests; try again later.";
+    /// Our fault. The log has the cause under the request id.
+    Internal = "internal", 500, "Something went wrong on our side.";
+    /// Something needed is away: the database, a quorum, an edge with room.
+    Unavailable = "unavailable", 503, "The service is not available right now.";
+    /// No edge has room or may carry this visit.
+    NoCapacity = "no_capacity", 503, "No edge can take the visit right now.";
+}

@@ -1,0 +1,1 @@
+//! Harness and builders for integration, browser and host tests

@@ -1,0 +1,1 @@
+//! Sans-IO TURN server, its UDP driver and the standalone relay
