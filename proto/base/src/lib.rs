@@ -9,6 +9,7 @@
 
 pub mod drain;
 mod id;
+pub mod media_token;
 mod phi;
 mod problem;
 mod region;

@@ -32,8 +32,14 @@ impl FromStr for Region {
     type Err = RegionError;
     fn from_str(text: &str) -> Result<Self, RegionError> {
         let fits = (1..=Self::LENGTH_MAX).contains(&text.len());
-        let plain = text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-        if fits && plain { Ok(Self(text.into())) } else { Err(RegionError) }
+        let plain = text
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        if fits && plain {
+            Ok(Self(text.into()))
+        } else {
+            Err(RegionError)
+        }
     }
 }
 

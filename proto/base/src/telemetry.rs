@@ -19,12 +19,17 @@ pub enum LogFormat {
 pub fn init(filter: &str, format: LogFormat) {
     let filter = std::env::var("MEDMESH_LOG").unwrap_or_else(|_| filter.to_owned());
     let filter = EnvFilter::try_new(&filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     // An error means a subscriber is already there, which in tests is the normal case.
     let _ = match format {
-        LogFormat::Json => {
-            builder.json().flatten_event(true).with_current_span(true).with_span_list(false).try_init()
-        }
+        LogFormat::Json => builder
+            .json()
+            .flatten_event(true)
+            .with_current_span(true)
+            .with_span_list(false)
+            .try_init(),
         LogFormat::Text => builder.compact().try_init(),
     };
 }
@@ -35,5 +40,8 @@ pub fn render(registry: &Registry) -> (String, &'static str) {
     let mut text = Vec::new();
     // Encoding into memory fails only for a metric without samples, which gather() leaves out.
     let _ = TextEncoder::new().encode(&registry.gather(), &mut text);
-    (String::from_utf8(text).unwrap_or_default(), "text/plain; version=0.0.4; charset=utf-8")
+    (
+        String::from_utf8(text).unwrap_or_default(),
+        "text/plain; version=0.0.4; charset=utf-8",
+    )
 }

@@ -17,7 +17,10 @@ fn ids_survive_text_bytes_and_json() {
 #[test]
 fn health_data_does_not_print() {
     let name = Phi::new("Ada Lovelace".to_owned());
-    assert_eq!(format!("{name} {name:?} {:?}", Some(&name)), "[phi] [phi] Some([phi])");
+    assert_eq!(
+        format!("{name} {name:?} {:?}", Some(&name)),
+        "[phi] [phi] Some([phi])"
+    );
     assert_eq!(serde_json::to_string(&name).unwrap(), "\"Ada Lovelace\"");
 }
 

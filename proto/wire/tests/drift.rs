@@ -23,6 +23,9 @@ fn generated_code_matches_the_protos() {
             fs::write(&committed, &text).unwrap();
         }
         let found = fs::read_to_string(&committed).unwrap_or_default();
-        assert!(found == text, "{committed:?} is stale: UPDATE_WIRE=1 cargo test -p medmesh-wire");
+        assert!(
+            found == text,
+            "{committed:?} is stale: UPDATE_WIRE=1 cargo test -p medmesh-wire"
+        );
     }
 }
