@@ -1,1 +1,48 @@
-//! Keys: derivation by epoch, token signing, JWKS
+//! Keys of the control plane: derivation by epoch, token signing, JWKS.
+//!
+//! - [`ClusterSecret`]: 32 random bytes every control node shares by file; all
+//!   shared symmetric secrets are derived from it (HKDF-SHA-256, RFC 5869), so
+//!   the Raft log carries epochs and never a secret.
+//! - [`TokenSigner`]: each control node's own ES256 key. Its public half goes
+//!   into the ledger, from where edges get it as a JWKS.
+//! - [`turn`]: time-limited TURN credentials.
+//!
+//! It never lets a private key or a secret out through `Debug`, and it never
+//! reads a clock: `now` comes in.
+
+mod file;
+mod secret;
+mod sign;
+pub mod turn;
+
+pub use secret::ClusterSecret;
+pub use sign::{Jwks, TokenSigner, public_jwk_check};
+
+/// What can go wrong with keys.
+#[derive(Debug, thiserror::Error)]
+pub enum VaultError {
+    /// The key file cannot be read or written.
+    #[error("cannot use key file {path}")]
+    File {
+        /// Which file.
+        path: std::path::PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Others than the owner may read the file.
+    #[error("key file {0} is readable by others; expected mode 0600")]
+    Exposed(std::path::PathBuf),
+    /// The file does not hold such a key.
+    #[error("key file {0} does not hold a usable key")]
+    Malformed(std::path::PathBuf),
+    /// The public key is not a point on P-256.
+    #[error("not a P-256 public key")]
+    NotAPublicKey,
+    /// The crypto library refused; never expected.
+    #[error("cryptographic operation failed")]
+    Crypto,
+}
+
+#[cfg(test)]
+mod tests;

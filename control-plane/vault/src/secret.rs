@@ -1,0 +1,62 @@
+//! The secret all control nodes share, and what is derived from it.
+
+use std::fmt;
+use std::path::Path;
+
+use aws_lc_rs::hkdf;
+use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use zeroize::Zeroizing;
+
+use crate::{VaultError, file};
+
+/// Bytes of the cluster secret: HKDF-SHA-256 gains nothing from more.
+const SECRET_BYTES: usize = 32;
+
+/// The secret every control node of a cluster holds in a file.
+#[derive(Clone)]
+pub struct ClusterSecret(Zeroizing<Vec<u8>>);
+
+impl fmt::Debug for ClusterSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ClusterSecret")
+    }
+}
+
+impl ClusterSecret {
+    /// Reads the secret, or makes one if the file does not exist. On further
+    /// nodes of a cluster the file is copied there first.
+    ///
+    /// # Errors
+    /// When the file is unreadable, readable by others, or not 32 bytes.
+    pub fn load_or_create(path: &Path) -> Result<Self, VaultError> {
+        let bytes = file::load_or_create(path, || {
+            let mut bytes = Zeroizing::new(vec![0; SECRET_BYTES]);
+            SystemRandom::new()
+                .fill(&mut bytes)
+                .map_err(|_| VaultError::Crypto)?;
+            Ok(bytes)
+        })?;
+        if bytes.len() != SECRET_BYTES {
+            return Err(VaultError::Malformed(path.to_owned()));
+        }
+        Ok(Self(bytes))
+    }
+
+    /// The TURN secret of an epoch, as the base64url text TURN servers are given.
+    #[must_use]
+    pub fn turn_secret(&self, epoch: u64) -> Zeroizing<String> {
+        self.derive("medmesh turn secret v1", epoch)
+    }
+
+    fn derive(&self, purpose: &str, epoch: u64) -> Zeroizing<String> {
+        let salt = hkdf::Salt::new(hkdf::HKDF_SHA256, b"medmesh cluster secret");
+        let mut out = Zeroizing::new([0; SECRET_BYTES]);
+        salt.extract(&self.0)
+            .expand(&[purpose.as_bytes(), &epoch.to_be_bytes()], hkdf::HKDF_SHA256)
+            .and_then(|okm| okm.fill(out.as_mut_slice()))
+            .expect("32 bytes is one HKDF-SHA-256 block, far below its limit");
+        Zeroizing::new(BASE64_URL_SAFE_NO_PAD.encode(out.as_slice()))
+    }
+}
