@@ -1,0 +1,96 @@
+//! Bounds of what a request may say, each with its reason, and the checks that apply them.
+
+use medmesh_base::Phi;
+
+use crate::Secret;
+
+/// Longest name of a person, characters: fits the longest legal names with titles.
+pub const DISPLAY_NAME_MAX: usize = 120;
+/// Longest mail address, bytes (RFC 5321 section 4.5.3.1.3, minus the angle brackets).
+pub const EMAIL_MAX: usize = 254;
+/// Shortest password, characters (NIST SP 800-63B-4: 15 where it is the only factor).
+pub const PASSWORD_MIN: usize = 15;
+/// Longest password, characters: bounds what one hash costs, and still takes any passphrase.
+pub const PASSWORD_MAX: usize = 128;
+/// Longest reason for an appointment or a cancellation, characters.
+pub const REASON_MAX: usize = 500;
+/// Longest chat message, characters: a long paragraph; documents travel otherwise.
+pub const MESSAGE_MAX: usize = 4000;
+/// Most round trips a client may report: twice what it is ever asked to take.
+pub const PROBES_MAX: usize = 8;
+/// Longest round trip worth reporting, milliseconds: beyond it an edge is of no use.
+pub const RTT_MS_MAX: f64 = 10_000.0;
+
+type Check = Result<(), garde::Error>;
+
+fn within(text: &str, min: usize, max: usize) -> Check {
+    let length = text.chars().count();
+    if length < min {
+        return Err(garde::Error::new(format!("must have at least {min} characters")));
+    }
+    if length > max {
+        return Err(garde::Error::new(format!("must have at most {max} characters")));
+    }
+    Ok(())
+}
+
+/// Text a person reads: no control characters, so that it cannot disturb a terminal or a table.
+fn printable(text: &str) -> Check {
+    if text.chars().any(|c| c.is_control() && c != '\n' && c != '\t') {
+        return Err(garde::Error::new("must not contain control characters"));
+    }
+    Ok(())
+}
+
+pub(crate) fn display_name(name: &Phi<String>, _: &()) -> Check {
+    let name = name.expose();
+    within(name.trim(), 1, DISPLAY_NAME_MAX)?;
+    printable(name)?;
+    if name.contains('\n') {
+        return Err(garde::Error::new("must be one line"));
+    }
+    Ok(())
+}
+
+/// An address that can be one, and is short enough to be stored and indexed.
+pub(crate) fn email(address: &Phi<String>, _: &()) -> Check {
+    let address = address.expose();
+    if address.len() > EMAIL_MAX {
+        return Err(garde::Error::new("is too long for a mail address"));
+    }
+    let (local, domain) = address.rsplit_once('@').unwrap_or(("", ""));
+    let plain = !address.chars().any(|c| c.is_whitespace() || c.is_control());
+    if local.is_empty() || domain.is_empty() || !plain {
+        return Err(garde::Error::new("is not a mail address"));
+    }
+    Ok(())
+}
+
+/// What a login may try: bounded, but not judged, for an old password may break newer rules.
+pub(crate) fn password_tried(password: &Secret, _: &()) -> Check {
+    within(password.expose(), 1, PASSWORD_MAX)
+}
+
+pub(crate) fn password_new(password: &Secret, _: &()) -> Check {
+    within(password.expose(), PASSWORD_MIN, PASSWORD_MAX)
+}
+
+pub(crate) fn reason(reason: &Option<Phi<String>>, _: &()) -> Check {
+    let Some(reason) = reason else { return Ok(()) };
+    within(reason.expose(), 0, REASON_MAX)?;
+    printable(reason.expose())
+}
+
+pub(crate) fn message_body(body: &Phi<String>, _: &()) -> Check {
+    within(body.expose().trim(), 1, MESSAGE_MAX)?;
+    within(body.expose(), 1, MESSAGE_MAX)?;
+    printable(body.expose())
+}
+
+pub(crate) fn rtt_ms(rtt: &f64, _: &()) -> Check {
+    if (0.0..=RTT_MS_MAX).contains(rtt) {
+        Ok(())
+    } else {
+        Err(garde::Error::new("must be between 0 and 10000 milliseconds"))
+    }
+}

@@ -1,0 +1,74 @@
+//! Signing in and out.
+
+use garde::Validate;
+use medmesh_base::{ClinicId, Phi};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::Secret;
+use crate::person::{Locale, Role};
+use crate::rules;
+
+/// The cookie that carries the opaque session. `__Host-` makes the browser insist on
+/// `Secure`, `Path=/` and no `Domain` (RFC 6265bis section 4.1.3.2).
+pub const SESSION_COOKIE: &str = "__Host-medmesh_session";
+/// The header that carries the CSRF token on unsafe methods.
+pub const CSRF_HEADER: &str = "x-csrf-token";
+/// The header that makes a creating request safe to repeat.
+pub const IDEMPOTENCY_HEADER: &str = "idempotency-key";
+
+/// What a person types to sign in.
+#[derive(Clone, Debug, Serialize, Deserialize, Validate, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LoginRequest {
+    /// The mail address, in any case.
+    #[garde(custom(rules::email))]
+    #[schema(value_type = String, max_length = 254, example = "ada@example.org")]
+    pub email: Phi<String>,
+    /// The password.
+    #[garde(custom(rules::password_tried))]
+    #[schema(value_type = String, format = Password, min_length = 1, max_length = 128)]
+    pub password: Secret,
+}
+
+/// Who is signed in, and what the portal needs to act for them.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Session {
+    /// The person.
+    pub person: SessionPerson,
+    /// Their clinic.
+    pub clinic: Clinic,
+    /// Goes into `X-CSRF-Token` of every unsafe request.
+    #[schema(value_type = String)]
+    pub csrf_token: Secret,
+    /// The session ends after this long without a request.
+    pub idle_timeout_seconds: u32,
+    /// The person's language.
+    pub locale: Locale,
+}
+
+/// The person who is signed in.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct SessionPerson {
+    /// Which person.
+    #[schema(value_type = uuid::Uuid)]
+    pub id: medmesh_base::PersonId,
+    /// How they are called.
+    #[schema(value_type = String)]
+    pub display_name: Phi<String>,
+    /// What they are to the clinic.
+    pub roles: Vec<Role>,
+}
+
+/// A clinic.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Clinic {
+    /// Which clinic.
+    #[schema(value_type = uuid::Uuid)]
+    pub id: ClinicId,
+    /// What it is called.
+    pub name: String,
+    /// IANA name of the zone its days are counted in, e.g. `Europe/Berlin`.
+    #[schema(example = "Europe/Berlin")]
+    pub time_zone: String,
+}
