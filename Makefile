@@ -1,0 +1,59 @@
+# Each target installs what it needs first (Debian and Ubuntu; elsewhere it lists what is missing).
+SHELL := /usr/bin/env bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-rust test-portals test-browser bench fuzz lint portals programs
+
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+PORTALS := api/portals
+# What the system itself runs on, what a person looks at it with, what peers are measured.
+RUN_NEEDS := initdb=postgresql redis-server curl
+TEST_NEEDS := $(RUN_NEEDS) chromium turnutils_uclient=coturn ip=iproute2
+BENCH_NEEDS := $(TEST_NEEDS) janus etcd=etcd-server turnserver=coturn
+FUZZ_SECONDS ?= 60
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
+
+demo: portals programs ## the whole system on this machine; ARGS="--bots" and the like
+	@.ci/need $(RUN_NEEDS)
+	@$(TARGET)/debug/medmesh demo $(ARGS)
+
+test: test-portals test-rust test-browser ## every test
+
+test-rust: ## unit, property and integration tests
+	@.ci/need $(TEST_NEEDS)
+	cargo test --workspace --locked
+
+test-portals: portals
+	cd $(PORTALS) && npm run lint && npm test
+
+test-browser: portals programs ## real browsers through two edges
+	@.ci/need $(TEST_NEEDS)
+	tests/browser/run $(TARGET)/debug
+
+portals: $(PORTALS)/node_modules/.package-lock.json
+	cd $(PORTALS) && npm run build
+
+$(PORTALS)/node_modules/.package-lock.json: $(PORTALS)/package-lock.json
+	cd $(PORTALS) && npm ci --no-audit --no-fund
+
+# The whole workspace at once: the features of shared crates are then the same for
+# `make demo` and `make test`, and nothing is built twice.
+programs:
+	cargo build --workspace --locked
+
+bench: ## us, the peer and the limit, side by side; JSON in target/bench
+	@.ci/need $(BENCH_NEEDS)
+	cargo build --profile dist --locked -p medmesh-edge -p medmesh-turn -p medmesh-benches
+	$(TARGET)/dist/medmesh-bench all
+
+fuzz: ## every parser we own, FUZZ_SECONDS each
+	@.ci/need clang
+	fuzz/run $(FUZZ_SECONDS)
+
+lint: portals ## formatting, clippy, licences and duplicates of dependencies
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	@command -v cargo-deny >/dev/null || cargo install --locked cargo-deny
+	cargo deny --offline check bans licenses sources

@@ -1,0 +1,166 @@
+//! The house keeps its shape: who may depend on whom.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cargo_metadata::{DependencyKind, MetadataCommand};
+
+/// Per crate, the workspace crates its production code may use. The drawing is
+/// in README.md; an arrow that is not here is a design change and wants its own commit.
+const ALLOWED: &[(&str, &[&str])] = &[
+    ("medmesh-base", &[]),
+    ("medmesh-wire", &[]),
+    ("medmesh-clinic", &["medmesh-base"]),
+    ("medmesh-place", &["medmesh-base"]),
+    ("medmesh-ledger", &["medmesh-base"]),
+    ("medmesh-sfu", &["medmesh-base"]),
+    ("medmesh-turn", &["medmesh-base"]),
+    ("medmesh-vault", &["medmesh-base"]),
+    ("medmesh-link", &["medmesh-base", "medmesh-wire"]),
+    (
+        "medmesh-store",
+        &["medmesh-base", "medmesh-clinic", "medmesh-vault"],
+    ),
+    (
+        "medmesh-consensus",
+        &["medmesh-base", "medmesh-wire", "medmesh-link", "medmesh-ledger"],
+    ),
+    ("medmesh-api-types", &["medmesh-base"]),
+    ("medmesh-api-client", &["medmesh-base", "medmesh-api-types"]),
+    (
+        "medmesh-cli",
+        &["medmesh-base", "medmesh-api-types", "medmesh-api-client"],
+    ),
+    (
+        "medmesh-control",
+        &[
+            "medmesh-base",
+            "medmesh-wire",
+            "medmesh-link",
+            "medmesh-api-types",
+            "medmesh-place",
+            "medmesh-ledger",
+            "medmesh-consensus",
+            "medmesh-clinic",
+            "medmesh-vault",
+            "medmesh-store",
+        ],
+    ),
+    (
+        "medmesh-edge",
+        &[
+            "medmesh-base",
+            "medmesh-wire",
+            "medmesh-link",
+            "medmesh-sfu",
+            "medmesh-turn",
+        ],
+    ),
+];
+
+/// What the thinking crates must do without, so that they stay free of sockets,
+/// databases and frameworks, and quick to build.
+const PURE: &[&str] = &["medmesh-clinic", "medmesh-place", "medmesh-ledger", "medmesh-sfu"];
+const NOT_IN_PURE: &[&str] = &[
+    "tokio", "axum", "sqlx", "tonic", "openraft", "quinn", "redis", "reqwest", "socket2",
+];
+
+/// A second crypto provider is a second thing to audit.
+const NOT_IN_PRODUCTION: &[&str] = &["ring", "openssl", "openssl-sys", "native-tls"];
+
+fn production_dependencies() -> BTreeMap<String, BTreeSet<String>> {
+    let metadata = MetadataCommand::new()
+        .no_deps()
+        .exec()
+        .expect("cargo metadata runs");
+    let direct = |package: &cargo_metadata::Package| {
+        let normal = package
+            .dependencies
+            .iter()
+            .filter(|d| d.kind == DependencyKind::Normal);
+        normal.map(|d| d.name.clone()).collect()
+    };
+    metadata
+        .packages
+        .iter()
+        .map(|p| (p.name.to_string(), direct(p)))
+        .collect()
+}
+
+#[test]
+fn dependencies_point_down() {
+    let found = production_dependencies();
+    let ours = |name: &str| found.contains_key(name);
+    for (name, dependencies) in &found {
+        if ["medmesh-tests", "medmesh-benches"].contains(&name.as_str()) {
+            continue; // proof may use everything
+        }
+        let allowed = ALLOWED
+            .iter()
+            .find(|(crate_name, _)| crate_name == name)
+            .map(|(_, allowed)| *allowed);
+        let allowed = allowed.unwrap_or_else(|| panic!("{name} has no place in the drawing yet"));
+        for dependency in dependencies.iter().filter(|d| ours(d)) {
+            assert!(
+                allowed.contains(&dependency.as_str()),
+                "{name} must not depend on {dependency}"
+            );
+        }
+    }
+}
+
+#[test]
+fn pure_crates_stay_pure() {
+    let found = production_dependencies();
+    for name in PURE {
+        let dependencies = &found[*name];
+        for banned in NOT_IN_PURE {
+            assert!(
+                !dependencies.contains(*banned),
+                "{name} is pure and must not depend on {banned}"
+            );
+        }
+    }
+}
+
+#[test]
+fn there_is_one_crypto_provider() {
+    let platform = [
+        "--filter-platform".to_owned(),
+        "x86_64-unknown-linux-gnu".to_owned(),
+    ];
+    let metadata = MetadataCommand::new()
+        .other_options(platform)
+        .exec()
+        .expect("cargo metadata runs");
+    let resolve = metadata.resolve.as_ref().expect("a resolved graph");
+    let nodes: BTreeMap<_, _> = resolve.nodes.iter().map(|n| (&n.id, n)).collect();
+    let roots = ["medmesh-control", "medmesh-edge", "medmesh-turn", "medmesh-cli"];
+    let mut todo: Vec<_> = metadata
+        .packages
+        .iter()
+        .filter(|p| roots.contains(&p.name.as_str()))
+        .map(|p| &p.id)
+        .collect();
+    let mut seen = BTreeSet::new();
+    while let Some(id) = todo.pop() {
+        if !seen.insert(id) {
+            continue;
+        }
+        for dependency in &nodes[id].deps {
+            if dependency
+                .dep_kinds
+                .iter()
+                .any(|k| k.kind == DependencyKind::Normal)
+            {
+                todo.push(&dependency.pkg);
+            }
+        }
+    }
+    for package in metadata.packages.iter().filter(|p| seen.contains(&p.id)) {
+        assert!(
+            !NOT_IN_PRODUCTION.contains(&package.name.as_str()),
+            "{} reached production",
+            package.name
+        );
+    }
+}
