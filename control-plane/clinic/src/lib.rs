@@ -1,1 +1,39 @@
-//! Pure clinical domain: identity, schedule, visit, consent, audit
+//! The clinical rules: who people are, when they meet, what a visit goes
+//! through, what the audit log says about it.
+//!
+//! Pure: `now`, ids and the present state come in as arguments; a decision is
+//! a value ([`Visit`] after the step) or a typed [`Refusal`]. It never reads a
+//! clock, a database or a random number, and never formats health data: names,
+//! reasons and message text stay inside [`medmesh_base::Phi`].
+//!
+//! Times are UTC. A clinic carries the name of its time zone; turning a local
+//! day into instants needs the zone's history and is done by the store.
+
+pub mod access;
+pub mod audit;
+mod identity;
+mod message;
+mod refusal;
+mod schedule;
+mod visit;
+mod word;
+
+pub use access::{Actor, Caller, SystemActor};
+pub use identity::{
+    Clinic, DISPLAY_NAME_CHARS_MAX, DisplayName, EMAIL_BYTES_MAX, Email, Locale, NewPerson, Person, PersonRef,
+    Role, Roles, TimeZone,
+};
+pub use message::{MESSAGE_CHARS_MAX, Message, MessageBody};
+pub use refusal::{Invalid, Refusal};
+pub use schedule::{
+    Appointment, AppointmentStatus, BOOKING_HORIZON, PAST_GRACE, REASON_CHARS_MAX, Reason, SLOT_MAX, SLOT_MIN, Slot,
+    Version,
+};
+pub use visit::{
+    CHECK_IN_LEAD, JOIN_LEAD, JoinWindow, OVERRUN_MAX, PARTICIPANTS_MAX, Participant, ParticipantRole,
+    ParticipantState, Phase, Visit, VisitState,
+};
+pub use word::UnknownWord;
+
+#[cfg(test)]
+mod tests;

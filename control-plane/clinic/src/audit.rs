@@ -1,0 +1,127 @@
+//! What the audit log says: who did what to which thing, why, in which request.
+//!
+//! Words and ids only. A leaf never carries a name, a reason or a message, so
+//! that the log can be kept, copied and shown for longer than what it is about.
+
+use medmesh_base::{AppointmentId, MessageId, ParticipantId, PersonId, SessionId, VisitId};
+use uuid::Uuid;
+
+use crate::word::words;
+
+words! {
+    /// What was done. Reads of health data are actions too.
+    "audit action" Action {
+        /// Signed in.
+        Login = "login",
+        /// Gave a wrong password for an address that exists here.
+        LoginRefused = "login_refused",
+        /// Signed out, or was signed out.
+        SessionRevoke = "session_revoke",
+        /// Added a person.
+        PersonCreate = "person_create",
+        /// Read people's names.
+        PersonRead = "person_read",
+        /// Booked.
+        AppointmentCreate = "appointment_create",
+        /// Read an appointment.
+        AppointmentRead = "appointment_read",
+        /// Changed time or reason.
+        AppointmentUpdate = "appointment_update",
+        /// Cancelled.
+        AppointmentCancel = "appointment_cancel",
+        /// Read a visit.
+        VisitRead = "visit_read",
+        /// Entered the waiting room.
+        VisitCheckIn = "visit_check_in",
+        /// Opened the visit.
+        VisitOpen = "visit_open",
+        /// Let somebody in.
+        VisitAdmit = "visit_admit",
+        /// Ended the visit.
+        VisitEnd = "visit_end",
+        /// Added a participant.
+        ParticipantAdd = "participant_add",
+        /// Connected to the room.
+        ParticipantConnect = "participant_connect",
+        /// Left the room.
+        ParticipantDisconnect = "participant_disconnect",
+        /// Wrote a message.
+        MessageCreate = "message_create",
+        /// Read messages.
+        MessageRead = "message_read",
+        /// Was given the keys to a room.
+        SignalingSession = "signaling_session",
+        /// Read the audit log.
+        AuditRead = "audit_read",
+    }
+}
+
+words! {
+    /// Why health data was touched (the purpose-of-use that regulations ask for).
+    "audit purpose" Purpose {
+        /// Care of the patient.
+        Treatment = "treatment",
+        /// The patient's own access.
+        PatientRequest = "patient_request",
+        /// Running the clinic.
+        Operations = "operations",
+        /// Signing in and out, guarding the system.
+        Security = "security",
+    }
+}
+
+words! {
+    /// Which table of things an id points into.
+    "audit object" ObjectKind {
+        /// A person.
+        Person = "person",
+        /// A session.
+        Session = "session",
+        /// An appointment.
+        Appointment = "appointment",
+        /// A visit.
+        Visit = "visit",
+        /// A participant of a visit.
+        Participant = "participant",
+        /// A message.
+        Message = "message",
+        /// The audit log itself.
+        Audit = "audit",
+    }
+}
+
+/// The thing an action was done to. A listing that found nothing names only the kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Object {
+    /// What kind of thing.
+    pub kind: ObjectKind,
+    /// Which one.
+    pub id: Option<Uuid>,
+}
+
+impl Object {
+    /// A kind of which a listing found none.
+    #[must_use]
+    pub const fn none_of(kind: ObjectKind) -> Self {
+        Self { kind, id: None }
+    }
+}
+
+macro_rules! object_from {
+    ($($id:ident => $kind:ident),+ $(,)?) => {$(
+        impl From<$id> for Object {
+            fn from(id: $id) -> Self {
+                Self { kind: ObjectKind::$kind, id: Some(id.as_uuid()) }
+            }
+        }
+    )+};
+}
+
+object_from! {
+    PersonId => Person,
+    SessionId => Session,
+    AppointmentId => Appointment,
+    VisitId => Visit,
+    ParticipantId => Participant,
+    MessageId => Message,
+}

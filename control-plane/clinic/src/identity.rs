@@ -1,0 +1,248 @@
+//! Clinics, people and their roles.
+
+use std::fmt;
+use std::str::FromStr;
+
+use medmesh_base::{ClinicId, PersonId, Phi};
+use serde::{Deserialize, Serialize};
+
+use crate::Invalid;
+use crate::word::words;
+
+/// Longest mail address (RFC 5321 section 4.5.3.1.3: a path of 256 with its brackets).
+pub const EMAIL_BYTES_MAX: usize = 254;
+
+/// Longest name in characters: generous for real names, harmless in a tile.
+pub const DISPLAY_NAME_CHARS_MAX: usize = 120;
+
+words! {
+    /// What a person is in one clinic. The server assigns it; a request never does.
+    "role" Role {
+        /// Receives care.
+        Patient = "patient",
+        /// Gives care.
+        Clinician = "clinician",
+        /// Runs the clinic: people and schedules, not what is said in visits.
+        Admin = "admin",
+    }
+}
+
+words! {
+    /// The language a person is addressed in.
+    "locale" Locale {
+        /// English.
+        En = "en",
+        /// Spanish.
+        Es = "es",
+        /// French.
+        Fr = "fr",
+    }
+}
+
+/// The roles of one person: a small set, in declaration order.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(from = "Vec<Role>", into = "Vec<Role>")]
+pub struct Roles(u8);
+
+impl Roles {
+    /// A set of one.
+    #[must_use]
+    pub const fn only(role: Role) -> Self {
+        Self(1 << role as u8)
+    }
+
+    /// The same set with `role` in it.
+    #[must_use]
+    pub const fn with(self, role: Role) -> Self {
+        Self(self.0 | (1 << role as u8))
+    }
+
+    /// Whether `role` is in the set.
+    #[must_use]
+    pub const fn contains(self, role: Role) -> bool {
+        self.0 & (1 << role as u8) != 0
+    }
+
+    /// Whether there is no role at all.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The roles in declaration order.
+    pub fn iter(self) -> impl Iterator<Item = Role> {
+        Role::ALL.iter().copied().filter(move |role| self.contains(*role))
+    }
+}
+
+impl FromIterator<Role> for Roles {
+    fn from_iter<I: IntoIterator<Item = Role>>(roles: I) -> Self {
+        roles.into_iter().fold(Self::default(), Self::with)
+    }
+}
+
+impl From<Vec<Role>> for Roles {
+    fn from(roles: Vec<Role>) -> Self {
+        roles.into_iter().collect()
+    }
+}
+
+impl From<Roles> for Vec<Role> {
+    fn from(roles: Roles) -> Self {
+        roles.iter().collect()
+    }
+}
+
+impl fmt::Debug for Roles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.iter()).finish()
+    }
+}
+
+/// A mail address, lower-cased: what a person signs in with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Email(Phi<String>);
+
+impl Email {
+    /// The lower-cased address.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        self.0.expose()
+    }
+}
+
+impl FromStr for Email {
+    type Err = Invalid;
+
+    /// Accepts what can be an address and lower-cases it. Whether mail arrives
+    /// is for an invitation to find out, so the grammar is not relived here.
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let text = text.trim();
+        let (local, domain) = text.rsplit_once('@').ok_or(Invalid::Email)?;
+        let sound = text.len() <= EMAIL_BYTES_MAX
+            && !local.is_empty()
+            && !domain.is_empty()
+            && !domain.starts_with('.')
+            && !domain.ends_with('.')
+            && !local.contains('@')
+            && text.chars().all(|c| !c.is_whitespace() && !c.is_control());
+        if !sound {
+            return Err(Invalid::Email);
+        }
+        Ok(Self(Phi::new(text.to_lowercase())))
+    }
+}
+
+/// A name as people read it, trimmed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DisplayName(Phi<String>);
+
+impl DisplayName {
+    /// The name, for storing and showing.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        self.0.expose()
+    }
+}
+
+impl FromStr for DisplayName {
+    type Err = Invalid;
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let text = text.trim();
+        let fits = (1..=DISPLAY_NAME_CHARS_MAX).contains(&text.chars().count());
+        if fits && !text.chars().any(char::is_control) {
+            Ok(Self(Phi::new(text.to_owned())))
+        } else {
+            Err(Invalid::DisplayName)
+        }
+    }
+}
+
+/// An IANA time zone name, e.g. `America/New_York`. Only its shape is checked
+/// here; the database knows which zones exist and refuses the others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TimeZone(String);
+
+impl TimeZone {
+    /// Longest name in bytes; the longest of the tz database has 32.
+    pub const BYTES_MAX: usize = 64;
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for TimeZone {
+    type Err = Invalid;
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let fits = (1..=Self::BYTES_MAX).contains(&text.len());
+        let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"/_+-".contains(&b));
+        if fits && plain && text.starts_with(|c: char| c.is_ascii_alphabetic()) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(Invalid::TimeZone)
+        }
+    }
+}
+
+/// A clinic: the tenant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Clinic {
+    /// The tenant's id.
+    pub id: ClinicId,
+    /// What the clinic calls itself; public.
+    pub name: String,
+    /// The zone its days are counted in.
+    pub time_zone: TimeZone,
+}
+
+/// A person as others in the clinic see them: an id and a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PersonRef {
+    /// The person.
+    pub id: PersonId,
+    /// How they are called.
+    pub display_name: Phi<String>,
+}
+
+/// A person of one clinic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Person {
+    /// The person.
+    pub id: PersonId,
+    /// How they are called.
+    pub display_name: Phi<String>,
+    /// What they sign in with; only for those who may know it.
+    pub email: Option<Phi<String>>,
+    /// What they are here.
+    pub roles: Roles,
+    /// The language they are addressed in.
+    pub locale: Locale,
+    /// Whether they may sign in and be booked.
+    pub active: bool,
+}
+
+/// What it takes to add a person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewPerson {
+    /// How they are called.
+    pub display_name: DisplayName,
+    /// What they will sign in with.
+    pub email: Email,
+    /// What they are here; not empty.
+    pub roles: Roles,
+    /// The language they are addressed in.
+    pub locale: Locale,
+}
+
+impl NewPerson {
+    /// Checks what the types of the fields cannot.
+    ///
+    /// # Errors
+    /// [`Invalid::Roles`] without any role.
+    pub const fn check(&self) -> Result<(), Invalid> {
+        if self.roles.is_empty() { Err(Invalid::Roles) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,111 @@
+//! Why the domain says no.
+
+use medmesh_base::ProblemCode;
+
+/// A value that breaks a rule of its type. Says which, never the value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Invalid {
+    /// Not an address `local@domain` of at most 254 bytes.
+    #[error("not a mail address")]
+    Email,
+    /// Empty, too long, or with control characters.
+    #[error("a name has 1 to 120 characters and no control characters")]
+    DisplayName,
+    /// Not the shape of an IANA time zone name.
+    #[error("not the name of a time zone")]
+    TimeZone,
+    /// A person needs at least one role.
+    #[error("at least one role is needed")]
+    Roles,
+    /// The end is not after the start, or the length is out of bounds.
+    #[error("an appointment takes 5 minutes to 8 hours")]
+    Slot,
+    /// Empty or too long.
+    #[error("a reason has 1 to 500 characters")]
+    Reason,
+    /// Empty or too long.
+    #[error("a message has 1 to 4000 characters")]
+    MessageBody,
+}
+
+/// A well-formed request that a rule does not allow in the present state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The caller's role or part in the visit does not include this.
+    #[error("the caller's role does not include this")]
+    NotYours,
+    /// Appointments start in the future.
+    #[error("the time has passed")]
+    SlotInPast,
+    /// Further ahead than the booking horizon.
+    #[error("the time is too far ahead")]
+    SlotTooFar,
+    /// The named person is not an active patient of this clinic.
+    #[error("the person cannot be booked as a patient")]
+    PatientUnsuitable,
+    /// The named person is not an active clinician of this clinic.
+    #[error("the person cannot be booked as a clinician")]
+    ClinicianUnsuitable,
+    /// The named person cannot be added to a visit.
+    #[error("the person cannot take part")]
+    ParticipantUnsuitable,
+    /// Nobody visits themselves.
+    #[error("patient and clinician are the same person")]
+    SamePerson,
+    /// The appointment was cancelled or is over.
+    #[error("the appointment is no longer booked")]
+    AppointmentClosed,
+    /// The visit has begun; its time can no longer change.
+    #[error("the visit has begun")]
+    VisitBegun,
+    /// The visit is over.
+    #[error("the visit is over")]
+    VisitEnded,
+    /// The clinician has not opened the visit.
+    #[error("the visit is not open")]
+    VisitNotOpen,
+    /// Earlier than the visit lets anyone in.
+    #[error("it is too early")]
+    TooEarly,
+    /// Past the end of the visit's window.
+    #[error("it is too late")]
+    TooLate,
+    /// The person is not in the waiting room.
+    #[error("the person is not waiting")]
+    NotWaiting,
+    /// The patient or guest has not been let in.
+    #[error("not admitted")]
+    NotAdmitted,
+    /// The visit has as many participants as a room carries.
+    #[error("the visit is full")]
+    VisitFull,
+    /// The person takes part already.
+    #[error("the person takes part already")]
+    AlreadyTakesPart,
+}
+
+impl Refusal {
+    /// The public code this refusal is answered with.
+    #[must_use]
+    pub const fn problem(self) -> ProblemCode {
+        match self {
+            Self::NotYours => ProblemCode::Forbidden,
+            Self::SlotInPast
+            | Self::SlotTooFar
+            | Self::PatientUnsuitable
+            | Self::ClinicianUnsuitable
+            | Self::ParticipantUnsuitable
+            | Self::SamePerson => ProblemCode::Unprocessable,
+            Self::NotAdmitted => ProblemCode::NotAdmitted,
+            Self::AppointmentClosed
+            | Self::VisitBegun
+            | Self::VisitEnded
+            | Self::VisitNotOpen
+            | Self::TooEarly
+            | Self::TooLate
+            | Self::NotWaiting
+            | Self::VisitFull
+            | Self::AlreadyTakesPart => ProblemCode::StateConflict,
+        }
+    }
+}
