@@ -1,1 +1,35 @@
-//! Sans-IO TURN server, its UDP driver and the standalone relay
+//! medmesh's TURN relay: a pure server, a UDP driver, and the standalone binary around them.
+//!
+//! # Embedding
+//!
+//! ```ignore
+//! let config = RelayConfig { listen: vec!["192.0.2.1:3478".parse()?], ..RelayConfig::default() };
+//! let secrets = Secrets::new(Secret::new(7, &text), None); // or Secrets::none() until they arrive
+//! let peers = PeerPolicy::allow_list(vec!["192.0.2.1:10000-10007".parse()?]);
+//! let relay = Relay::spawn(config, secrets, peers, &registry)?; // threads of its own, no runtime needed
+//! relay.set_secrets(newer);        // rotation: allocations live on
+//! relay.set_peer_policy(wider);    // permissions it no longer allows end
+//! relay.stats().allocations;       // for load reports; metrics are in the registry
+//! relay.drain();                   // no new allocations; done when stats().allocations == 0
+//! relay.stop();                    // joins the threads
+//! ```
+//!
+//! [`RelayHandle`] is `Clone + Send + Sync`; every method returns at once except `stop`
+//! (milliseconds). Credentials are those of `vault`: user name `expiry:opaque-id`, password
+//! `base64(HMAC-SHA1(secret text, user name))`.
+//!
+//! # What it never does
+//!
+//! It keeps no state for a sender that has not authenticated, reaches no peer the policy
+//! does not allow (the default allows none), and writes no user name into a log or metric.
+
+pub mod codec;
+mod credential;
+mod driver;
+mod policy;
+pub mod server;
+
+pub use credential::{Secret, Secrets};
+pub use driver::{Relay, RelayAddress, RelayConfig, RelayError, RelayHandle, RelayStats};
+pub use policy::{PeerMode, PeerPolicy, PeerRule, PeerRuleError, embedded_ipv4};
+pub use server::Limits;

@@ -1,0 +1,1 @@
+//! STUN and TURN on the wire.

@@ -1,0 +1,10 @@
+//! Sockets and threads around [`crate::server`].
+
+mod config;
+mod handle;
+mod metrics;
+mod socket;
+mod worker;
+
+pub use config::{RelayAddress, RelayConfig, RelayError};
+pub use handle::{Relay, RelayHandle, RelayStats};

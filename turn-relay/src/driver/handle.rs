@@ -1,0 +1,241 @@
+//! Starting a relay and talking to it while it runs.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+
+use super::config::{RelayConfig, RelayError};
+use super::metrics::Metrics;
+use super::{socket, worker};
+use crate::credential::Secrets;
+use crate::policy::PeerPolicy;
+
+/// A relay; it exists as a name to start one by.
+#[derive(Debug)]
+pub struct Relay;
+
+/// What all workers of a relay read.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) config: RelayConfig,
+    /// Counts changes of the fields below; a worker that sees a new number re-reads them.
+    pub(super) version: AtomicU64,
+    pub(super) secrets: ArcSwap<Secrets>,
+    pub(super) policy: ArcSwap<PeerPolicy>,
+    pub(super) draining: AtomicBool,
+    pub(super) stopping: AtomicBool,
+}
+
+struct Running {
+    shared: Arc<Shared>,
+    wakers: Vec<mio::Waker>,
+    metrics: Arc<Metrics>,
+    listeners: Vec<SocketAddr>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// A running relay. Clones speak of the same one; it runs until [`RelayHandle::stop`] or until the
+/// last clone is dropped.
+#[derive(Clone)]
+pub struct RelayHandle(Arc<Running>);
+
+/// Numbers an embedding process reports onward.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RelayStats {
+    /// Allocations alive.
+    pub allocations: u64,
+    /// Permissions alive.
+    pub permissions: u64,
+    /// Channels alive.
+    pub channels: u64,
+    /// Packets relayed from clients to peers.
+    pub packets_to_peers: u64,
+    /// Packets relayed from peers to clients.
+    pub packets_to_clients: u64,
+    /// Payload bytes relayed from clients to peers.
+    pub bytes_to_peers: u64,
+    /// Payload bytes relayed from peers to clients.
+    pub bytes_to_clients: u64,
+}
+
+impl Relay {
+    /// Opens the sockets, starts the workers and registers `medmesh_turn_…` metrics.
+    ///
+    /// Returns when the relay answers. Needs no async runtime.
+    ///
+    /// # Errors
+    /// See [`RelayError`]; nothing is left running then.
+    pub fn spawn(
+        config: RelayConfig,
+        secrets: Secrets,
+        policy: PeerPolicy,
+        registry: &prometheus::Registry,
+    ) -> Result<RelayHandle, RelayError> {
+        config.validate()?;
+        let (listeners, mut sockets) = open_listeners(&config)?;
+        let policy = with_own_addresses(policy, &config, &listeners);
+        let workers = config.workers;
+        let shared = Arc::new(Shared {
+            config,
+            version: AtomicU64::new(0),
+            secrets: ArcSwap::from_pointee(secrets),
+            policy: ArcSwap::from_pointee(policy),
+            draining: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+        });
+        let metrics = Arc::new(Metrics::new(workers));
+        let mut ready = Vec::with_capacity(workers);
+        let mut wakers = Vec::with_capacity(workers);
+        for index in 0..workers {
+            let sockets: Vec<UdpSocket> = sockets
+                .iter_mut()
+                .map(|per_worker| per_worker.remove(0))
+                .collect();
+            let (worker, waker) = worker::Worker::new(Arc::clone(&shared), sockets, metrics.worker(index))
+                .map_err(RelayError::Start)?;
+            ready.push(worker);
+            wakers.push(waker);
+        }
+        metrics.register(registry).map_err(RelayError::Metrics)?;
+        let running = Running {
+            shared,
+            wakers,
+            metrics,
+            listeners,
+            threads: Mutex::default(),
+        };
+        for (index, worker) in ready.into_iter().enumerate() {
+            let thread = std::thread::Builder::new()
+                .name(format!("turn-{index}"))
+                .spawn(move || worker.run())
+                .map_err(RelayError::Start)?;
+            running.threads.lock().push(thread);
+        }
+        Ok(RelayHandle(Arc::new(running)))
+    }
+}
+
+/// Sockets by listener, then by worker, and the addresses they got.
+type Listeners = (Vec<SocketAddr>, Vec<Vec<UdpSocket>>);
+
+fn open_listeners(config: &RelayConfig) -> Result<Listeners, RelayError> {
+    let mut addresses = Vec::new();
+    let mut sockets = Vec::new();
+    for &asked in &config.listen {
+        let error = |source| RelayError::Listen {
+            address: asked,
+            source,
+        };
+        let first = socket::listener(asked, config.socket_buffer_bytes).map_err(error)?;
+        let address = first.local_addr().map_err(error)?;
+        let mut per_worker = vec![first];
+        for _ in 1..config.workers {
+            per_worker.push(socket::listener(address, config.socket_buffer_bytes).map_err(error)?);
+        }
+        addresses.push(address);
+        sockets.push(per_worker);
+    }
+    for relay in &config.relay {
+        let probe = SocketAddr::new(relay.bind, 0);
+        socket::relay(probe).map_err(|source| RelayError::RelayAddress {
+            address: relay.bind,
+            source,
+        })?;
+    }
+    Ok((addresses, sockets))
+}
+
+/// A peer policy that knows which addresses are the relay's own.
+fn with_own_addresses(mut policy: PeerPolicy, config: &RelayConfig, listeners: &[SocketAddr]) -> PeerPolicy {
+    policy.own.extend(listeners.iter().map(SocketAddr::ip));
+    policy.own.extend(
+        config
+            .relay
+            .iter()
+            .flat_map(|relay| [relay.bind, relay.advertise]),
+    );
+    policy.own.sort_unstable();
+    policy.own.dedup();
+    policy
+}
+
+impl RelayHandle {
+    /// The addresses it listens on, in the order of [`RelayConfig::listen`].
+    #[must_use]
+    pub fn listeners(&self) -> &[SocketAddr] {
+        &self.0.listeners
+    }
+
+    /// Puts other secrets in force. Allocations that exist live on.
+    pub fn set_secrets(&self, secrets: Secrets) {
+        self.0.shared.secrets.store(Arc::new(secrets));
+        self.0.changed();
+    }
+
+    /// Puts another peer policy in force. Permissions and channels it does not allow end.
+    pub fn set_peer_policy(&self, policy: PeerPolicy) {
+        let policy = with_own_addresses(policy, &self.0.shared.config, &self.0.listeners);
+        self.0.shared.policy.store(Arc::new(policy));
+        self.0.changed();
+    }
+
+    /// Makes no more allocations; those that exist live on. Drained when
+    /// [`RelayStats::allocations`] is 0.
+    pub fn drain(&self) {
+        self.0.shared.draining.store(true, Ordering::Relaxed);
+        self.0.changed();
+    }
+
+    /// What the relay holds and has done.
+    #[must_use]
+    pub fn stats(&self) -> RelayStats {
+        self.0.metrics.stats()
+    }
+
+    /// Ends the workers and closes every socket; returns when they are gone (milliseconds).
+    pub fn stop(&self) {
+        self.0.stop();
+        for thread in self.0.threads.lock().drain(..) {
+            // A panicked worker has already said so through the panic hook.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Running {
+    fn changed(&self) {
+        self.shared.version.fetch_add(1, Ordering::Release);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        for waker in &self.wakers {
+            if let Err(error) = waker.wake() {
+                tracing::error!(%error, "cannot wake a relay worker");
+            }
+        }
+    }
+
+    fn stop(&self) {
+        self.shared.stopping.store(true, Ordering::Release);
+        self.wake();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl std::fmt::Debug for RelayHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RelayHandle")
+            .field("listeners", &self.0.listeners)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,63 @@
+//! How much anybody may take.
+
+use std::time::Duration;
+
+/// Bounds of the relay. The defaults suit an edge with some thousand participants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Allocations of one user (the opaque part of the user name). An ICE agent makes one
+    /// per local interface, relay URL and address family; 16 leaves room for two devices
+    /// and for leftovers of a lost connection until they expire.
+    pub allocations_per_user: u32,
+    /// Allocations in total; the port range bounds them as well.
+    pub allocations: u32,
+    /// Permissions of one allocation: a peer's candidates number a dozen at most.
+    pub permissions_per_allocation: u32,
+    /// Permissions in total.
+    pub permissions: u32,
+    /// Channels of one allocation, for the same reason.
+    pub channels_per_allocation: u32,
+    /// Channels in total.
+    pub channels: u32,
+    /// Longest lifetime granted (RFC 8656 §7.2 suggests an hour). Never below
+    /// [`Limits::LIFETIME_DEFAULT`].
+    pub lifetime_max: Duration,
+    /// Longest life of an allocation, refreshed or not. Refreshing does not need
+    /// unexpired credentials (a visit that overruns must not go dark), so something else
+    /// has to end it.
+    pub age_max: Duration,
+    /// How long a nonce may be used (RFC 8656 §5 asks for an hour at most).
+    pub nonce_lifetime: Duration,
+    /// Answers per second to senders that have not authenticated, per source address
+    /// (IPv4) or /64 (IPv6). A hospital behind one address needs a few per visit.
+    pub unauthenticated_per_second: u32,
+    /// Answers of that kind that may come at once.
+    pub unauthenticated_burst: u32,
+}
+
+impl Limits {
+    /// Lifetime of an allocation that asks for nothing (RFC 8656 §3.2).
+    pub const LIFETIME_DEFAULT: Duration = Duration::from_secs(600);
+    /// Lifetime of a permission (RFC 8656 §9).
+    pub const PERMISSION_LIFETIME: Duration = Duration::from_secs(300);
+    /// Lifetime of a channel binding (RFC 8656 §12).
+    pub const CHANNEL_LIFETIME: Duration = Duration::from_secs(600);
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            allocations_per_user: 16,
+            allocations: 50_000,
+            permissions_per_allocation: 64,
+            permissions: 400_000,
+            channels_per_allocation: 64,
+            channels: 400_000,
+            lifetime_max: Duration::from_secs(3600),
+            age_max: Duration::from_secs(12 * 3600),
+            nonce_lifetime: Duration::from_secs(3600),
+            unauthenticated_per_second: 100,
+            unauthenticated_burst: 200,
+        }
+    }
+}
