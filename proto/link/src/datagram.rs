@@ -41,7 +41,7 @@ pub enum Datagram {
 impl Datagram {
     /// Reads a datagram without copying its body. `None` for anything malformed.
     #[must_use]
-    pub fn parse(bytes: Bytes) -> Option<Self> {
+    pub fn parse(bytes: &Bytes) -> Option<Self> {
         let head = bytes.get(..HEAD_BYTES)?;
         let kind = head[0];
         let flow_id = u32::from_be_bytes(head[1..].try_into().ok()?);

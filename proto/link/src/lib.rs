@@ -74,3 +74,6 @@ pub use session::{CloseReason, DatagramDrop, PathStats, Session};
 pub use stream::{GrpcIncoming, MeshStream, PeerInfo, QuicStream, StreamClass};
 pub use tls::{ALPN_ENROL, ALPN_LINK, Expect, Trust};
 pub use transport::{IDLE_TIMEOUT, KEEP_ALIVE};
+
+#[cfg(test)]
+mod tests;
