@@ -39,6 +39,9 @@ pub struct PlaceRequest {
     /// allowed regions; empty = any
     #[prost(string, repeated, tag = "4")]
     pub residency: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// when the room may be forgotten
+    #[prost(uint64, tag = "5")]
+    pub expires_at_unix_ms: u64,
 }
 /// The client's own round trip to a candidate edge.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -76,6 +79,75 @@ pub struct PlacedEdge {
     pub link_address: ::prost::alloc::string::String,
     #[prost(string, repeated, tag = "6")]
     pub turn_urls: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReadIndexRequest {}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReadIndexResponse {
+    #[prost(uint64, tag = "1")]
+    pub log_index: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ChangeMembersRequest {
+    #[prost(enumeration = "change_members_request::Change", tag = "1")]
+    pub change: i32,
+    #[prost(uint64, tag = "2")]
+    pub node: u64,
+    /// ADD_LEARNER only
+    #[prost(string, tag = "3")]
+    pub link_address: ::prost::alloc::string::String,
+}
+/// Nested message and enum types in `ChangeMembersRequest`.
+pub mod change_members_request {
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum Change {
+        Unspecified = 0,
+        AddLearner = 1,
+        /// learner to voter
+        Promote = 2,
+        /// voter or learner
+        Remove = 3,
+    }
+    impl Change {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "CHANGE_UNSPECIFIED",
+                Self::AddLearner => "CHANGE_ADD_LEARNER",
+                Self::Promote => "CHANGE_PROMOTE",
+                Self::Remove => "CHANGE_REMOVE",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "CHANGE_UNSPECIFIED" => Some(Self::Unspecified),
+                "CHANGE_ADD_LEARNER" => Some(Self::AddLearner),
+                "CHANGE_PROMOTE" => Some(Self::Promote),
+                "CHANGE_REMOVE" => Some(Self::Remove),
+                _ => None,
+            }
+        }
+    }
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ChangeMembersResponse {
+    #[prost(uint64, tag = "1")]
+    pub log_index: u64,
 }
 /// Generated client implementations.
 pub mod raft_client {
@@ -253,6 +325,28 @@ pub mod raft_client {
                 .insert(GrpcMethod::new("medmesh.consensus.v1.Raft", "InstallSnapshot"));
             self.inner.client_streaming(req, path, codec).await
         }
+        /// Would you vote for me? Changes nothing at the one asked.
+        pub async fn pre_vote(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RaftMessage>,
+        ) -> std::result::Result<tonic::Response<super::RaftMessage>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/medmesh.consensus.v1.Raft/PreVote",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("medmesh.consensus.v1.Raft", "PreVote"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -283,6 +377,11 @@ pub mod raft_server {
         async fn install_snapshot(
             &self,
             request: tonic::Request<tonic::Streaming<super::SnapshotChunk>>,
+        ) -> std::result::Result<tonic::Response<super::RaftMessage>, tonic::Status>;
+        /// Would you vote for me? Changes nothing at the one asked.
+        async fn pre_vote(
+            &self,
+            request: tonic::Request<super::RaftMessage>,
         ) -> std::result::Result<tonic::Response<super::RaftMessage>, tonic::Status>;
     }
     /// openraft's own messages, opaque here: `consensus` encodes and versions them.
@@ -538,6 +637,49 @@ pub mod raft_server {
                     };
                     Box::pin(fut)
                 }
+                "/medmesh.consensus.v1.Raft/PreVote" => {
+                    #[allow(non_camel_case_types)]
+                    struct PreVoteSvc<T: Raft>(pub Arc<T>);
+                    impl<T: Raft> tonic::server::UnaryService<super::RaftMessage>
+                    for PreVoteSvc<T> {
+                        type Response = super::RaftMessage;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RaftMessage>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Raft>::pre_vote(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = PreVoteSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 _ => {
                     Box::pin(async move {
                         let mut response = http::Response::new(
@@ -715,6 +857,56 @@ pub mod leader_client {
                 .insert(GrpcMethod::new("medmesh.consensus.v1.Leader", "Place"));
             self.inner.unary(req, path, codec).await
         }
+        /// The log index a follower must have applied before a read is linearizable.
+        pub async fn read_index(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ReadIndexRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReadIndexResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/medmesh.consensus.v1.Leader/ReadIndex",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("medmesh.consensus.v1.Leader", "ReadIndex"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// One step of a membership change.
+        pub async fn change_members(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ChangeMembersRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ChangeMembersResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/medmesh.consensus.v1.Leader/ChangeMembers",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("medmesh.consensus.v1.Leader", "ChangeMembers"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -738,6 +930,22 @@ pub mod leader_server {
             &self,
             request: tonic::Request<super::PlaceRequest>,
         ) -> std::result::Result<tonic::Response<super::PlaceResponse>, tonic::Status>;
+        /// The log index a follower must have applied before a read is linearizable.
+        async fn read_index(
+            &self,
+            request: tonic::Request<super::ReadIndexRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReadIndexResponse>,
+            tonic::Status,
+        >;
+        /// One step of a membership change.
+        async fn change_members(
+            &self,
+            request: tonic::Request<super::ChangeMembersRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ChangeMembersResponse>,
+            tonic::Status,
+        >;
     }
     /// What a follower asks of the leader.
     #[derive(Debug)]
@@ -887,6 +1095,94 @@ pub mod leader_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = PlaceSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/medmesh.consensus.v1.Leader/ReadIndex" => {
+                    #[allow(non_camel_case_types)]
+                    struct ReadIndexSvc<T: Leader>(pub Arc<T>);
+                    impl<T: Leader> tonic::server::UnaryService<super::ReadIndexRequest>
+                    for ReadIndexSvc<T> {
+                        type Response = super::ReadIndexResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ReadIndexRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Leader>::read_index(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ReadIndexSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/medmesh.consensus.v1.Leader/ChangeMembers" => {
+                    #[allow(non_camel_case_types)]
+                    struct ChangeMembersSvc<T: Leader>(pub Arc<T>);
+                    impl<
+                        T: Leader,
+                    > tonic::server::UnaryService<super::ChangeMembersRequest>
+                    for ChangeMembersSvc<T> {
+                        type Response = super::ChangeMembersResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ChangeMembersRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Leader>::change_members(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ChangeMembersSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
