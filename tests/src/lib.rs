@@ -1,1 +1,3 @@
 //! Harness and builders for integration, browser and host tests
+
+pub mod postgres;

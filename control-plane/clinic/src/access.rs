@@ -90,7 +90,9 @@ impl Actor {
         match self {
             Self::System(_) => Ok(PeopleVisible::AllWithEmail),
             Self::Person(caller) if caller.roles.contains(Role::Admin) => Ok(PeopleVisible::AllWithEmail),
-            Self::Person(caller) if caller.roles.contains(Role::Clinician) => Ok(PeopleVisible::PatientsAndClinicians),
+            Self::Person(caller) if caller.roles.contains(Role::Clinician) => {
+                Ok(PeopleVisible::PatientsAndClinicians)
+            }
             Self::Person(_) => Err(Refusal::NotYours),
         }
     }
@@ -122,7 +124,11 @@ impl Actor {
         };
         let own_calendar = caller.roles.contains(Role::Clinician) && caller.person_id == clinician;
         let own_visit = caller.roles.contains(Role::Patient) && caller.person_id == patient;
-        if own_calendar || own_visit || caller.roles.contains(Role::Admin) { Ok(()) } else { Err(Refusal::NotYours) }
+        if own_calendar || own_visit || caller.roles.contains(Role::Admin) {
+            Ok(())
+        } else {
+            Err(Refusal::NotYours)
+        }
     }
 }
 

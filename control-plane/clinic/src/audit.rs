@@ -51,6 +51,8 @@ words! {
         MessageRead = "message_read",
         /// Was given the keys to a room.
         SignalingSession = "signaling_session",
+        /// Was given the stored answer to a repeated request.
+        AnswerReplay = "answer_replay",
         /// Read the audit log.
         AuditRead = "audit_read",
     }
@@ -85,6 +87,8 @@ words! {
         Participant = "participant",
         /// A message.
         Message = "message",
+        /// A stored answer.
+        Answer = "answer",
         /// The audit log itself.
         Audit = "audit",
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use medmesh_base::{ClinicId, PersonId, Phi};
+use medmesh_base::{ClinicId, PersonId, Phi, Region};
 use serde::{Deserialize, Serialize};
 
 use crate::Invalid;
@@ -178,7 +178,9 @@ impl FromStr for TimeZone {
     type Err = Invalid;
     fn from_str(text: &str) -> Result<Self, Invalid> {
         let fits = (1..=Self::BYTES_MAX).contains(&text.len());
-        let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"/_+-".contains(&b));
+        let plain = text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"/_+-".contains(&b));
         if fits && plain && text.starts_with(|c: char| c.is_ascii_alphabetic()) {
             Ok(Self(text.to_owned()))
         } else {
@@ -196,6 +198,8 @@ pub struct Clinic {
     pub name: String,
     /// The zone its days are counted in.
     pub time_zone: TimeZone,
+    /// Where its rows, keys and media may live.
+    pub home_region: Region,
 }
 
 /// A person as others in the clinic see them: an id and a name.
@@ -243,6 +247,10 @@ impl NewPerson {
     /// # Errors
     /// [`Invalid::Roles`] without any role.
     pub const fn check(&self) -> Result<(), Invalid> {
-        if self.roles.is_empty() { Err(Invalid::Roles) } else { Ok(()) }
+        if self.roles.is_empty() {
+            Err(Invalid::Roles)
+        } else {
+            Ok(())
+        }
     }
 }

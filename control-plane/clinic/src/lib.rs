@@ -20,14 +20,14 @@ mod word;
 
 pub use access::{Actor, Caller, SystemActor};
 pub use identity::{
-    Clinic, DISPLAY_NAME_CHARS_MAX, DisplayName, EMAIL_BYTES_MAX, Email, Locale, NewPerson, Person, PersonRef,
-    Role, Roles, TimeZone,
+    Clinic, DISPLAY_NAME_CHARS_MAX, DisplayName, EMAIL_BYTES_MAX, Email, Locale, NewPerson, Person,
+    PersonRef, Role, Roles, TimeZone,
 };
 pub use message::{MESSAGE_CHARS_MAX, Message, MessageBody};
 pub use refusal::{Invalid, Refusal};
 pub use schedule::{
-    Appointment, AppointmentStatus, BOOKING_HORIZON, PAST_GRACE, REASON_CHARS_MAX, Reason, SLOT_MAX, SLOT_MIN, Slot,
-    Version,
+    Appointment, AppointmentStatus, BOOKING_HORIZON, PAST_GRACE, REASON_CHARS_MAX, Reason, SLOT_MAX,
+    SLOT_MIN, Slot, Version,
 };
 pub use visit::{
     CHECK_IN_LEAD, JOIN_LEAD, JoinWindow, OVERRUN_MAX, PARTICIPANTS_MAX, Participant, ParticipantRole,

@@ -41,7 +41,11 @@ impl Slot {
     pub fn new(starts_at: OffsetDateTime, ends_at: OffsetDateTime) -> Result<Self, Invalid> {
         let (starts_at, ends_at) = (to_micros(starts_at), to_micros(ends_at));
         let length = ends_at - starts_at;
-        if (SLOT_MIN..=SLOT_MAX).contains(&length) { Ok(Self { starts_at, ends_at }) } else { Err(Invalid::Slot) }
+        if (SLOT_MIN..=SLOT_MAX).contains(&length) {
+            Ok(Self { starts_at, ends_at })
+        } else {
+            Err(Invalid::Slot)
+        }
     }
 
     /// First instant of the span.
@@ -79,7 +83,8 @@ impl Slot {
 
 fn to_micros(at: OffsetDateTime) -> OffsetDateTime {
     let at = at.to_offset(UtcOffset::UTC);
-    at.replace_microsecond(at.microsecond()).expect("an instant's own microsecond is valid")
+    at.replace_microsecond(at.microsecond())
+        .expect("an instant's own microsecond is valid")
 }
 
 words! {
@@ -111,7 +116,11 @@ impl FromStr for Reason {
     fn from_str(text: &str) -> Result<Self, Invalid> {
         let text = text.trim();
         let fits = (1..=REASON_CHARS_MAX).contains(&text.chars().count());
-        if fits && !text.contains('\0') { Ok(Self(Phi::new(text.to_owned()))) } else { Err(Invalid::Reason) }
+        if fits && !text.contains('\0') {
+            Ok(Self(Phi::new(text.to_owned())))
+        } else {
+            Err(Invalid::Reason)
+        }
     }
 }
 
@@ -151,7 +160,9 @@ impl Appointment {
         match (self.status, phase) {
             (AppointmentStatus::Booked, Phase::Scheduled | Phase::Waiting) => Ok(()),
             (AppointmentStatus::Booked, Phase::Open { .. } | Phase::Ended { .. }) => Err(Refusal::VisitBegun),
-            (AppointmentStatus::Cancelled | AppointmentStatus::Completed, _) => Err(Refusal::AppointmentClosed),
+            (AppointmentStatus::Cancelled | AppointmentStatus::Completed, _) => {
+                Err(Refusal::AppointmentClosed)
+            }
         }
     }
 }

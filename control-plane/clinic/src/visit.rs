@@ -151,7 +151,9 @@ impl Visit {
     /// The participant that `person` is here.
     #[must_use]
     pub fn of_person(&self, person: PersonId) -> Option<&Participant> {
-        self.participants.iter().find(|participant| participant.person.id == person)
+        self.participants
+            .iter()
+            .find(|participant| participant.person.id == person)
     }
 
     /// The participant with this id.
@@ -163,7 +165,9 @@ impl Visit {
     /// The patient, when the participants are loaded.
     #[must_use]
     pub fn patient(&self) -> Option<&Participant> {
-        self.participants.iter().find(|participant| participant.role == ParticipantRole::Patient)
+        self.participants
+            .iter()
+            .find(|participant| participant.role == ParticipantRole::Patient)
     }
 
     /// A patient or guest enters the waiting room.
@@ -231,7 +235,10 @@ impl Visit {
             Phase::Open { opened_at } => opened_at,
         };
         let mut next = self.clone();
-        next.phase = Phase::Ended { opened_at: Some(opened_at), ended_at: now };
+        next.phase = Phase::Ended {
+            opened_at: Some(opened_at),
+            ended_at: now,
+        };
         next.send_everyone_home();
         Ok(next)
     }
@@ -276,7 +283,12 @@ impl Visit {
             }
             self.within(CHECK_IN_LEAD, now)?;
         }
-        Ok(JoinWindow { participant_id: me.id, room_id: self.room_id, role: me.role, until: self.closes_at() })
+        Ok(JoinWindow {
+            participant_id: me.id,
+            room_id: self.room_id,
+            role: me.role,
+            until: self.closes_at(),
+        })
     }
 
     /// The media plane reports `who` connected or gone. Reports about people who
@@ -284,7 +296,9 @@ impl Visit {
     #[must_use]
     pub fn presence(&self, who: ParticipantId, connected: bool) -> Self {
         let mut next = self.clone();
-        let Some(participant) = self.participant(who) else { return next };
+        let Some(participant) = self.participant(who) else {
+            return next;
+        };
         let host = participant.role == ParticipantRole::Clinician;
         match (self.phase.state(), participant.state, connected) {
             (VisitState::Ended, ..) | (_, ParticipantState::Waiting, _) => {}
@@ -328,7 +342,10 @@ impl Visit {
             return Err(Refusal::VisitBegun);
         }
         let mut next = self.clone();
-        next.phase = Phase::Ended { opened_at: None, ended_at: now };
+        next.phase = Phase::Ended {
+            opened_at: None,
+            ended_at: now,
+        };
         next.send_everyone_home();
         Ok(next)
     }
@@ -345,11 +362,19 @@ impl Visit {
 
     fn host(&self, by: PersonId) -> Result<&Participant, Refusal> {
         let me = self.part_of(by)?;
-        if me.role == ParticipantRole::Clinician { Ok(me) } else { Err(Refusal::NotYours) }
+        if me.role == ParticipantRole::Clinician {
+            Ok(me)
+        } else {
+            Err(Refusal::NotYours)
+        }
     }
 
     const fn not_ended(&self) -> Result<(), Refusal> {
-        if matches!(self.phase, Phase::Ended { .. }) { Err(Refusal::VisitEnded) } else { Ok(()) }
+        if matches!(self.phase, Phase::Ended { .. }) {
+            Err(Refusal::VisitEnded)
+        } else {
+            Ok(())
+        }
     }
 
     const fn opened(&self) -> Result<(), Refusal> {
@@ -372,7 +397,11 @@ impl Visit {
     }
 
     fn set_state(&mut self, who: ParticipantId, state: ParticipantState) {
-        if let Some(participant) = self.participants.iter_mut().find(|participant| participant.id == who) {
+        if let Some(participant) = self
+            .participants
+            .iter_mut()
+            .find(|participant| participant.id == who)
+        {
             participant.state = state;
         }
     }

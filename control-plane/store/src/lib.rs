@@ -1,1 +1,61 @@
-//! All SQL: one file per aggregate, idempotency, audit, tenancy
+//! Everything that is kept about clinics, in PostgreSQL 15 or later.
+//!
+//! All SQL of the control plane is here, one file per aggregate, as methods of
+//! [`Tx`]: a transaction of one clinic, one actor and one request.
+//!
+//! ```text
+//! let store = Store::connect(url, 16).await?;
+//! let mut tx = store.begin(session.clinic.id, Actor::Person(session.caller()), request_id).await?;
+//! let visit = tx.visit_open(visit_id).await?;
+//! tx.commit().await?;                       // effect, audit leaf and outbox row, or none of them
+//! ```
+//!
+//! A read of health data writes an audit leaf too, so a transaction that only
+//! read must be committed before its result is answered.
+//!
+//! What it never does: let a row cross clinics (row-level security is forced and
+//! [`Store::connect`] refuses a role that could pass it), tell of things the actor
+//! may not know (they are [`StoreError::NotFound`]), write an effect without its
+//! leaf, or put health data into an error: what PostgreSQL says about a row's
+//! content stops at [`Fault`].
+//!
+//! Columns that hold health data in plain text until the vault encrypts them:
+//! `account.email`, `person.display_name`, `appointment.reason`,
+//! `appointment.cancel_reason`, `message.body`, `idempotency.response_body`.
+
+mod appointment;
+mod audit;
+mod clinic;
+#[cfg(feature = "embedded")]
+pub mod embedded;
+mod error;
+mod idempotency;
+mod message;
+mod outbox;
+mod page;
+mod person;
+pub mod seed;
+mod session;
+mod slot;
+mod store;
+mod tx;
+mod upkeep;
+mod visit;
+
+pub use appointment::{AppointmentChange, AppointmentFilter, NewAppointment};
+pub use audit::AuditEntry;
+pub use error::{Constraint, Fault, SetupError, StoreError};
+pub use idempotency::{Claim, IdempotencyKey, RequestDigest, StoredResponse, Ticket};
+pub use message::MESSAGES_PER_LIST_MAX;
+pub use outbox::{Event, EventKind, OUTBOX_BATCH_MAX, OUTBOX_LEASE};
+pub use page::{Cursor, PAGE_DEFAULT, PAGE_MAX, Page, PageRequest};
+pub use session::{
+    Login, Membership, PasswordHash, SESSION_IDLE, SESSION_LIFETIME, Session, SessionToken, TOUCH_EVERY,
+};
+pub use store::Store;
+pub use tx::Tx;
+pub use upkeep::{IDEMPOTENCY_KEPT, Upkeep};
+pub use visit::{DayOfVisits, RoomLocation, VISITS_PER_DAY_MAX, VisitPulse};
+
+/// What every operation of this crate gives back.
+pub type Result<T, E = StoreError> = std::result::Result<T, E>;

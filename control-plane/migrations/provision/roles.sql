@@ -1,0 +1,29 @@
+-- Run once per PostgreSQL cluster by an administrator, before the first migration.
+-- Passwords (or certificates, or peer maps) are given to the two login roles by
+-- whoever runs this, with ALTER ROLE; they are never in a file.
+--
+--   medmesh_owner    owns every table and runs migrations. Bound by row-level
+--                    security too, because every tenant table FORCEs it.
+--   medmesh_service  what a control node connects as: no ownership, no BYPASSRLS.
+--   medmesh_gate     owns the few functions that must look across clinics (sign-in,
+--                    sessions, the outbox). Nobody can log in as it.
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'medmesh_owner') THEN
+        CREATE ROLE medmesh_owner LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS NOINHERIT;
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'medmesh_service') THEN
+        CREATE ROLE medmesh_service LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS NOINHERIT;
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'medmesh_gate') THEN
+        CREATE ROLE medmesh_gate NOLOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS;
+    END IF;
+END
+$$;
+-- The owner hands its gate functions to the gate role, and must belong to it for that.
+-- It does not inherit, or the gate's view across clinics would become its own.
+GRANT medmesh_gate TO medmesh_owner;
+-- A statement that hangs must not hold a clinic's row locks for long.
+ALTER ROLE medmesh_service SET statement_timeout = '15s';
+ALTER ROLE medmesh_service SET lock_timeout = '10s';
+ALTER ROLE medmesh_service SET idle_in_transaction_session_timeout = '30s';

@@ -1,0 +1,275 @@
+//! Why an operation failed, without a word of what was in the rows.
+
+use medmesh_base::ProblemCode;
+use medmesh_clinic::{Invalid, Refusal, Version};
+
+/// What went wrong below: enough to find the cause, nothing of a row's content.
+///
+/// PostgreSQL puts values into an error's message and detail ("Key (email)=(…)
+/// already exists"), so neither is kept.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// PostgreSQL refused a statement.
+    #[error("database refused: SQLSTATE {code}, constraint {constraint:?}, table {table:?}")]
+    Database {
+        /// The five characters of the SQL standard.
+        code: String,
+        /// The constraint, when one was violated.
+        constraint: Option<String>,
+        /// The table, when it is known.
+        table: Option<String>,
+    },
+    /// The connection or the pool failed.
+    #[error("database connection: {0}")]
+    Connection(String),
+    /// A row holds what the code does not know; the schema is newer, or broken.
+    #[error("unexpected content in column {0}")]
+    Corrupt(&'static str),
+    /// The driver and the code disagree about types.
+    #[error("driver: {0}")]
+    Driver(String),
+}
+
+/// Why an operation of the store failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// It does not exist, or the actor may not know that it does.
+    #[error("not found")]
+    NotFound,
+    /// A value breaks a rule of its type.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// The domain says no.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// Someone else wrote in between.
+    #[error("version mismatch")]
+    VersionMismatch {
+        /// What a new attempt has to name.
+        current: Version,
+    },
+    /// Patient or clinician are busy in that time.
+    #[error("slot taken")]
+    SlotTaken,
+    /// The address is in use.
+    #[error("address in use")]
+    EmailTaken,
+    /// The same idempotency key came with another request.
+    #[error("idempotency key reused")]
+    IdempotencyKeyReused,
+    /// A request with the same idempotency key is still running.
+    #[error("request in flight")]
+    RequestInFlight,
+    /// The text is not a cursor of this listing.
+    #[error("not a cursor of this listing")]
+    CursorInvalid,
+    /// Others held the rows for too long; nothing happened and a retry may succeed.
+    #[error("contention: {0}")]
+    Contention(Fault),
+    /// The database is away or full.
+    #[error("database unavailable: {0}")]
+    Unavailable(Fault),
+    /// A defect of ours.
+    #[error("database misused: {0}")]
+    Internal(Fault),
+}
+
+impl StoreError {
+    /// The public code this error is answered with.
+    #[must_use]
+    pub const fn problem(&self) -> ProblemCode {
+        match self {
+            Self::NotFound => ProblemCode::NotFound,
+            Self::Invalid(_) | Self::CursorInvalid => ProblemCode::InvalidRequest,
+            Self::Refused(refusal) => refusal.problem(),
+            Self::VersionMismatch { .. } => ProblemCode::VersionMismatch,
+            Self::SlotTaken => ProblemCode::SlotTaken,
+            Self::EmailTaken => ProblemCode::StateConflict,
+            Self::IdempotencyKeyReused => ProblemCode::IdempotencyKeyReused,
+            Self::RequestInFlight => ProblemCode::RequestInFlight,
+            Self::Contention(_) | Self::Unavailable(_) => ProblemCode::Unavailable,
+            Self::Internal(_) => ProblemCode::Internal,
+        }
+    }
+
+    pub(crate) const fn corrupt(column: &'static str) -> Self {
+        Self::Internal(Fault::Corrupt(column))
+    }
+}
+
+macro_rules! constraints {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal,)+) => {
+        /// The named constraints of the schema; a test compares the list with the catalogue.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Constraint { $($(#[$doc])* $variant,)+ }
+
+        impl Constraint {
+            /// Every constraint.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// Its name in the schema.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)+ }
+            }
+        }
+    };
+}
+
+constraints! {
+    /// Nobody is in two places at once.
+    SlotClaimNoOverlap = "slot_claim_no_overlap",
+    /// A claim has two ends.
+    SlotClaimBounded = "slot_claim_bounded",
+    /// One account per address.
+    AccountEmailKey = "account_email_key",
+    /// Addresses are lower-cased.
+    AccountEmailLower = "account_email_lower",
+    /// One person per account and clinic.
+    PersonAccountKey = "person_account_key",
+    /// Roles are of the list.
+    PersonRoleKnown = "person_role_known",
+    /// The zone is one PostgreSQL knows.
+    ClinicTimeZoneExists = "clinic_time_zone_exists",
+    /// Tokens are unique.
+    SessionTokenKey = "session_token_key",
+    /// A SHA-256 has 32 bytes.
+    SessionTokenLength = "session_token_length",
+    /// Statuses are of the list.
+    AppointmentStatusKnown = "appointment_status_known",
+    /// Nobody visits themselves.
+    AppointmentTwoPeople = "appointment_two_people",
+    /// Time runs forward.
+    AppointmentForward = "appointment_forward",
+    /// One visit per appointment.
+    VisitAppointmentKey = "visit_appointment_key",
+    /// Rooms are unique.
+    VisitRoomKey = "visit_room_key",
+    /// A visit's times fit its state.
+    VisitStateSound = "visit_state_sound",
+    /// Participant ids are unique.
+    VisitParticipantKey = "visit_participant_key",
+    /// A person takes part once.
+    VisitParticipantPersonKey = "visit_participant_person_key",
+    /// Participant roles are of the list.
+    VisitParticipantRoleKnown = "visit_participant_role_known",
+    /// Participant states are of the list.
+    VisitParticipantStateKnown = "visit_participant_state_known",
+    /// Messages of a visit are numbered.
+    MessageSequenceKey = "message_sequence_key",
+    /// Keys have 8 to 64 characters.
+    IdempotencyKeyLength = "idempotency_key_length",
+    /// No effect without a replayable answer.
+    IdempotencyAnswered = "idempotency_answered",
+    /// Events are of the list.
+    OutboxKindKnown = "outbox_kind_known",
+}
+
+impl Constraint {
+    fn from_name(name: &str) -> Option<Self> {
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|constraint| constraint.name() == name)
+    }
+
+    /// What its violation means to the caller. What types and locks already rule
+    /// out is our defect, if it happens.
+    fn violated(self, fault: Fault) -> StoreError {
+        match self {
+            Self::SlotClaimNoOverlap => StoreError::SlotTaken,
+            Self::AccountEmailKey | Self::PersonAccountKey => StoreError::EmailTaken,
+            Self::ClinicTimeZoneExists => StoreError::Invalid(Invalid::TimeZone),
+            Self::AppointmentTwoPeople => StoreError::Refused(Refusal::SamePerson),
+            Self::VisitParticipantPersonKey => StoreError::Refused(Refusal::AlreadyTakesPart),
+            Self::SlotClaimBounded
+            | Self::AccountEmailLower
+            | Self::PersonRoleKnown
+            | Self::SessionTokenKey
+            | Self::SessionTokenLength
+            | Self::AppointmentStatusKnown
+            | Self::AppointmentForward
+            | Self::VisitAppointmentKey
+            | Self::VisitRoomKey
+            | Self::VisitStateSound
+            | Self::VisitParticipantKey
+            | Self::VisitParticipantRoleKnown
+            | Self::VisitParticipantStateKnown
+            | Self::MessageSequenceKey
+            | Self::IdempotencyKeyLength
+            | Self::IdempotencyAnswered
+            | Self::OutboxKindKnown => StoreError::Internal(fault),
+        }
+    }
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        let sqlx::Error::Database(database) = &error else {
+            return from_driver(&error);
+        };
+        let code = database.code().unwrap_or_default().into_owned();
+        let fault = Fault::Database {
+            code: code.clone(),
+            constraint: database.constraint().map(str::to_owned),
+            table: database.table().map(str::to_owned),
+        };
+        if let Some(constraint) = database.constraint().and_then(Constraint::from_name) {
+            return constraint.violated(fault);
+        }
+        match code.as_str() {
+            // serialization_failure, deadlock_detected, lock_not_available
+            "40001" | "40P01" | "55P03" => Self::Contention(fault),
+            // query_canceled (our statement timeout), admin and crash shutdown, not ready yet,
+            // idle_in_transaction_session_timeout
+            "57014" | "57P01" | "57P02" | "57P03" | "25P03" => Self::Unavailable(fault),
+            // connection_exception, insufficient_resources
+            _ if code.starts_with("08") || code.starts_with("53") => Self::Unavailable(fault),
+            _ => Self::Internal(fault),
+        }
+    }
+}
+
+fn from_driver(error: &sqlx::Error) -> StoreError {
+    match error {
+        sqlx::Error::RowNotFound => StoreError::NotFound,
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed
+        | sqlx::Error::BeginFailed => StoreError::Unavailable(Fault::Connection(error.to_string())),
+        other => StoreError::Internal(Fault::Driver(other.to_string())),
+    }
+}
+
+/// Why the store could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// The URL does not parse. It may hold a password, so it is not repeated.
+    #[error("the database URL is not valid")]
+    Url,
+    /// The database cannot be reached, or refuses us.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The role could read across clinics.
+    #[error("the database role must not be a superuser, have BYPASSRLS, own tables or belong to their owner")]
+    UnsafeRole,
+    /// Migrations have not been run, or an older control plane meets a newer schema.
+    #[error("the schema is at version {found}, this program needs {wanted}; run the migrations as the owner")]
+    Schema {
+        /// What the database has.
+        found: i64,
+        /// What this program was built for.
+        wanted: i64,
+    },
+    /// A migration failed, or one that ran has changed since.
+    #[error("migration: {0}")]
+    Migration(String),
+}
+
+impl From<sqlx::Error> for SetupError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Store(error.into())
+    }
+}

@@ -1,0 +1,212 @@
+//! A creating request that is repeated has one effect and one answer.
+//!
+//! The protocol, all in the transaction of the effect:
+//! 1. [`Tx::idempotency_claim`] with the key and a digest of the request. A lock
+//!    on the key that is not to be had means the first one is still running.
+//! 2. On [`Claim::New`], do the work, make the answer, [`Tx::idempotency_answer`]
+//!    with exactly what will be sent, commit, send.
+//! 3. On [`Claim::Replay`], commit (reading an answer is a read of health data) and
+//!    send what was stored.
+//!
+//! A crash or an error undoes claim and effect together, so the key is free
+//! again; a deferred trigger refuses to commit a claim without its answer.
+
+use std::fmt;
+use std::str::FromStr;
+
+use aws_lc_rs::digest;
+use medmesh_base::{AccountId, Phi};
+use medmesh_clinic::audit::{Action, Object, ObjectKind};
+use sqlx::types::Json;
+
+use crate::{Result, StoreError, Tx};
+
+/// The `Idempotency-Key` of a request: 8 to 64 visible ASCII characters.
+#[derive(Clone, PartialEq, Eq)]
+pub struct IdempotencyKey(String);
+
+impl FromStr for IdempotencyKey {
+    type Err = InvalidKey;
+    fn from_str(text: &str) -> Result<Self, InvalidKey> {
+        let fits = (8..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+        if fits {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidKey)
+        }
+    }
+}
+
+impl fmt::Debug for IdempotencyKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("IdempotencyKey(…)")
+    }
+}
+
+/// The text cannot be an idempotency key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("an idempotency key has 8 to 64 visible ASCII characters")]
+pub struct InvalidKey;
+
+/// SHA-256 over what makes a request the same request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestDigest([u8; 32]);
+
+impl RequestDigest {
+    /// Over the parts (path, query, body …), each with its length before it, so
+    /// that no two lists of parts run together.
+    #[must_use]
+    pub fn of(parts: &[&[u8]]) -> Self {
+        let mut context = digest::Context::new(&digest::SHA256);
+        for part in parts {
+            context.update(&(part.len() as u64).to_be_bytes());
+            context.update(part);
+        }
+        Self(
+            context
+                .finish()
+                .as_ref()
+                .try_into()
+                .expect("a SHA-256 has 32 bytes"),
+        )
+    }
+}
+
+/// An answer as it was sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredResponse {
+    /// The status.
+    pub status: u16,
+    /// The headers that belong to the answer (content type, location, entity tag), in order.
+    pub headers: Vec<(String, String)>,
+    /// The body, byte for byte.
+    pub body: Phi<Vec<u8>>,
+}
+
+/// The right to answer a claimed key, once.
+#[derive(Debug)]
+#[must_use = "a claim without an answer cannot be committed"]
+pub struct Ticket {
+    account: AccountId,
+    route: &'static str,
+    key: IdempotencyKey,
+}
+
+/// What a key turned out to be.
+#[derive(Debug)]
+pub enum Claim {
+    /// Never seen: do the work.
+    New(Ticket),
+    /// Done before: this was the answer.
+    Replay(StoredResponse),
+}
+
+impl Tx {
+    /// Claims `key` for the caller's account on `route` (the operation's name).
+    ///
+    /// # Errors
+    /// [`StoreError::RequestInFlight`], [`StoreError::IdempotencyKeyReused`];
+    /// [`StoreError::NotFound`] when nobody is signed in.
+    pub async fn idempotency_claim(
+        &mut self,
+        route: &'static str,
+        key: IdempotencyKey,
+        request: RequestDigest,
+    ) -> Result<Claim> {
+        let account = self.actor().caller().ok_or(StoreError::NotFound)?.account_id;
+        let (clinic, now) = (self.clinic(), self.now());
+        let ours: bool = sqlx::query_scalar(
+            "SELECT pg_try_advisory_xact_lock(
+                 hashtextextended(concat_ws('/', 'idempotency', $1::uuid, $2::uuid, $3::text, $4::text), 0))",
+        )
+        .bind(clinic)
+        .bind(account.as_uuid())
+        .bind(route)
+        .bind(&key.0)
+        .fetch_one(self.db())
+        .await?;
+        if !ours {
+            return Err(StoreError::RequestInFlight);
+        }
+        let fresh = sqlx::query(
+            "INSERT INTO idempotency (clinic_id, account_id, route, key, request_sha256, created_at)
+             VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
+        )
+        .bind(clinic)
+        .bind(account.as_uuid())
+        .bind(route)
+        .bind(&key.0)
+        .bind(request.0.as_slice())
+        .bind(now)
+        .execute(self.db())
+        .await?
+        .rows_affected()
+            == 1;
+        if fresh {
+            return Ok(Claim::New(Ticket { account, route, key }));
+        }
+        let response = self.idempotency_replay(account, route, &key, request).await?;
+        self.audit(Action::AnswerReplay, Object::none_of(ObjectKind::Answer), None)
+            .await?;
+        Ok(Claim::Replay(response))
+    }
+
+    async fn idempotency_replay(
+        &mut self,
+        account: AccountId,
+        route: &str,
+        key: &IdempotencyKey,
+        request: RequestDigest,
+    ) -> Result<StoredResponse> {
+        type Row = (
+            Vec<u8>,
+            Option<i16>,
+            Option<Json<Vec<(String, String)>>>,
+            Option<Vec<u8>>,
+        );
+        let row: Row = sqlx::query_as(
+            "SELECT request_sha256, response_status, response_headers, response_body
+             FROM idempotency WHERE account_id = $1 AND route = $2 AND key = $3",
+        )
+        .bind(account.as_uuid())
+        .bind(route)
+        .bind(&key.0)
+        .fetch_one(self.db())
+        .await?;
+        let (sha256, status, headers, body) = row;
+        if sha256 != request.0 {
+            return Err(StoreError::IdempotencyKeyReused);
+        }
+        // Without an answer it is this very transaction's claim, made twice.
+        let (Some(status), Some(Json(headers)), Some(body)) = (status, headers, body) else {
+            return Err(StoreError::RequestInFlight);
+        };
+        let status = u16::try_from(status).map_err(|_| StoreError::corrupt("idempotency.response_status"))?;
+        Ok(StoredResponse {
+            status,
+            headers,
+            body: Phi::new(body),
+        })
+    }
+
+    /// Stores the answer that will be sent after the commit.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn idempotency_answer(&mut self, ticket: Ticket, response: &StoredResponse) -> Result<()> {
+        let Ticket { account, route, key } = ticket;
+        sqlx::query(
+            "UPDATE idempotency SET response_status = $4, response_headers = $5, response_body = $6
+             WHERE account_id = $1 AND route = $2 AND key = $3",
+        )
+        .bind(account.as_uuid())
+        .bind(route)
+        .bind(&key.0)
+        .bind(i16::try_from(response.status).map_err(|_| StoreError::corrupt("idempotency.response_status"))?)
+        .bind(Json(&response.headers))
+        .bind(response.body.expose().as_slice())
+        .execute(self.db())
+        .await?;
+        Ok(())
+    }
+}

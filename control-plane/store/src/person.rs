@@ -1,0 +1,189 @@
+//! People of a clinic and their roles.
+
+use medmesh_base::{AccountId, PersonId, Phi};
+use medmesh_clinic::access::PeopleVisible;
+use medmesh_clinic::audit::{Action, ObjectKind};
+use medmesh_clinic::{NewPerson, Person, PersonRef, Role, Roles};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::session::PasswordHash;
+use crate::{Cursor, Page, PageRequest, Result, StoreError, Tx};
+
+#[derive(sqlx::FromRow)]
+pub(crate) struct PersonRow {
+    id: Uuid,
+    display_name: String,
+    email: Option<String>,
+    roles: Vec<String>,
+    locale: String,
+    active: bool,
+}
+
+impl PersonRow {
+    pub(crate) fn into_person(self) -> Result<Person> {
+        Ok(Person {
+            id: PersonId::from_uuid(self.id),
+            display_name: Phi::new(self.display_name),
+            email: self.email.map(Phi::new),
+            roles: roles_from(&self.roles)?,
+            locale: self
+                .locale
+                .parse()
+                .map_err(|_| StoreError::corrupt("person.locale"))?,
+            active: self.active,
+        })
+    }
+}
+
+pub(crate) fn roles_from(words: &[String]) -> Result<Roles> {
+    words
+        .iter()
+        .map(|word| {
+            word.parse::<Role>()
+                .map_err(|_| StoreError::corrupt("person_role.role"))
+        })
+        .collect()
+}
+
+/// A person as someone to be booked or invited.
+pub(crate) struct Bookable {
+    pub(crate) person: PersonRef,
+    pub(crate) roles: Roles,
+}
+
+impl Tx {
+    /// Adds a person with a login of their own.
+    ///
+    /// # Errors
+    /// [`StoreError::EmailTaken`]; refused to everyone but admins.
+    pub async fn person_create(&mut self, new: &NewPerson, password: &PasswordHash) -> Result<Person> {
+        self.actor().may_manage_people()?;
+        new.check()?;
+        let (account, person) = (AccountId::generate(), PersonId::generate());
+        let (clinic, at) = (self.clinic(), self.now());
+        sqlx::query("SELECT account_create($1, $2, $3, $4)")
+            .bind(account.as_uuid())
+            .bind(new.email.expose())
+            .bind(password.expose())
+            .bind(at)
+            .execute(self.db())
+            .await?;
+        sqlx::query(
+            "INSERT INTO person (clinic_id, id, account_id, display_name, locale, created_at)
+             VALUES ($1, $2, $3, $4, $5, $6)",
+        )
+        .bind(clinic)
+        .bind(person.as_uuid())
+        .bind(account.as_uuid())
+        .bind(new.display_name.expose())
+        .bind(new.locale.as_str())
+        .bind(at)
+        .execute(self.db())
+        .await?;
+        sqlx::query(
+            "INSERT INTO person_role (clinic_id, person_id, role, granted_at)
+             SELECT $1, $2, role, $3 FROM unnest($4::text[]) AS role",
+        )
+        .bind(clinic)
+        .bind(person.as_uuid())
+        .bind(at)
+        .bind(new.roles.iter().map(Role::as_str).collect::<Vec<_>>())
+        .execute(self.db())
+        .await?;
+        self.audit(Action::PersonCreate, person, patient_of(person, new.roles))
+            .await?;
+        Ok(Person {
+            id: person,
+            display_name: Phi::new(new.display_name.expose().to_owned()),
+            email: Some(Phi::new(new.email.expose().to_owned())),
+            roles: new.roles,
+            locale: new.locale,
+            active: true,
+        })
+    }
+
+    /// People of the clinic, oldest first, those with `role` if one is named.
+    /// Admins see everybody and their addresses, clinicians see patients and
+    /// clinicians.
+    ///
+    /// # Errors
+    /// Refused to those who are patients only.
+    pub async fn person_list(&mut self, role: Option<Role>, page: PageRequest) -> Result<Page<Person>> {
+        let visible = self.actor().people_visible()?;
+        let (with_email, only): (bool, &[&str]) = match visible {
+            PeopleVisible::AllWithEmail => (true, &[]),
+            PeopleVisible::PatientsAndClinicians => {
+                (false, &[Role::Patient.as_str(), Role::Clinician.as_str()])
+            }
+        };
+        let rows: Vec<PersonRow> = sqlx::query_as(
+            "SELECT p.id, p.display_name, CASE WHEN $1 THEN a.email END AS email, r.roles, p.locale, p.active
+             FROM person p
+                 JOIN account a ON a.id = p.account_id
+                 CROSS JOIN LATERAL (
+                     SELECT coalesce(array_agg(role), '{}') AS roles FROM person_role r
+                     WHERE r.clinic_id = p.clinic_id AND r.person_id = p.id) r
+             WHERE (cardinality($2::text[]) = 0 OR r.roles && $2)
+                 AND ($3::text IS NULL OR $3 = ANY (r.roles))
+                 AND ($4::uuid IS NULL OR p.id > $4)
+             ORDER BY p.id LIMIT $5",
+        )
+        .bind(with_email)
+        .bind(only)
+        .bind(role.map(Role::as_str))
+        .bind(page.id())
+        .bind(page.fetch())
+        .fetch_all(self.db())
+        .await?;
+        let people = rows
+            .into_iter()
+            .map(PersonRow::into_person)
+            .collect::<Result<Vec<_>>>()?;
+        let people = Page::of(people, page, |person| Cursor {
+            at: OffsetDateTime::UNIX_EPOCH,
+            id: person.id.as_uuid(),
+        });
+        let leaves: Vec<_> = people
+            .items
+            .iter()
+            .map(|person| (person.id.into(), patient_of(person.id, person.roles)))
+            .collect();
+        self.audit_each_or_none(Action::PersonRead, ObjectKind::Person, &leaves)
+            .await?;
+        Ok(people)
+    }
+
+    /// An active person of this clinic, for booking and inviting.
+    pub(crate) async fn bookable(&mut self, id: PersonId) -> Result<Option<Bookable>> {
+        let row: Option<(String, Vec<String>)> = sqlx::query_as(
+            "SELECT p.display_name,
+                 (SELECT coalesce(array_agg(role), '{}') FROM person_role r
+                  WHERE r.clinic_id = p.clinic_id AND r.person_id = p.id)
+             FROM person p WHERE p.id = $1 AND p.active",
+        )
+        .bind(id.as_uuid())
+        .fetch_optional(self.db())
+        .await?;
+        let Some((display_name, roles)) = row else {
+            return Ok(None);
+        };
+        let person = PersonRef {
+            id,
+            display_name: Phi::new(display_name),
+        };
+        Ok(Some(Bookable {
+            person,
+            roles: roles_from(&roles)?,
+        }))
+    }
+}
+
+/// Whose record a person's own data is: theirs, if they are a patient.
+pub(crate) const fn patient_of(person: PersonId, roles: Roles) -> Option<PersonId> {
+    if roles.contains(Role::Patient) {
+        Some(person)
+    } else {
+        None
+    }
+}

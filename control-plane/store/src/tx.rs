@@ -1,0 +1,106 @@
+//! One transaction: of one clinic, for one actor, in one request.
+
+use std::sync::Arc;
+
+use medmesh_base::{ClinicId, RequestId};
+use medmesh_clinic::Actor;
+use sqlx::{PgConnection, Postgres, Transaction};
+use time::OffsetDateTime;
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+use crate::Result;
+
+/// A transaction. Dropping it without [`Tx::commit`] undoes everything,
+/// audit leaves included.
+#[derive(Debug)]
+pub struct Tx {
+    tx: Transaction<'static, Postgres>,
+    clinic_id: ClinicId,
+    pub(crate) actor: Actor,
+    request_id: RequestId,
+    now: OffsetDateTime,
+    /// Whether outbox rows were written, which the relay is told about after the commit.
+    pub(crate) has_events: bool,
+    nudge: Arc<Notify>,
+}
+
+impl Tx {
+    pub(crate) fn new(
+        tx: Transaction<'static, Postgres>,
+        clinic_id: ClinicId,
+        actor: Actor,
+        request_id: RequestId,
+        now: OffsetDateTime,
+        nudge: Arc<Notify>,
+    ) -> Self {
+        // PostgreSQL keeps microseconds; what was written must equal what is read back.
+        let now = now
+            .replace_microsecond(now.microsecond())
+            .expect("an instant's own microsecond is valid");
+        Self {
+            tx,
+            clinic_id,
+            actor,
+            request_id,
+            now,
+            has_events: false,
+            nudge,
+        }
+    }
+
+    /// Makes everything durable.
+    ///
+    /// # Errors
+    /// When the connection fails the outcome is unknown: repeat the request with
+    /// its idempotency key. Otherwise nothing was written.
+    pub async fn commit(self) -> Result<()> {
+        self.tx.commit().await?;
+        if self.has_events {
+            self.nudge.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Undoes everything, now rather than when the connection is next used.
+    ///
+    /// # Errors
+    /// When the connection fails; the effect is the same.
+    pub async fn rollback(self) -> Result<()> {
+        self.tx.rollback().await?;
+        Ok(())
+    }
+
+    /// The clinic this transaction sees.
+    #[must_use]
+    pub const fn clinic_id(&self) -> ClinicId {
+        self.clinic_id
+    }
+
+    /// Who acts.
+    #[must_use]
+    pub const fn actor(&self) -> &Actor {
+        &self.actor
+    }
+
+    /// The request it belongs to.
+    #[must_use]
+    pub const fn request_id(&self) -> RequestId {
+        self.request_id
+    }
+
+    /// The present of this transaction, to the microsecond.
+    #[must_use]
+    pub const fn now(&self) -> OffsetDateTime {
+        self.now
+    }
+
+    pub(crate) fn db(&mut self) -> &mut PgConnection {
+        &mut self.tx
+    }
+
+    /// The clinic's id as the driver binds it.
+    pub(crate) const fn clinic(&self) -> Uuid {
+        self.clinic_id.as_uuid()
+    }
+}

@@ -1,0 +1,477 @@
+//! Visits: loaded whole, stepped by the pure rules, saved where they differ.
+
+use medmesh_base::{AppointmentId, ClinicId, ParticipantId, PersonId, Phi, RoomId, VisitId};
+use medmesh_clinic::access::Visible;
+use medmesh_clinic::audit::{Action, Object, ObjectKind};
+use medmesh_clinic::{
+    AppointmentStatus, JoinWindow, Participant, ParticipantRole, PersonRef, Phase, Refusal, Slot, Version,
+    Visit, VisitState,
+};
+use time::{Date, OffsetDateTime};
+use uuid::Uuid;
+
+use crate::outbox::EventKind;
+use crate::{Result, Store, StoreError, Tx};
+
+/// Most visits of one day's list. A clinician has dozens; more is a defect somewhere.
+pub const VISITS_PER_DAY_MAX: usize = 200;
+
+/// The visits of one day of the clinic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DayOfVisits {
+    /// The day, in the clinic's zone.
+    pub day: Date,
+    /// The visits by start, cancelled ones left out, at most [`VISITS_PER_DAY_MAX`].
+    pub visits: Vec<Visit>,
+}
+
+/// What of a visit moves: cheap to ask again and again, and no health data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VisitPulse {
+    /// Grows with every change of the visit.
+    pub version: Version,
+    /// The place of its last message; 0 without any.
+    pub message_sequence: i64,
+}
+
+/// Whose room it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RoomLocation {
+    /// The clinic.
+    pub clinic_id: ClinicId,
+    /// The visit.
+    pub visit_id: VisitId,
+}
+
+#[derive(sqlx::FromRow)]
+struct VisitRow {
+    id: Uuid,
+    appointment_id: Uuid,
+    room_id: Uuid,
+    state: String,
+    opened_at: Option<OffsetDateTime>,
+    ended_at: Option<OffsetDateTime>,
+    version: i64,
+    starts_at: OffsetDateTime,
+    ends_at: OffsetDateTime,
+}
+
+#[derive(sqlx::FromRow)]
+struct ParticipantRow {
+    visit_id: Uuid,
+    participant_id: Uuid,
+    person_id: Uuid,
+    display_name: String,
+    role: String,
+    state: String,
+}
+
+macro_rules! select {
+    ($tail:literal) => {
+        concat!(
+            "SELECT v.id, v.appointment_id, v.room_id, v.state, v.opened_at, v.ended_at, v.version,
+                 a.starts_at, a.ends_at
+             FROM visit v JOIN appointment a ON a.clinic_id = v.clinic_id AND a.id = v.appointment_id ",
+            $tail
+        )
+    };
+}
+
+impl Tx {
+    /// One visit.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`], also for those who take no part.
+    pub async fn visit_get(&mut self, id: VisitId) -> Result<Visit> {
+        let visit = self.visit_load(id, self.visit_viewer()).await?;
+        self.audit(Action::VisitRead, id, patient_of(&visit)).await?;
+        Ok(visit)
+    }
+
+    /// The visits the caller takes part in on one day of the clinic; today without `day`.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn visit_list(&mut self, day: Option<Date>) -> Result<DayOfVisits> {
+        let (day, from, to) = self.day_bounds(day).await?;
+        let viewer = self.visit_viewer();
+        let rows: Vec<VisitRow> = sqlx::query_as(select!(
+            "WHERE a.starts_at >= $1 AND a.starts_at < $2 AND a.status <> $3
+                 AND ($4::uuid IS NULL OR EXISTS (
+                     SELECT FROM visit_participant me
+                     WHERE me.clinic_id = v.clinic_id AND me.visit_id = v.id AND me.person_id = $4))
+             ORDER BY a.starts_at, v.id LIMIT $5"
+        ))
+        .bind(from)
+        .bind(to)
+        .bind(AppointmentStatus::Cancelled.as_str())
+        .bind(viewer)
+        .bind(VISITS_PER_DAY_MAX as i64)
+        .fetch_all(self.db())
+        .await?;
+        let visits = self.with_participants(rows).await?;
+        let leaves: Vec<_> = visits
+            .iter()
+            .map(|visit| (visit.id.into(), patient_of(visit)))
+            .collect();
+        self.audit_each_or_none(Action::VisitRead, ObjectKind::Visit, &leaves)
+            .await?;
+        Ok(DayOfVisits { day, visits })
+    }
+
+    /// How far a visit is, without reading anything about anyone.
+    ///
+    /// # Errors
+    /// As [`Tx::visit_get`].
+    pub async fn visit_pulse(&mut self, id: VisitId) -> Result<VisitPulse> {
+        let viewer = self.visit_viewer();
+        let (version, message_sequence): (i64, i64) = sqlx::query_as(
+            "SELECT v.version, v.message_sequence FROM visit v
+             WHERE v.id = $1 AND ($2::uuid IS NULL OR EXISTS (
+                 SELECT FROM visit_participant me
+                 WHERE me.clinic_id = v.clinic_id AND me.visit_id = v.id AND me.person_id = $2))",
+        )
+        .bind(id.as_uuid())
+        .bind(viewer)
+        .fetch_optional(self.db())
+        .await?
+        .ok_or(StoreError::NotFound)?;
+        Ok(VisitPulse {
+            version: Version(version),
+            message_sequence,
+        })
+    }
+
+    /// The caller enters the waiting room.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`], or a [`Refusal`]: see [`Visit::check_in`].
+    pub async fn visit_check_in(&mut self, id: VisitId) -> Result<Visit> {
+        let (me, now) = (self.person()?, self.now());
+        self.visit_step(id, Action::VisitCheckIn, id, |visit| visit.check_in(me, now))
+            .await
+    }
+
+    /// The clinician opens the visit.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`], or a [`Refusal`]: see [`Visit::open`].
+    pub async fn visit_open(&mut self, id: VisitId) -> Result<Visit> {
+        let (me, now) = (self.person()?, self.now());
+        self.visit_step(id, Action::VisitOpen, id, |visit| visit.open(me, now))
+            .await
+    }
+
+    /// The clinician lets somebody in.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`], or a [`Refusal`]: see [`Visit::admit`].
+    pub async fn visit_admit(&mut self, id: VisitId, who: ParticipantId) -> Result<Visit> {
+        let me = self.person()?;
+        self.visit_step(id, Action::VisitAdmit, who, |visit| visit.admit(me, who))
+            .await
+    }
+
+    /// The clinician ends the visit; the appointment is completed.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`], or a [`Refusal`]: see [`Visit::end`].
+    pub async fn visit_end(&mut self, id: VisitId) -> Result<Visit> {
+        let (me, now) = (self.person()?, self.now());
+        let mut was_open = false;
+        let visit = self
+            .visit_step(id, Action::VisitEnd, id, |visit| {
+                was_open = visit.phase.state() == VisitState::Open;
+                visit.end(me, now)
+            })
+            .await?;
+        if was_open {
+            self.appointment_complete(visit.appointment_id).await?;
+        }
+        Ok(visit)
+    }
+
+    /// The clinician adds a third person of the clinic.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`], or a [`Refusal`]: see [`Visit::add_guest`].
+    pub async fn participant_add(&mut self, id: VisitId, person: PersonId) -> Result<Visit> {
+        let me = self.person()?;
+        let participant = ParticipantId::from_uuid(Uuid::new_v4());
+        let guest = self.bookable(person).await?.map(|found| found.person);
+        self.visit_step(id, Action::ParticipantAdd, participant, |visit| {
+            visit.add_guest(me, participant, guest.ok_or(Refusal::ParticipantUnsuitable)?)
+        })
+        .await
+    }
+
+    /// Leave for the caller to join the room now, recorded as the issue of its keys.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`], or a [`Refusal`]: see [`Visit::may_join`].
+    pub async fn signaling_session(&mut self, id: VisitId) -> Result<JoinWindow> {
+        let (me, now) = (self.person()?, self.now());
+        let visit = self.visit_load(id, self.visit_viewer()).await?;
+        let window = visit.may_join(me, now)?;
+        self.audit(
+            Action::SignalingSession,
+            window.participant_id,
+            patient_of(&visit),
+        )
+        .await?;
+        Ok(window)
+    }
+
+    /// The media plane says that somebody is connected or gone. `None` when that
+    /// changes nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] for a participant of no such visit.
+    pub async fn participant_presence(
+        &mut self,
+        id: VisitId,
+        who: ParticipantId,
+        connected: bool,
+    ) -> Result<Option<Visit>> {
+        let before = self.visit_lock(id).await?;
+        before.participant(who).ok_or(StoreError::NotFound)?;
+        let after = before.presence(who, connected);
+        if after == before {
+            return Ok(None);
+        }
+        let after = self.visit_save(&before, &after).await?;
+        let action = if connected {
+            Action::ParticipantConnect
+        } else {
+            Action::ParticipantDisconnect
+        };
+        self.audit(action, who, patient_of(&after)).await?;
+        Ok(Some(after))
+    }
+
+    async fn visit_step(
+        &mut self,
+        id: VisitId,
+        action: Action,
+        object: impl Into<Object>,
+        step: impl FnOnce(&Visit) -> Result<Visit, Refusal>,
+    ) -> Result<Visit> {
+        let before = self.visit_lock(id).await?;
+        let after = self.visit_save(&before, &step(&before)?).await?;
+        self.audit(action, object, patient_of(&after)).await?;
+        Ok(after)
+    }
+
+    /// Loads under the appointment's lock: see `appointment_lock` for the order.
+    async fn visit_lock(&mut self, id: VisitId) -> Result<Visit> {
+        sqlx::query(
+            "SELECT FROM appointment a JOIN visit v ON v.clinic_id = a.clinic_id AND v.appointment_id = a.id
+             WHERE v.id = $1 FOR UPDATE OF a",
+        )
+        .bind(id.as_uuid())
+        .fetch_optional(self.db())
+        .await?
+        .ok_or(StoreError::NotFound)?;
+        self.visit_load(id, self.visit_viewer()).await
+    }
+
+    pub(crate) async fn visit_load(&mut self, id: VisitId, viewer: Option<Uuid>) -> Result<Visit> {
+        let row: VisitRow = sqlx::query_as(select!("WHERE v.id = $1"))
+            .bind(id.as_uuid())
+            .fetch_optional(self.db())
+            .await?
+            .ok_or(StoreError::NotFound)?;
+        let visit = self
+            .with_participants(vec![row])
+            .await?
+            .pop()
+            .ok_or(StoreError::NotFound)?;
+        match viewer {
+            Some(person) if visit.of_person(PersonId::from_uuid(person)).is_none() => {
+                Err(StoreError::NotFound)
+            }
+            Some(_) | None => Ok(visit),
+        }
+    }
+
+    /// Writes what differs, counts the version and tells the watchers; nothing
+    /// when nothing differs.
+    pub(crate) async fn visit_save(&mut self, before: &Visit, after: &Visit) -> Result<Visit> {
+        if before == after {
+            return Ok(after.clone());
+        }
+        let (opened_at, ended_at) = match after.phase {
+            Phase::Scheduled | Phase::Waiting => (None, None),
+            Phase::Open { opened_at } => (Some(opened_at), None),
+            Phase::Ended { opened_at, ended_at } => (opened_at, Some(ended_at)),
+        };
+        let version: i64 = sqlx::query_scalar(
+            "UPDATE visit SET state = $2, opened_at = $3, ended_at = $4, version = version + 1
+             WHERE id = $1 RETURNING version",
+        )
+        .bind(after.id.as_uuid())
+        .bind(after.phase.state().as_str())
+        .bind(opened_at)
+        .bind(ended_at)
+        .fetch_one(self.db())
+        .await?;
+        for (position, participant) in after.participants.iter().enumerate() {
+            match before.participant(participant.id) {
+                None => {
+                    self.participant_insert(after.id, participant, position + 1)
+                        .await?;
+                }
+                Some(known) if known.state != participant.state => {
+                    self.participant_update(after.id, participant).await?;
+                }
+                Some(_) => {}
+            }
+        }
+        self.publish(EventKind::VisitChanged { visit_id: after.id })
+            .await?;
+        Ok(Visit {
+            version: Version(version),
+            ..after.clone()
+        })
+    }
+
+    async fn participant_insert(
+        &mut self,
+        visit: VisitId,
+        participant: &Participant,
+        position: usize,
+    ) -> Result<()> {
+        let (clinic, now) = (self.clinic(), self.now());
+        sqlx::query(
+            "INSERT INTO visit_participant
+                 (clinic_id, visit_id, participant_id, person_id, role, state, position, state_changed_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        )
+        .bind(clinic)
+        .bind(visit.as_uuid())
+        .bind(participant.id.as_uuid())
+        .bind(participant.person.id.as_uuid())
+        .bind(participant.role.as_str())
+        .bind(participant.state.as_str())
+        .bind(i16::try_from(position).unwrap_or(i16::MAX))
+        .bind(now)
+        .execute(self.db())
+        .await?;
+        Ok(())
+    }
+
+    async fn participant_update(&mut self, visit: VisitId, participant: &Participant) -> Result<()> {
+        let now = self.now();
+        sqlx::query(
+            "UPDATE visit_participant SET state = $3, state_changed_at = $4
+             WHERE visit_id = $1 AND participant_id = $2",
+        )
+        .bind(visit.as_uuid())
+        .bind(participant.id.as_uuid())
+        .bind(participant.state.as_str())
+        .bind(now)
+        .execute(self.db())
+        .await?;
+        Ok(())
+    }
+
+    async fn with_participants(&mut self, rows: Vec<VisitRow>) -> Result<Vec<Visit>> {
+        let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
+        let people: Vec<ParticipantRow> = sqlx::query_as(
+            "SELECT vp.visit_id, vp.participant_id, vp.person_id, p.display_name, vp.role, vp.state
+             FROM visit_participant vp JOIN person p ON p.clinic_id = vp.clinic_id AND p.id = vp.person_id
+             WHERE vp.visit_id = ANY ($1) ORDER BY vp.position, vp.participant_id",
+        )
+        .bind(ids)
+        .fetch_all(self.db())
+        .await?;
+        let mut visits = rows.iter().map(visit_from).collect::<Result<Vec<_>>>()?;
+        for person in people {
+            let visit = visits
+                .iter_mut()
+                .find(|visit| visit.id.as_uuid() == person.visit_id);
+            visit
+                .ok_or(StoreError::corrupt("visit_participant.visit_id"))?
+                .participants
+                .push(participant_from(person)?);
+        }
+        Ok(visits)
+    }
+
+    pub(crate) const fn visit_viewer(&self) -> Option<Uuid> {
+        match self.actor().visits_visible() {
+            Visible::All => None,
+            Visible::TakingPart(person) => Some(person.as_uuid()),
+        }
+    }
+
+    /// The person who acts; the system takes no part in visits.
+    pub(crate) fn person(&self) -> Result<PersonId> {
+        Ok(self.actor().caller().ok_or(Refusal::NotYours)?.person_id)
+    }
+}
+
+impl Store {
+    /// The clinic and visit behind a room of the media plane; `None` for a room nobody knows.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn room_locate(&self, room: RoomId) -> Result<Option<RoomLocation>> {
+        let row: Option<(Uuid, Uuid)> = sqlx::query_as("SELECT clinic_id, visit_id FROM room_locate($1)")
+            .bind(room.as_uuid())
+            .fetch_optional(&self.pool)
+            .await?;
+        Ok(row.map(|(clinic, visit)| RoomLocation {
+            clinic_id: ClinicId::from_uuid(clinic),
+            visit_id: VisitId::from_uuid(visit),
+        }))
+    }
+}
+
+/// Whose record a visit belongs to.
+pub(crate) fn patient_of(visit: &Visit) -> Option<PersonId> {
+    visit.patient().map(|patient| patient.person.id)
+}
+
+fn visit_from(row: &VisitRow) -> Result<Visit> {
+    let corrupt = || StoreError::corrupt("visit.state");
+    let phase = match (
+        row.state.parse().map_err(|_| corrupt())?,
+        row.opened_at,
+        row.ended_at,
+    ) {
+        (VisitState::Scheduled, None, None) => Phase::Scheduled,
+        (VisitState::Waiting, None, None) => Phase::Waiting,
+        (VisitState::Open, Some(opened_at), None) => Phase::Open { opened_at },
+        (VisitState::Ended, opened_at, Some(ended_at)) => Phase::Ended { opened_at, ended_at },
+        _ => return Err(corrupt()),
+    };
+    Ok(Visit {
+        id: VisitId::from_uuid(row.id),
+        appointment_id: AppointmentId::from_uuid(row.appointment_id),
+        room_id: RoomId::from_uuid(row.room_id),
+        slot: Slot::new(row.starts_at, row.ends_at)
+            .map_err(|_| StoreError::corrupt("appointment.starts_at"))?,
+        phase,
+        participants: Vec::new(),
+        version: Version(row.version),
+    })
+}
+
+fn participant_from(row: ParticipantRow) -> Result<Participant> {
+    Ok(Participant {
+        id: ParticipantId::from_uuid(row.participant_id),
+        person: PersonRef {
+            id: PersonId::from_uuid(row.person_id),
+            display_name: Phi::new(row.display_name),
+        },
+        role: row
+            .role
+            .parse::<ParticipantRole>()
+            .map_err(|_| StoreError::corrupt("visit_participant.role"))?,
+        state: row
+            .state
+            .parse()
+            .map_err(|_| StoreError::corrupt("visit_participant.state"))?,
+    })
+}
