@@ -14,13 +14,25 @@
 //! people say (payloads stay as the browser sealed them), and input never
 //! panics it: a panic inside one participant's connection ends that participant.
 
+mod allocate;
+mod codec;
 mod config;
+mod connection;
+mod control;
 mod event;
+mod forward;
 mod join;
 mod mesh;
-mod stats;
-
+mod packet;
+mod plan;
+mod room;
 mod sfu;
+mod speaker;
+mod stats;
+mod track;
+
+#[cfg(test)]
+mod tests;
 
 pub use config::{Limits, SfuConfig, generate_certificate};
 pub use event::{Event, LeaveReason, MeshDatagram, Output, SessionView, Transmit};

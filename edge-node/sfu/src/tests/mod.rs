@@ -1,0 +1,7 @@
+//! Whole shards under virtual time: browsers are str0m instances, the network is
+//! a seeded queue in memory.
+
+mod client;
+mod world;
+
+mod forwarding;
