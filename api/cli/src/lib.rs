@@ -1,1 +1,3 @@
 //! The SRE's capacity CLI, and the whole system on one machine
+
+pub mod operator;

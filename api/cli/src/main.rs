@@ -1,0 +1,42 @@
+//! `medmesh`: what an operator types.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use medmesh_cli::operator::{Connection, Verb, run};
+
+/// Looks after a medmesh cluster
+#[derive(Parser, Debug)]
+#[command(name = "medmesh", version, about)]
+struct Cli {
+    #[command(flatten)]
+    connection: Connection,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    #[command(flatten)]
+    Operator(Verb),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = match cli.command {
+        Command::Operator(verb) => run(&cli.connection, verb).await,
+    };
+    match outcome {
+        Ok(text) => {
+            // A closed pipe (`| head`) is the reader's choice, not a failure.
+            let _ = std::io::stdout().lock().write_all(text.as_bytes());
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "medmesh: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! The operator's verbs: each is one call to a control node.
+
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, bail};
+use clap::{Args, Subcommand};
+use medmesh_api_client::Operator;
+use medmesh_api_types::fleet::Nodes;
+use medmesh_base::{ControlId, EdgeId};
+use serde::Serialize;
+
+/// Largest token file read; a token is one line.
+const TOKEN_FILE_BYTES_MAX: u64 = 4096;
+
+/// Where the control plane is, and how to print what it says.
+#[derive(Args, Clone, Debug)]
+pub struct Connection {
+    /// Base URL of any control node
+    #[arg(
+        long,
+        env = "MEDMESH_URL",
+        default_value = "http://127.0.0.1:8080",
+        global = true
+    )]
+    pub url: String,
+    /// File that holds the operator token
+    #[arg(long, env = "MEDMESH_TOKEN_FILE", value_name = "FILE", global = true)]
+    pub token_file: Option<PathBuf>,
+    /// PEM file with the authority of the control plane's certificate, where the system does not know it
+    #[arg(long, env = "MEDMESH_CA_FILE", value_name = "FILE", global = true)]
+    pub ca_file: Option<PathBuf>,
+    /// Print JSON instead of a table
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+impl Connection {
+    fn open(&self) -> anyhow::Result<Operator> {
+        let Some(file) = &self.token_file else {
+            bail!("say where the operator token is: --token-file FILE or MEDMESH_TOKEN_FILE");
+        };
+        let length = std::fs::metadata(file)
+            .with_context(|| format!("cannot read {}", file.display()))?
+            .len();
+        if length > TOKEN_FILE_BYTES_MAX {
+            bail!("{} is too large for a token", file.display());
+        }
+        let token =
+            std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+        let ca = self.ca_file.as_ref().map(std::fs::read).transpose();
+        let ca = ca.context("cannot read the authority's certificate")?;
+        Ok(Operator::new(&self.url, token.trim(), ca.as_deref())?)
+    }
+}
+
+/// What an operator can ask and do.
+#[derive(Subcommand, Clone, Debug)]
+pub enum Verb {
+    /// Control nodes and edges, with their load
+    Nodes,
+    /// Rooms and who is where, by opaque ids
+    Sessions {
+        /// Most rooms to show, the latest first
+        #[arg(long, default_value_t = 100)]
+        limit: u32,
+    },
+    /// The Raft group; with a verb, change it
+    Raft {
+        /// What to change
+        #[command(subcommand)]
+        change: Option<RaftChange>,
+    },
+    /// Send nobody new to an edge
+    Cordon {
+        /// Its name or id
+        edge: String,
+    },
+    /// Send people to an edge again
+    Uncordon {
+        /// Its name or id
+        edge: String,
+    },
+    /// Make a one-time token that lets an edge join
+    JoinToken {
+        /// How long it can be used, seconds (at most a day)
+        #[arg(long, default_value_t = 3600)]
+        life_seconds: u32,
+    },
+}
+
+/// Changes of the Raft group.
+#[derive(Subcommand, Clone, Debug)]
+pub enum RaftChange {
+    /// Add a node without a vote
+    AddLearner {
+        /// Its number
+        node: u64,
+        /// `host:port` of its link
+        link_address: String,
+    },
+    /// Give a learner a vote
+    Promote {
+        /// Its number
+        node: u64,
+    },
+    /// Take a node out of the group
+    Remove {
+        /// Its number
+        node: u64,
+    },
+}
+
+/// Does what was asked and returns what to print.
+///
+/// # Errors
+/// When the control plane cannot be reached or says no; the message is for people.
+pub async fn run(connection: &Connection, verb: Verb) -> anyhow::Result<String> {
+    let operator = connection.open()?;
+    match verb {
+        Verb::Nodes => show(connection, &operator.nodes().await?, table::nodes),
+        Verb::Sessions { limit } => show(
+            connection,
+            &operator.sessions(Some(limit)).await?,
+            table::sessions,
+        ),
+        Verb::Raft { change } => {
+            let raft = match change {
+                None => operator.raft().await?,
+                Some(RaftChange::AddLearner { node, link_address }) => {
+                    operator.raft_add_learner(ControlId(node), link_address).await?
+                }
+                Some(RaftChange::Promote { node }) => operator.raft_promote(ControlId(node)).await?,
+                Some(RaftChange::Remove { node }) => operator.raft_remove(ControlId(node)).await?,
+            };
+            show(connection, &raft, table::raft)
+        }
+        Verb::Cordon { edge } => {
+            let (id, name) = find_edge(&operator.nodes().await?, &edge)?;
+            operator.edge_cordon(id).await?;
+            Ok(format!("{name} takes nobody new; those who are there stay\n"))
+        }
+        Verb::Uncordon { edge } => {
+            let (id, name) = find_edge(&operator.nodes().await?, &edge)?;
+            operator.edge_uncordon(id).await?;
+            Ok(format!("{name} takes people again\n"))
+        }
+        Verb::JoinToken { life_seconds } => {
+            let token = operator.join_token_create(Some(life_seconds)).await?;
+            // Alone on its line, so that `medmesh join-token > FILE` is all it takes.
+            show(connection, &token, |token| format!("{}\n", token.token.expose()))
+        }
+    }
+}
+
+fn show<T: Serialize>(
+    connection: &Connection,
+    answer: &T,
+    text: impl FnOnce(&T) -> String,
+) -> anyhow::Result<String> {
+    if connection.json {
+        Ok(serde_json::to_string_pretty(answer)? + "\n")
+    } else {
+        Ok(text(answer))
+    }
+}
+
+/// An edge by its name, or by its id.
+fn find_edge(nodes: &Nodes, wanted: &str) -> anyhow::Result<(EdgeId, String)> {
+    let id: Option<EdgeId> = wanted.parse().ok();
+    let found = nodes
+        .edges
+        .iter()
+        .find(|edge| edge.name == wanted || Some(edge.id) == id);
+    let Some(edge) = found else {
+        let names: Vec<_> = nodes.edges.iter().map(|edge| edge.name.as_str()).collect();
+        bail!("there is no edge {wanted:?}; there are: {}", names.join(", "));
+    };
+    Ok((edge.id, edge.name.clone()))
+}

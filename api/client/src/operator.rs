@@ -1,0 +1,111 @@
+//! The operator's routes.
+
+use medmesh_api_types::fleet::{JoinToken, JoinTokenCreate, LearnerAdd, Nodes, Raft, RaftNode, Sessions};
+use medmesh_base::{ControlId, EdgeId};
+
+use crate::ClientError;
+use crate::transport::Transport;
+
+/// An operator at one control node. Any node will do: followers ask the leader.
+#[derive(Clone, Debug)]
+pub struct Operator {
+    transport: Transport,
+}
+
+impl Operator {
+    /// Speaks to the control node at `base_url` with the cluster's operator token.
+    /// With `ca_pem` only certificates under it are trusted, else the system's.
+    ///
+    /// # Errors
+    /// When an argument is unusable.
+    pub fn new(base_url: &str, token: &str, ca_pem: Option<&[u8]>) -> Result<Self, ClientError> {
+        Ok(Self {
+            transport: Transport::new(base_url, token, ca_pem)?,
+        })
+    }
+
+    /// Every machine of the cluster.
+    ///
+    /// # Errors
+    /// [`ClientError`], as for every call below.
+    pub async fn nodes(&self) -> Result<Nodes, ClientError> {
+        self.transport.get("/v1/fleet/nodes").await
+    }
+
+    /// The latest `limit` rooms, and totals.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn sessions(&self, limit: Option<u32>) -> Result<Sessions, ClientError> {
+        let query = limit.map_or_else(String::new, |limit| format!("?limit={limit}"));
+        self.transport.get(&format!("/v1/fleet/sessions{query}")).await
+    }
+
+    /// The Raft group.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn raft(&self) -> Result<Raft, ClientError> {
+        self.transport.get("/v1/fleet/raft").await
+    }
+
+    /// Sends nobody new to an edge.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn edge_cordon(&self, edge: EdgeId) -> Result<(), ClientError> {
+        self.transport
+            .post(&format!("/v1/fleet/edges/{edge}/cordon"), &())
+            .await
+    }
+
+    /// Sends people to an edge again.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn edge_uncordon(&self, edge: EdgeId) -> Result<(), ClientError> {
+        self.transport
+            .post(&format!("/v1/fleet/edges/{edge}/uncordon"), &())
+            .await
+    }
+
+    /// A token that lets one edge in, once.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn join_token_create(&self, life_seconds: Option<u32>) -> Result<JoinToken, ClientError> {
+        self.transport
+            .post("/v1/fleet/join-tokens", &JoinTokenCreate { life_seconds })
+            .await
+    }
+
+    /// Adds a node to the Raft group, without a vote.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn raft_add_learner(&self, node: ControlId, link_address: String) -> Result<Raft, ClientError> {
+        self.transport
+            .post("/v1/fleet/raft/add-learner", &LearnerAdd { node, link_address })
+            .await
+    }
+
+    /// Gives a learner a vote.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn raft_promote(&self, node: ControlId) -> Result<Raft, ClientError> {
+        self.transport
+            .post("/v1/fleet/raft/promote", &RaftNode { node })
+            .await
+    }
+
+    /// Takes a node out of the Raft group.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn raft_remove(&self, node: ControlId) -> Result<Raft, ClientError> {
+        self.transport
+            .post("/v1/fleet/raft/remove", &RaftNode { node })
+            .await
+    }
+}
