@@ -1,0 +1,5 @@
+import { Gate, mount } from "@medmesh/ui";
+import "@medmesh/ui/styles.css";
+import { Clinician } from "./Clinician.tsx";
+
+mount(<Gate portal="clinician" roles={["clinician"]}><Clinician /></Gate>);

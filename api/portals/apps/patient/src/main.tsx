@@ -1,0 +1,5 @@
+import { Gate, mount } from "@medmesh/ui";
+import "@medmesh/ui/styles.css";
+import { Patient } from "./Patient.tsx";
+
+mount(<Gate portal="patient" roles={["patient"]}><Patient /></Gate>);

@@ -1,0 +1,129 @@
+/** The API as methods named like its operations (`appointment_create` → `appointmentCreate`). */
+import { followVisit, type LiveHandlers } from "./live.ts";
+import { Transport } from "./transport.ts";
+import type {
+  Appointment, Candidate, Message, NewAppointment, NewPerson, Page, Person, Role, Session, SignalingRequest, SignalingSession, Visit,
+} from "./types.ts";
+
+/** A fresh key for one intent; keep it for every retry of that intent. */
+export function newIdempotencyKey(): string {
+  return crypto.randomUUID();
+}
+
+const id = encodeURIComponent;
+
+export class ClinicApi {
+  constructor(readonly transport: Transport = new Transport()) {}
+
+  /** Called when the server says that the session has ended. */
+  set onSignedOut(handler: (() => void) | null) {
+    this.transport.onSignedOut = handler;
+  }
+
+  async login(email: string, password: string): Promise<Session> {
+    return this.#keep(await this.#post<Session>("/v1/auth/login", { email, password }));
+  }
+
+  async session(): Promise<Session> {
+    return this.#keep((await this.transport.request<Session>("GET", "/v1/auth/session")).data);
+  }
+
+  async logout(): Promise<void> {
+    await this.transport.request("POST", "/v1/auth/logout");
+    this.transport.setCsrf(null);
+  }
+
+  async people(query: { role?: Role; cursor?: string; limit?: number } = {}): Promise<Page<Person>> {
+    return (await this.transport.request<Page<Person>>("GET", "/v1/people", { query })).data;
+  }
+
+  async personCreate(person: NewPerson, idempotencyKey: string): Promise<Person> {
+    return this.#post("/v1/people", person, idempotencyKey);
+  }
+
+  async appointments(query: { from?: string; to?: string; cursor?: string; limit?: number } = {}): Promise<Page<Appointment>> {
+    return (await this.transport.request<Page<Appointment>>("GET", "/v1/appointments", { query })).data;
+  }
+
+  /** One appointment and the ETag that a change of it must name. */
+  async appointment(appointmentId: string): Promise<{ appointment: Appointment; etag: string }> {
+    const { data, etag } = await this.transport.request<Appointment>("GET", `/v1/appointments/${id(appointmentId)}`);
+    return { appointment: data, etag: etag ?? `"${data.version}"` };
+  }
+
+  async appointmentCreate(appointment: NewAppointment, idempotencyKey: string): Promise<Appointment> {
+    return this.#post("/v1/appointments", appointment, idempotencyKey);
+  }
+
+  async appointmentChange(appointmentId: string, etag: string, change: { starts_at?: string; ends_at?: string; reason?: string }): Promise<Appointment> {
+    const path = `/v1/appointments/${id(appointmentId)}`;
+    return (await this.transport.request<Appointment>("PATCH", path, { body: change, ifMatch: etag })).data;
+  }
+
+  async appointmentCancel(appointmentId: string, etag: string): Promise<Appointment> {
+    const path = `/v1/appointments/${id(appointmentId)}/cancel`;
+    return (await this.transport.request<Appointment>("POST", path, { body: {}, ifMatch: etag })).data;
+  }
+
+  /** Visits of one day in the clinic's zone (`YYYY-MM-DD`, default today). */
+  async visits(day?: string): Promise<readonly Visit[]> {
+    const query = day === undefined ? {} : { day };
+    return (await this.transport.request<Page<Visit>>("GET", "/v1/visits", { query })).data.items;
+  }
+
+  async visit(visitId: string): Promise<Visit> {
+    return (await this.transport.request<Visit>("GET", `/v1/visits/${id(visitId)}`)).data;
+  }
+
+  async visitCheckIn(visitId: string): Promise<Visit> {
+    return this.#post(`/v1/visits/${id(visitId)}/check-in`, {});
+  }
+
+  async visitOpen(visitId: string): Promise<Visit> {
+    return this.#post(`/v1/visits/${id(visitId)}/open`, {});
+  }
+
+  async visitAdmit(visitId: string, participantId: string): Promise<Visit> {
+    return this.#post(`/v1/visits/${id(visitId)}/admit`, { participant_id: participantId });
+  }
+
+  async visitEnd(visitId: string): Promise<Visit> {
+    return this.#post(`/v1/visits/${id(visitId)}/end`, {});
+  }
+
+  async participantAdd(visitId: string, personId: string, idempotencyKey: string): Promise<Visit> {
+    return this.#post(`/v1/visits/${id(visitId)}/participants`, { person_id: personId }, idempotencyKey);
+  }
+
+  async messages(visitId: string, after?: string): Promise<readonly Message[]> {
+    const query = after === undefined ? { limit: 200 } : { after, limit: 200 };
+    return (await this.transport.request<Page<Message>>("GET", `/v1/visits/${id(visitId)}/messages`, { query })).data.items;
+  }
+
+  async messageCreate(visitId: string, body: string, idempotencyKey: string): Promise<Message> {
+    return this.#post(`/v1/visits/${id(visitId)}/messages`, { body }, idempotencyKey);
+  }
+
+  follow(visitId: string, after: string | null, handlers: LiveHandlers): () => void {
+    return followVisit(this.transport, visitId, after, handlers);
+  }
+
+  async candidates(visitId: string): Promise<readonly Candidate[]> {
+    const query = { visit_id: visitId };
+    return (await this.transport.request<{ edges: readonly Candidate[] }>("GET", "/v1/signaling/candidates", { query })).data.edges;
+  }
+
+  async signalingSession(request: SignalingRequest): Promise<SignalingSession> {
+    return this.#post("/v1/signaling/session", request);
+  }
+
+  #keep(session: Session): Session {
+    this.transport.setCsrf(session.csrf_token);
+    return session;
+  }
+
+  async #post<T>(path: string, body: unknown, idempotencyKey?: string): Promise<T> {
+    const options = idempotencyKey === undefined ? { body } : { body, idempotencyKey };
+    return (await this.transport.request<T>("POST", path, options)).data;
+  }
+}

@@ -1,0 +1,6 @@
+export * from "./types.ts";
+export { ApiError, type ProblemCode } from "./problem.ts";
+export { Transport } from "./transport.ts";
+export { EventParser, type ServerEvent } from "./sse.ts";
+export type { LiveHandlers } from "./live.ts";
+export { ClinicApi, newIdempotencyKey } from "./clinic.ts";

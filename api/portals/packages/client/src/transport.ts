@@ -1,0 +1,105 @@
+/** One place where requests leave the portal: same origin, cookie session, CSRF header, problem errors, time limits. */
+import { ApiError, problemFrom } from "./problem.ts";
+
+/** Longer than any handler's own limit, shorter than a person's patience. */
+const REQUEST_TIMEOUT_MS = 10_000;
+/** Attempts of a request that carries an Idempotency-Key: a second outage is the person's to decide about. */
+const ATTEMPTS_MAX = 4;
+const BACKOFF_BASE_MS = 250;
+
+export type Method = "GET" | "POST" | "PATCH" | "DELETE";
+
+export interface RequestOptions {
+  readonly query?: Readonly<Record<string, string | number | undefined>>;
+  readonly body?: unknown;
+  /** Makes the request safe to repeat: passing failures are retried with the same key. */
+  readonly idempotencyKey?: string;
+  readonly ifMatch?: string;
+  readonly signal?: AbortSignal;
+}
+
+export interface Answer<T> {
+  readonly data: T;
+  readonly etag: string | null;
+}
+
+export class Transport {
+  #csrf: string | null = null;
+  /** Called once per request that was refused because the session has ended. */
+  onSignedOut: (() => void) | null = null;
+
+  constructor(
+    private readonly base: string = "",
+    private readonly fetcher: typeof fetch = (input, init) => fetch(input, init),
+    private readonly pause: (ms: number) => Promise<void> = (ms) => new Promise((done) => setTimeout(done, ms)),
+  ) {}
+
+  setCsrf(token: string | null): void {
+    this.#csrf = token;
+  }
+
+  async request<T>(method: Method, path: string, options: RequestOptions = {}): Promise<Answer<T>> {
+    const attempts = options.idempotencyKey === undefined && method !== "GET" ? 1 : ATTEMPTS_MAX;
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        return await this.#once<T>(method, path, options);
+      } catch (error) {
+        const again = error instanceof ApiError && error.isPassing && attempt < attempts && !options.signal?.aborted;
+        if (!again) throw error;
+        const wait = (error.retryAfterSeconds ?? 0) * 1000 || BACKOFF_BASE_MS * 2 ** (attempt - 1);
+        await this.pause(wait * (0.75 + Math.random() / 2));
+      }
+    }
+  }
+
+  /** The raw answer, for streams. Throws `ApiError` on anything but 2xx. */
+  async open(path: string, headers: Record<string, string>, signal: AbortSignal): Promise<Response> {
+    const response = await this.#send(`${this.base}${path}`, { method: "GET", headers, signal, cache: "no-store" });
+    if (!response.ok) throw await this.#refusal(response);
+    return response;
+  }
+
+  async #once<T>(method: Method, path: string, options: RequestOptions): Promise<Answer<T>> {
+    const headers: Record<string, string> = { Accept: "application/json" };
+    if (options.body !== undefined) headers["Content-Type"] = "application/json";
+    if (options.idempotencyKey !== undefined) headers["Idempotency-Key"] = options.idempotencyKey;
+    if (options.ifMatch !== undefined) headers["If-Match"] = options.ifMatch;
+    if (method !== "GET" && this.#csrf !== null) headers["X-CSRF-Token"] = this.#csrf;
+    const limit = AbortSignal.timeout(REQUEST_TIMEOUT_MS);
+    const init: RequestInit = {
+      method,
+      headers,
+      credentials: "same-origin",
+      cache: "no-store",
+      signal: options.signal ? AbortSignal.any([options.signal, limit]) : limit,
+    };
+    if (options.body !== undefined) init.body = JSON.stringify(options.body);
+    const response = await this.#send(`${this.base}${path}${queryText(options.query)}`, init);
+    if (!response.ok) throw await this.#refusal(response);
+    const text = await response.text();
+    const data = (text === "" ? undefined : JSON.parse(text)) as T;
+    return { data, etag: response.headers.get("ETag") };
+  }
+
+  async #send(url: string, init: RequestInit): Promise<Response> {
+    try {
+      return await this.fetcher(url, init);
+    } catch (error) {
+      if (error instanceof DOMException && error.name === "TimeoutError") throw new ApiError(0, "timeout", "No answer in time");
+      if (error instanceof DOMException && error.name === "AbortError") throw error;
+      throw new ApiError(0, "network", "The service cannot be reached");
+    }
+  }
+
+  async #refusal(response: Response): Promise<ApiError> {
+    const error = await problemFrom(response);
+    if (error.code === "unauthenticated") this.onSignedOut?.();
+    return error;
+  }
+}
+
+function queryText(query: RequestOptions["query"]): string {
+  const pairs = Object.entries(query ?? {}).filter((pair): pair is [string, string | number] => pair[1] !== undefined);
+  if (pairs.length === 0) return "";
+  return `?${new URLSearchParams(pairs.map(([name, value]) => [name, String(value)])).toString()}`;
+}

@@ -1,0 +1,128 @@
+/** The shapes of the clinical REST API (`api/openapi/clinic.json`), as the portals use them. Instants are RFC 3339 UTC. */
+
+export type Role = "patient" | "clinician" | "admin";
+
+export interface PersonRef {
+  readonly id: string;
+  readonly display_name: string;
+}
+
+export interface Session {
+  readonly person: PersonRef & { readonly roles: readonly Role[] };
+  readonly clinic: { readonly id: string; readonly name: string; readonly time_zone: string };
+  /** Goes into `X-CSRF-Token` of every unsafe request; lives in memory only. */
+  readonly csrf_token: string;
+  readonly idle_timeout_seconds: number;
+  readonly locale: string;
+}
+
+export interface Person extends PersonRef {
+  readonly email?: string | null;
+  readonly roles: readonly Role[];
+  readonly active: boolean;
+}
+
+export interface Page<T> {
+  readonly items: readonly T[];
+  readonly next_cursor?: string | null;
+}
+
+export type AppointmentStatus = "booked" | "cancelled" | "completed";
+
+export interface Appointment {
+  readonly id: string;
+  readonly visit_id: string;
+  readonly patient: PersonRef;
+  readonly clinician: PersonRef;
+  readonly starts_at: string;
+  readonly ends_at: string;
+  readonly status: AppointmentStatus;
+  readonly reason?: string | null;
+  readonly version: number;
+}
+
+export type VisitState = "scheduled" | "waiting" | "open" | "ended";
+export type ParticipantState = "expected" | "waiting" | "admitted" | "in_call" | "left";
+export type ParticipantRole = "patient" | "clinician" | "guest";
+
+export interface VisitParticipant {
+  readonly participant_id: string;
+  readonly person: PersonRef;
+  readonly role: ParticipantRole;
+  readonly state: ParticipantState;
+}
+
+export interface Visit {
+  readonly id: string;
+  readonly appointment_id: string;
+  readonly starts_at: string;
+  readonly ends_at: string;
+  readonly state: VisitState;
+  readonly participants: readonly VisitParticipant[];
+  readonly version: number;
+  /** The caller's own participant id. */
+  readonly you?: string | null;
+}
+
+export interface Message {
+  readonly id: string;
+  readonly participant_id: string;
+  readonly body: string;
+  readonly sent_at: string;
+}
+
+export interface Candidate {
+  readonly id: string;
+  readonly name: string;
+  readonly region: string;
+  readonly probe_url: string;
+}
+
+export interface EdgeOffer {
+  readonly id: string;
+  readonly name: string;
+  readonly region: string;
+  readonly whip_url: string;
+}
+
+export interface IceServer {
+  readonly urls: readonly string[];
+  readonly username?: string;
+  readonly credential?: string;
+}
+
+/** What `POST /v1/signaling/session` grants: one participant's way into one room. */
+export interface SignalingSession {
+  readonly room_id: string;
+  readonly participant_id: string;
+  readonly epoch: number;
+  readonly join_token: string;
+  readonly resume_token: string;
+  readonly resume_expires_at: string;
+  /** Ordered: home first, then the fall-backs. */
+  readonly edges: readonly EdgeOffer[];
+  readonly ice_servers: readonly IceServer[];
+}
+
+export interface SignalingRequest {
+  readonly visit_id: string;
+  readonly probes: readonly { readonly edge_id: string; readonly rtt_ms: number }[];
+  /** The public half of the browser's P-256 key, as a JWK. */
+  readonly key: JsonWebKey;
+}
+
+export interface NewPerson {
+  readonly display_name: string;
+  readonly email: string;
+  readonly password: string;
+  readonly roles: readonly Role[];
+  readonly locale: string;
+}
+
+export interface NewAppointment {
+  readonly patient_id: string;
+  readonly clinician_id: string;
+  readonly starts_at: string;
+  readonly ends_at: string;
+  readonly reason?: string;
+}

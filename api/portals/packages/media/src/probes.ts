@@ -1,0 +1,39 @@
+/** How far is each candidate edge? The smallest of a few timed requests: noise only ever adds. */
+
+const ROUNDS = 4;
+const ROUND_TIMEOUT_MS = 2_000;
+
+export interface ProbeTarget {
+  readonly id: string;
+  readonly probe_url: string;
+}
+
+export interface ProbeResult {
+  readonly edge_id: string;
+  readonly rtt_ms: number;
+}
+
+/** Times all candidates side by side; `found` hears each one's best as it gets better. The first round only opens the connection. */
+export async function probeAll(
+  targets: readonly ProbeTarget[],
+  found: (result: ProbeResult) => void,
+  request: (url: string) => Promise<void> = get,
+  now: () => number = () => performance.now(),
+): Promise<void> {
+  const probeOne = async (target: ProbeTarget) => {
+    let best = Number.POSITIVE_INFINITY;
+    await request(target.probe_url);
+    for (let round = 0; round < ROUNDS; round += 1) {
+      const start = now();
+      await request(target.probe_url);
+      best = Math.min(best, now() - start);
+      found({ edge_id: target.id, rtt_ms: Math.round(best * 100) / 100 });
+    }
+  };
+  // One that cannot be reached from here, or stops answering, is left with what was measured so far.
+  await Promise.allSettled(targets.map(probeOne));
+}
+
+async function get(url: string): Promise<void> {
+  await fetch(url, { cache: "no-store", credentials: "omit", signal: AbortSignal.timeout(ROUND_TIMEOUT_MS) });
+}

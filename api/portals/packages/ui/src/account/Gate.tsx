@@ -1,0 +1,72 @@
+import { ApiError, ClinicApi, type Role, type Session } from "@medmesh/client";
+import { createContext, useCallback, useContext, useEffect, useMemo, useState, type ReactNode } from "react";
+import { Button, Loading, Notice } from "../components/basics.tsx";
+import { errorText } from "../hooks/errors.ts";
+import { useI18n } from "../i18n/I18n.tsx";
+import { chooseLanguage } from "../i18n/language.ts";
+import { SignIn } from "./SignIn.tsx";
+
+export interface Account {
+  readonly api: ClinicApi;
+  readonly session: Session;
+  signOut(): void;
+}
+
+const Context = createContext<Account | null>(null);
+
+export function useAccount(): Account {
+  const value = useContext(Context);
+  if (value === null) throw new Error("useAccount outside of Gate");
+  return value;
+}
+
+type State = { readonly kind: "asking" } | { readonly kind: "out"; readonly ended: boolean } | { readonly kind: "in"; readonly session: Session } | { readonly kind: "failed"; readonly error: unknown };
+
+/** Shows its children to somebody signed in who has one of the roles, and the sign-in form to everybody else. */
+export function Gate({ portal, roles, children }: { readonly portal: "patient" | "clinician" | "admin"; readonly roles: readonly Role[]; readonly children: ReactNode }) {
+  const { t, setLanguage } = useI18n();
+  const api = useMemo(() => new ClinicApi(), []);
+  const [state, setState] = useState<State>({ kind: "asking" });
+
+  const enter = useCallback((session: Session) => {
+    setLanguage(chooseLanguage([session.locale]), false);
+    setState({ kind: "in", session });
+  }, [setLanguage]);
+
+  const ask = useCallback(async () => {
+    setState({ kind: "asking" });
+    try {
+      enter(await api.session());
+    } catch (error) {
+      const signedOut = error instanceof ApiError && error.status === 401;
+      setState(signedOut ? { kind: "out", ended: false } : { kind: "failed", error });
+    }
+  }, [api, enter]);
+
+  useEffect(() => {
+    api.onSignedOut = () => setState((before) => ({ kind: "out", ended: before.kind === "in" }));
+    void ask();
+    return () => { api.onSignedOut = null; };
+  }, [api, ask]);
+
+  const signOut = useCallback(() => {
+    api.logout().catch(() => undefined).finally(() => setState({ kind: "out", ended: false }));
+  }, [api]);
+
+  const allowed = state.kind === "in" && state.session.person.roles.some((role) => roles.includes(role));
+  const account = useMemo(() => (state.kind === "in" ? { api, session: state.session, signOut } : null), [api, state, signOut]);
+
+  if (state.kind === "asking") return <Loading />;
+  if (state.kind === "failed") {
+    return (
+      <main className="center">
+        <Notice tone="error" action={<Button onClick={() => void ask()}>{t.common.retry}</Button>}>{errorText(state.error, t)}</Notice>
+      </main>
+    );
+  }
+  if (account === null || !allowed) {
+    const refused = state.kind === "in";
+    return <SignIn portal={portal} api={api} onSession={enter} refused={refused} ended={state.kind === "out" && state.ended} />;
+  }
+  return <Context value={account}>{children}</Context>;
+}

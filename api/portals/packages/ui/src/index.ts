@@ -1,0 +1,12 @@
+export { I18nProvider, useI18n } from "./i18n/I18n.tsx";
+export { LANGUAGES, LANGUAGE_NAMES, chooseLanguage } from "./i18n/language.ts";
+export { Gate, useAccount, type Account } from "./account/Gate.tsx";
+export { Avatar, Badge, Button, Card, Check, Dialog, Empty, Loading, Notice, SelectField, TextField } from "./components/basics.tsx";
+export { Icon, Mark } from "./components/Icon.tsx";
+export { LanguageSwitch, Shell, useTitle } from "./components/Shell.tsx";
+export { errorText } from "./hooks/errors.ts";
+export { go, usePath } from "./hooks/path.ts";
+export { useResource } from "./hooks/resource.ts";
+export { Admit } from "./visit/People.tsx";
+export { VisitPage } from "./visit/VisitPage.tsx";
+export { mount } from "./mount.tsx";

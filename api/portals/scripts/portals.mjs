@@ -1,0 +1,34 @@
+/** The four builds: three portals under their own paths, and the chooser at `/`. */
+import { fileURLToPath } from "node:url";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+
+export const PORTALS = [
+  { name: "home", base: "/", out: "dist", assets: "chooser" },
+  { name: "patient", base: "/patient/", out: "dist/patient", assets: "assets" },
+  { name: "clinician", base: "/clinician/", out: "dist/clinician", assets: "assets" },
+  { name: "admin", base: "/admin/", out: "dist/admin", assets: "assets" },
+];
+
+/** Vite's configuration of one portal. Nothing may be inlined: the pages' policy allows only files of their own origin. */
+export function configOf(portal) {
+  return {
+    configFile: false,
+    root: `${root}apps/${portal.name}`,
+    base: portal.base,
+    cacheDir: `${root}node_modules/.vite/${portal.name}`,
+    logLevel: "warn",
+    resolve: { dedupe: ["react", "react-dom"] },
+    build: {
+      outDir: `${root}${portal.out}`,
+      emptyOutDir: true,
+      assetsDir: portal.assets,
+      assetsInlineLimit: 0,
+      modulePreload: { polyfill: false },
+      target: "es2022",
+      sourcemap: false,
+      reportCompressedSize: false,
+      chunkSizeWarningLimit: 600,
+    },
+  };
+}
