@@ -132,7 +132,9 @@ impl Layer {
             (false, told @ 2.., _) => told,
             (false, _, "q") => 150_000,
             (false, _, "h") => 500_000,
-            (false, _, _) => 1_200_000,
+            (false, _, "f") => 1_200_000,
+            // A screen, or a camera without layers: optimistic, because it has nothing smaller.
+            (false, _, _) => 400_000,
         }
     }
 

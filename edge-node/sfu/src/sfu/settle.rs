@@ -17,6 +17,9 @@ use crate::track::{Track, TrackKey};
 
 /// Tile height assumed before the first wish, pixels.
 const DEFAULT_HEIGHT: u32 = 360;
+/// A subscriber with picture slots is probed up to this even while nothing is shown,
+/// so that the first camera or screen does not wait for the estimate.
+const READY_BPS: u64 = 1_000_000;
 /// Smaller changes of the wish are not worth a call.
 const WISH_STEP: f64 = 0.05;
 
@@ -309,7 +312,12 @@ fn apply(
     let watchable = demands.iter().any(|d| d.ideal().is_some());
     connection.limited = allocation.limited;
     connection.paused_by_bandwidth = watchable && allocation.layers.iter().all(Option::is_none);
-    let (minimum, desired) = (allocation.minimum_bps, allocation.desired_bps);
+    let floor = if connection.slots.video.is_empty() {
+        0
+    } else {
+        READY_BPS
+    };
+    let (minimum, desired) = (allocation.minimum_bps, allocation.desired_bps.max(floor));
     let near = |a: u64, b: u64| (a as f64 - b as f64).abs() <= b as f64 * WISH_STEP;
     if !near(minimum, connection.bandwidth_wish.0) || !near(desired, connection.bandwidth_wish.1) {
         connection.bandwidth_wish = (minimum, desired);

@@ -172,6 +172,14 @@ impl Client {
         self.poll(now);
     }
 
+    pub(super) fn next_due(&self) -> Instant {
+        if self.connected {
+            self.due.min(self.next_frame).min(self.next_audio)
+        } else {
+            self.due
+        }
+    }
+
     /// Makes media that is due and drives the connection.
     pub(super) fn run(&mut self, now: Instant) {
         self.now = now;

@@ -115,7 +115,6 @@ fn mute_and_screen_are_told_and_obeyed() {
     // A muted track sends silence; nobody gets it.
     world.run(SECOND);
     assert_eq!(world.clients[b].got(world.clients[b].audio_slot(0)).len(), before);
-    println!("{:#?}", world.clients[b].control);
     assert!(world.clients[b].said("slots").unwrap()["audio"][0].is_null());
     world.clients[a].say(&json!({"type": "source", "source": "mic", "active": true}));
     world.clients[a].say(&json!({"type": "source", "source": "screen", "active": true}));

@@ -15,7 +15,9 @@ use crate::{
     SfuConfig, Source,
 };
 
-const STEP: Duration = Duration::from_millis(1);
+/// Least and most that time moves at once.
+const STEP_MIN: Duration = Duration::from_micros(20);
+const STEP_MAX: Duration = Duration::from_millis(5);
 pub(super) const EDGE_DELAY: Duration = Duration::from_millis(20);
 const ACCESS_DELAY: Duration = Duration::from_millis(8);
 
@@ -175,10 +177,23 @@ impl World {
             if done(self) {
                 return true;
             }
-            self.now += STEP;
+            self.now = self.next_instant().min(end);
             self.step();
         }
         done(self)
+    }
+
+    fn next_instant(&self) -> Instant {
+        let parcel = self.queue.first_key_value().map(|((at, _), _)| *at);
+        let clients = self.clients.iter().map(Client::next_due);
+        let nodes = self.nodes.iter().map(|n| n.due);
+        let next = parcel
+            .into_iter()
+            .chain(clients)
+            .chain(nodes)
+            .min()
+            .unwrap_or(self.now + STEP_MAX);
+        next.clamp(self.now + STEP_MIN, self.now + STEP_MAX)
     }
 
     fn step(&mut self) {
