@@ -14,7 +14,7 @@ use md5::{Digest as _, Md5};
 
 /// Longest user name accepted: RFC 8489 §14.3 allows 508 bytes; ours are a timestamp and a
 /// UUID, and what an unauthenticated sender can make us hash should stay small.
-pub const USERNAME_BYTES_MAX: usize = 128;
+pub(crate) const USERNAME_BYTES_MAX: usize = 128;
 
 /// The key of MESSAGE-INTEGRITY for one user (RFC 8489 §9.2.2).
 pub(crate) type IntegrityKey = [u8; 16];

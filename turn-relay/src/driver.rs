@@ -3,6 +3,10 @@
 mod config;
 mod handle;
 mod metrics;
+mod mmsg;
+mod outbox;
+mod ports;
+mod relays;
 mod socket;
 mod worker;
 

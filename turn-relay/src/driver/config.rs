@@ -18,6 +18,9 @@ pub struct RelayConfig {
     pub ports: RangeInclusive<u16>,
     /// Realm of the credentials.
     pub realm: String,
+    /// Whether channels 0x5000–0x7FFF may be bound. RFC 8656 reserves them; clients written
+    /// to RFC 5766 only (coturn's test client is one) pick from them.
+    pub legacy_channels: bool,
     /// Worker threads; each has its own sockets and its own share of the clients.
     pub workers: usize,
     /// Kernel buffer of each listening socket, each way. The default of Linux (208 KiB) is
@@ -55,6 +58,7 @@ impl Default for RelayConfig {
             relay: vec![RelayAddress::same(loopback)],
             ports: 49152..=65535,
             realm: "medmesh".to_owned(),
+            legacy_channels: false,
             workers: std::thread::available_parallelism().map_or(1, usize::from),
             socket_buffer_bytes: 4 << 20,
             limits: Limits::default(),

@@ -10,22 +10,28 @@ use parking_lot::Mutex;
 
 use super::config::{RelayConfig, RelayError};
 use super::metrics::Metrics;
+use super::ports::PortPool;
 use super::{socket, worker};
 use crate::credential::Secrets;
 use crate::policy::PeerPolicy;
+use crate::server::Quotas;
 
 /// A relay; it exists as a name to start one by.
 #[derive(Debug)]
 pub struct Relay;
 
 /// What all workers of a relay read.
-#[derive(Debug)]
 pub(super) struct Shared {
     pub(super) config: RelayConfig,
     /// Counts changes of the fields below; a worker that sees a new number re-reads them.
     pub(super) version: AtomicU64,
     pub(super) secrets: ArcSwap<Secrets>,
     pub(super) policy: ArcSwap<PeerPolicy>,
+    /// By relay address, in the order of the configuration.
+    pub(super) ports: Vec<Mutex<PortPool>>,
+    pub(super) quotas: Arc<Quotas>,
+    /// One key for all workers: a client that meets another one keeps its nonce.
+    pub(super) nonce_key: [u8; 32],
     pub(super) draining: AtomicBool,
     pub(super) stopping: AtomicBool,
 }
@@ -79,11 +85,22 @@ impl Relay {
         let (listeners, mut sockets) = open_listeners(&config)?;
         let policy = with_own_addresses(policy, &config, &listeners);
         let workers = config.workers;
+        let mut nonce_key = [0; 32];
+        aws_lc_rs::rand::fill(&mut nonce_key)
+            .map_err(|_| RelayError::Start(std::io::Error::other("no randomness")))?;
+        let ports = config
+            .relay
+            .iter()
+            .map(|_| Mutex::new(PortPool::new(&config.ports)))
+            .collect();
         let shared = Arc::new(Shared {
             config,
             version: AtomicU64::new(0),
             secrets: ArcSwap::from_pointee(secrets),
             policy: ArcSwap::from_pointee(policy),
+            ports,
+            quotas: Arc::new(Quotas::new()),
+            nonce_key,
             draining: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
         });

@@ -1,0 +1,75 @@
+//! The process around the relay: files, signals, the admin listener.
+
+pub(crate) mod admin;
+pub(crate) mod config;
+pub(crate) mod secrets;
+
+use std::pin::pin;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use medmesh_base::drain::{Drain, terminate_signal};
+use medmesh_turn::{Relay, RelayHandle, Secrets};
+use tokio::signal::unix::{SignalKind, signal};
+
+use config::Config;
+
+/// How often a draining process looks whether it is empty.
+const DRAIN_LOOK: Duration = Duration::from_millis(100);
+/// How long connections of scrapers may take to end.
+const ADMIN_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Runs until SIGTERM or SIGINT, then drains: no new allocations, the old ones live on until
+/// they end, the drain time is over, or the signal comes again.
+pub(crate) async fn run(config: Config, secrets: Secrets) -> anyhow::Result<()> {
+    let registry = prometheus::Registry::new();
+    let relay = Relay::spawn(config.relay()?, secrets, config.peers.policy()?, &registry)?;
+    let drain = Drain::new();
+    admin::spawn(config.admin.listen, registry, &drain).await?;
+    tracing::info!(listeners = ?relay.listeners(), "relay is up");
+
+    let mut hangup = signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?;
+    let mut terminate = pin!(terminate_signal());
+    loop {
+        tokio::select! {
+            signal = &mut terminate => {
+                signal.context("cannot wait for SIGTERM")?;
+                break;
+            }
+            _ = hangup.recv() => reload(&config, &relay),
+        }
+    }
+    empty(&relay, Duration::from_secs(config.turn.drain_s)).await;
+    relay.stop();
+    drain.finish(ADMIN_PATIENCE).await;
+    Ok(())
+}
+
+/// Takes the secrets file again. A file that cannot be read changes nothing.
+fn reload(config: &Config, relay: &RelayHandle) {
+    match secrets::read(&config.turn.secrets_file) {
+        Ok(secrets) => {
+            tracing::info!(epochs = ?secrets.epochs(), "reloaded secrets");
+            relay.set_secrets(secrets);
+        }
+        Err(error) => tracing::error!(
+            error = format!("{error:#}"),
+            "cannot reload secrets; the old ones stay"
+        ),
+    }
+}
+
+async fn empty(relay: &RelayHandle, patience: Duration) {
+    relay.drain();
+    tracing::info!(allocations = relay.stats().allocations, "draining");
+    let emptied = async {
+        while relay.stats().allocations > 0 {
+            tokio::time::sleep(DRAIN_LOOK).await;
+        }
+    };
+    tokio::select! {
+        _ = tokio::time::timeout(patience, emptied) => {}
+        _ = terminate_signal() => {}
+    }
+    tracing::info!(allocations = relay.stats().allocations, "stopping");
+}

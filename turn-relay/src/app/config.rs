@@ -1,0 +1,271 @@
+//! The configuration file.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use figment::Figment;
+use figment::providers::{Env, Format as _, Toml};
+use medmesh_base::telemetry::LogFormat;
+use medmesh_turn::{Limits, PeerMode, PeerPolicy, PeerRule, RelayAddress, RelayConfig};
+use serde::Deserialize;
+
+/// The whole file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Config {
+    pub(crate) turn: Turn,
+    pub(crate) peers: Peers,
+    pub(crate) admin: Admin,
+    #[serde(default)]
+    pub(crate) log: Log,
+}
+
+/// `[turn]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Turn {
+    /// UDP addresses clients send to.
+    listen: Vec<SocketAddr>,
+    /// `bind` or `bind=advertise`, at most one per family.
+    relay: Vec<String>,
+    /// `low-high`.
+    #[serde(default = "default_ports")]
+    port_range: String,
+    #[serde(default = "default_realm")]
+    realm: String,
+    /// See [`super::secrets`].
+    pub(crate) secrets_file: PathBuf,
+    /// Whether clients of RFC 5766 may bind the channels that RFC 8656 reserves.
+    #[serde(default)]
+    legacy_channels: bool,
+    /// Threads; as many as there are cores if absent.
+    workers: Option<usize>,
+    /// How long running allocations may live on after SIGTERM.
+    #[serde(default = "default_drain_s")]
+    pub(crate) drain_s: u64,
+    #[serde(default)]
+    limits: LimitsSection,
+}
+
+/// `[turn.limits]`: what is absent is as [`Limits::default`] has it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct LimitsSection {
+    allocations_per_user: Option<u32>,
+    allocations: Option<u32>,
+    permissions_per_allocation: Option<u32>,
+    channels_per_allocation: Option<u32>,
+    lifetime_max_s: Option<u64>,
+    unauthenticated_per_second: Option<u32>,
+    unauthenticated_burst: Option<u32>,
+}
+
+/// `[peers]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Peers {
+    mode: Mode,
+    #[serde(default)]
+    allow: Vec<String>,
+    #[serde(default)]
+    deny: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Mode {
+    AllowList,
+    PublicOnly,
+}
+
+/// `[admin]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Admin {
+    /// Where `/metrics` and `/healthz` are served.
+    pub(crate) listen: SocketAddr,
+}
+
+/// `[log]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Log {
+    pub(crate) filter: String,
+    pub(crate) format: LogFormat,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            filter: "info".to_owned(),
+            format: LogFormat::Json,
+        }
+    }
+}
+
+fn default_ports() -> String {
+    "49152-65535".to_owned()
+}
+
+fn default_realm() -> String {
+    "medmesh".to_owned()
+}
+
+/// Two refreshes' worth: whoever is still here after that is in a visit.
+fn default_drain_s() -> u64 {
+    1200
+}
+
+impl Config {
+    /// Reads the file and the environment over it.
+    pub(crate) fn load(path: &Path) -> anyhow::Result<Self> {
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        Self::parse(&text).with_context(|| format!("in {}", path.display()))
+    }
+
+    fn parse(text: &str) -> anyhow::Result<Self> {
+        // Variables without a section (MEDMESH_LOG) are not the file's.
+        let sections = Env::prefixed("MEDMESH_")
+            .filter(|key| key.as_str().contains("__"))
+            .split("__");
+        let figment = Figment::new().merge(Toml::string(text)).merge(sections);
+        match figment.extract() {
+            Ok(config) => Ok(config),
+            // toml alone knows the line; figment knows the key and the variable.
+            Err(error) => match toml::from_str::<Self>(text) {
+                Err(precise) => Err(precise.into()),
+                Ok(_) => Err(error.into()),
+            },
+        }
+    }
+
+    /// What the relay is told.
+    pub(crate) fn relay(&self) -> anyhow::Result<RelayConfig> {
+        let defaults = RelayConfig::default();
+        let relay: anyhow::Result<Vec<_>> = self.turn.relay.iter().map(|text| relay_address(text)).collect();
+        Ok(RelayConfig {
+            listen: self.turn.listen.clone(),
+            relay: relay?,
+            ports: ports(&self.turn.port_range)?,
+            realm: self.turn.realm.clone(),
+            workers: self.turn.workers.unwrap_or(defaults.workers),
+            limits: self.turn.limits.limits(),
+            legacy_channels: self.turn.legacy_channels,
+            ..defaults
+        })
+    }
+}
+
+fn relay_address(text: &str) -> anyhow::Result<RelayAddress> {
+    let (bind, advertise) = text.split_once('=').unwrap_or((text, text));
+    let parse = |ip: &str| {
+        ip.parse::<IpAddr>()
+            .with_context(|| format!("turn.relay: {text:?} is no address"))
+    };
+    Ok(RelayAddress {
+        bind: parse(bind)?,
+        advertise: parse(advertise)?,
+    })
+}
+
+fn ports(text: &str) -> anyhow::Result<std::ops::RangeInclusive<u16>> {
+    let error = || format!("turn.port_range: {text:?} is not low-high");
+    let (low, high) = text.split_once('-').with_context(error)?;
+    Ok(low.parse().with_context(error)?..=high.parse().with_context(error)?)
+}
+
+impl LimitsSection {
+    fn limits(&self) -> Limits {
+        let d = Limits::default();
+        Limits {
+            allocations_per_user: self.allocations_per_user.unwrap_or(d.allocations_per_user),
+            allocations: self.allocations.unwrap_or(d.allocations),
+            permissions_per_allocation: self
+                .permissions_per_allocation
+                .unwrap_or(d.permissions_per_allocation),
+            channels_per_allocation: self.channels_per_allocation.unwrap_or(d.channels_per_allocation),
+            lifetime_max: self.lifetime_max_s.map_or(d.lifetime_max, Duration::from_secs),
+            unauthenticated_per_second: self
+                .unauthenticated_per_second
+                .unwrap_or(d.unauthenticated_per_second),
+            unauthenticated_burst: self.unauthenticated_burst.unwrap_or(d.unauthenticated_burst),
+            ..d
+        }
+    }
+}
+
+impl Peers {
+    /// What may be reached.
+    pub(crate) fn policy(&self) -> anyhow::Result<PeerPolicy> {
+        let rules = |name: &'static str, texts: &[String]| -> anyhow::Result<Vec<PeerRule>> {
+            texts.iter().map(|text| text.parse().context(name)).collect()
+        };
+        Ok(PeerPolicy {
+            mode: match self.mode {
+                Mode::AllowList => PeerMode::AllowListed,
+                Mode::PublicOnly => PeerMode::PublicOnly,
+            },
+            allow: rules("peers.allow", &self.allow)?,
+            deny: rules("peers.deny", &self.deny)?,
+            own: Vec::new(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"
+[turn]
+listen = ["192.0.2.1:3478"]
+relay = ["10.0.0.1=192.0.2.1"]
+secrets_file = "/etc/medmesh/turn.secrets"
+[turn.limits]
+allocations_per_user = 3
+[peers]
+mode = "allow-list"
+allow = ["192.0.2.9:10000-10007"]
+[admin]
+listen = "127.0.0.1:9478"
+"#;
+
+    #[test]
+    fn a_short_file_is_enough() {
+        let config = Config::parse(GOOD).unwrap();
+        let relay = config.relay().unwrap();
+        relay.validate().unwrap();
+        assert_eq!(relay.limits.allocations_per_user, 3);
+        assert_eq!(relay.relay[0].advertise.to_string(), "192.0.2.1");
+        assert!(
+            config
+                .peers
+                .policy()
+                .unwrap()
+                .permits("192.0.2.9:10003".parse().unwrap())
+        );
+    }
+
+    #[test]
+    fn errors_say_where() {
+        for (from, to, said) in [
+            ("allocations_per_user = 3", "allocations_per_usr = 3", "line 7"),
+            (
+                "listen = [\"192.0.2.1:3478\"]",
+                "listen = [\"192.0.2.1\"]",
+                "line 3",
+            ),
+            ("mode = \"allow-list\"", "mode = \"allow\"", "line 9"),
+        ] {
+            let error = format!("{:#}", Config::parse(&GOOD.replace(from, to)).unwrap_err());
+            assert!(error.contains(said), "{error}");
+        }
+        let config = Config::parse(&GOOD.replace("10.0.0.1=", "10.0.0=")).unwrap();
+        assert!(format!("{:#}", config.relay().unwrap_err()).contains("turn.relay"));
+        let config = Config::parse(&GOOD.replace("10000-10007", "2-1")).unwrap();
+        assert!(format!("{:#}", config.peers.policy().unwrap_err()).contains("peers.allow"));
+    }
+}

@@ -1,0 +1,92 @@
+//! Attributes: type, length, value, padding (RFC 8489 §14).
+
+use super::message::{HEADER_BYTES, Message};
+use super::{DecodeError, integrity, padded};
+
+pub(crate) const USERNAME: u16 = 0x0006;
+pub(crate) const MESSAGE_INTEGRITY: u16 = 0x0008;
+pub(crate) const ERROR_CODE: u16 = 0x0009;
+pub(crate) const UNKNOWN_ATTRIBUTES: u16 = 0x000A;
+pub(crate) const CHANNEL_NUMBER: u16 = 0x000C;
+pub(crate) const LIFETIME: u16 = 0x000D;
+pub(crate) const XOR_PEER_ADDRESS: u16 = 0x0012;
+pub(crate) const DATA: u16 = 0x0013;
+pub(crate) const REALM: u16 = 0x0014;
+pub(crate) const NONCE: u16 = 0x0015;
+pub(crate) const XOR_RELAYED_ADDRESS: u16 = 0x0016;
+pub(crate) const REQUESTED_ADDRESS_FAMILY: u16 = 0x0017;
+pub(crate) const EVEN_PORT: u16 = 0x0018;
+pub(crate) const REQUESTED_TRANSPORT: u16 = 0x0019;
+pub(crate) const MESSAGE_INTEGRITY_SHA256: u16 = 0x001C;
+pub(crate) const USERHASH: u16 = 0x001E;
+pub(crate) const XOR_MAPPED_ADDRESS: u16 = 0x0020;
+pub(crate) const RESERVATION_TOKEN: u16 = 0x0022;
+pub(crate) const ADDITIONAL_ADDRESS_FAMILY: u16 = 0x8000;
+pub(crate) const ADDRESS_ERROR_CODE: u16 = 0x8001;
+/// ADDITIONAL-ADDRESS-FAMILY in the drafts before RFC 8656; coturn still sends it.
+pub(crate) const ADDITIONAL_ADDRESS_FAMILY_DRAFT: u16 = 0x8032;
+pub(crate) const FINGERPRINT: u16 = 0x8028;
+
+/// Type and length in front of each value.
+pub(super) const ATTRIBUTE_HEADER_BYTES: usize = 4;
+
+/// One attribute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attribute<'a> {
+    /// Its type.
+    pub kind: u16,
+    /// Its value, without padding.
+    pub value: &'a [u8],
+    /// Where it starts, in bytes from the start of the message.
+    pub offset: usize,
+}
+
+/// Walks attributes; ends early at one that is cut off, which [`super::decode`] has ruled out.
+#[derive(Clone, Debug)]
+pub struct Attributes<'a> {
+    body: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Attributes<'a> {
+    pub(super) fn new(body: &'a [u8]) -> Self {
+        Self { body, at: 0 }
+    }
+}
+
+impl<'a> Iterator for Attributes<'a> {
+    type Item = Attribute<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        let (&[k1, k0, l1, l0], rest) = self.body.get(self.at..)?.split_first_chunk()?;
+        let length = usize::from(u16::from_be_bytes([l1, l0]));
+        let value = rest.get(..length)?;
+        let offset = HEADER_BYTES + self.at;
+        self.at += ATTRIBUTE_HEADER_BYTES + padded(length);
+        Some(Attribute {
+            kind: u16::from_be_bytes([k1, k0]),
+            value,
+            offset,
+        })
+    }
+}
+
+/// Whether the attributes fill the message exactly, and the fingerprint is last and right.
+pub(super) fn check(message: Message<'_>) -> Result<(), DecodeError> {
+    let mut attributes = message.attributes();
+    while let Some(attribute) = attributes.next() {
+        if attribute.kind == FINGERPRINT {
+            let last = attributes.at == attributes.body.len();
+            let expected = integrity::fingerprint(&message.bytes()[..attribute.offset]);
+            if !last || attribute.value != expected.to_be_bytes() {
+                return Err(DecodeError::Fingerprint);
+            }
+        }
+    }
+    if attributes.at == attributes.body.len() {
+        Ok(())
+    } else {
+        Err(DecodeError::Attribute)
+    }
+}

@@ -1,0 +1,120 @@
+//! Relayed data between being judged and being sent, by reference into the batch it came in.
+
+use std::net::UdpSocket;
+use std::ops::Range;
+use std::os::fd::AsFd as _;
+
+use super::mmsg::{RecvBatch, Segment, SendBatch, Unsent};
+use super::relays::RelaySockets;
+use crate::server::{ToClient, ToPeer};
+
+/// What a batch of 32 messages makes when each is a full GRO chain; beyond that the vectors
+/// grow once and stay.
+const DATAGRAMS_TYPICAL: usize = 1024;
+const ZEROS: [u8; 3] = [0; 3];
+
+struct PeerEntry {
+    out: ToPeer,
+    /// Keeps the order of one relay's datagrams when entries are grouped by relay.
+    sequence: u32,
+    message: usize,
+}
+
+/// Data on its way to peers.
+pub(super) struct PeerOutbox {
+    entries: Vec<PeerEntry>,
+}
+
+impl PeerOutbox {
+    pub(super) fn new() -> Self {
+        Self {
+            entries: Vec::with_capacity(DATAGRAMS_TYPICAL),
+        }
+    }
+
+    /// Data of the datagram that begins at `start` of a received message.
+    pub(super) fn push(&mut self, out: &ToPeer, message: usize, start: usize) {
+        let sequence =
+            u32::try_from(self.entries.len()).expect("a batch has less than four billion datagrams");
+        let data = start + out.data.start..start + out.data.end;
+        self.entries.push(PeerEntry {
+            out: ToPeer { data, ..*out },
+            sequence,
+            message,
+        });
+    }
+
+    /// Sends everything, each relay's data in one go.
+    pub(super) fn flush(&mut self, relays: &RelaySockets, batch: &RecvBatch, send: &mut SendBatch) -> Unsent {
+        self.entries
+            .sort_unstable_by_key(|entry| (entry.out.relay, entry.sequence));
+        let mut unsent = Unsent::default();
+        for group in self.entries.chunk_by(|a, b| a.out.relay == b.out.relay) {
+            let Some(relay) = relays.get(group[0].out.relay) else {
+                unsent.failed += group.len() as u64;
+                continue;
+            };
+            let segments = group.iter().map(|entry| Segment {
+                to: entry.out.peer,
+                prefix: &[],
+                data: batch.slice(entry.message, entry.out.data.clone()),
+                padding: &[],
+            });
+            unsent += send.send(relay.fd(), segments);
+        }
+        self.entries.clear();
+        unsent
+    }
+}
+
+struct ClientEntry {
+    out: ToClient,
+    message: usize,
+    data: Range<usize>,
+}
+
+/// Data on its way to clients.
+pub(super) struct ClientOutbox {
+    entries: Vec<ClientEntry>,
+}
+
+impl ClientOutbox {
+    pub(super) fn new() -> Self {
+        Self {
+            entries: Vec::with_capacity(DATAGRAMS_TYPICAL),
+        }
+    }
+
+    /// `data` of a received message.
+    pub(super) fn push(&mut self, out: ToClient, message: usize, data: Range<usize>) {
+        self.entries.push(ClientEntry { out, message, data });
+    }
+
+    /// Sends everything, each listener's in one go.
+    pub(super) fn flush(
+        &mut self,
+        listeners: &[UdpSocket],
+        batch: &RecvBatch,
+        send: &mut SendBatch,
+    ) -> Unsent {
+        let mut unsent = Unsent::default();
+        if self.entries.is_empty() {
+            return unsent;
+        }
+        for (index, socket) in listeners.iter().enumerate() {
+            let own = self
+                .entries
+                .iter()
+                .filter(|entry| usize::from(entry.out.client.listener.0) == index);
+            let segments = own.map(|entry| Segment {
+                to: entry.out.client.address,
+                prefix: entry.out.prefix(),
+                data: batch.slice(entry.message, entry.data.clone()),
+                padding: &ZEROS[..usize::from(entry.out.padding)],
+            });
+            unsent += send.send(socket.as_fd(), segments);
+        }
+        self.entries.clear();
+        unsent
+    }
+}

@@ -1,0 +1,218 @@
+//! Making allocations (RFC 8656 §7), over one address family or both.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::allocation::{Allocation, Peers, Relay, Relays};
+use super::quota::Exhausted;
+use super::request::{ErrorCode, Request, Seal, lifetime, seconds};
+use super::{Command, Counter, Now, RelayId, Server};
+use crate::codec::{Builder, Class, Family, Fields, Method, attribute};
+use crate::credential::Username;
+
+/// REQUESTED-TRANSPORT of UDP.
+const UDP: u8 = 17;
+
+/// The driver could not open a relayed transport address: no port was free, or the host
+/// is out of sockets. The client is told 508.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoRelayAddress;
+
+/// Which families a client wants, main one first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Wanted {
+    main: Family,
+    additional: Option<Family>,
+}
+
+impl Server {
+    /// `Ok(None)`: the answer comes when the driver has opened the address.
+    pub(super) fn allocate(&mut self, request: &Request<'_>) -> Result<Option<Builder>, ErrorCode> {
+        if let Some(slot) = request.slot {
+            return self.allocate_again(request, slot);
+        }
+        match request.fields.requested_transport {
+            None => return Err(400),
+            Some(UDP) => {}
+            Some(_) => return Err(442),
+        }
+        let wanted = families(&request.fields)?;
+        // Neighbouring ports for RTP and RTCP: everybody multiplexes them (RFC 8834 §4.5), and
+        // the RFC lets a server that cannot reserve say so.
+        if request.fields.reservation_token.is_some() || request.fields.even_port == Some(true) {
+            return Err(508);
+        }
+        let available = |family: &Family| self.families.contains(family);
+        let additional = wanted.additional.filter(available);
+        let family_error = wanted
+            .additional
+            .filter(|family| !available(family))
+            .map(|family| (family, 440));
+        if !available(&wanted.main) {
+            return Err(440);
+        }
+        if self.draining {
+            return Err(508);
+        }
+        let name = Username::parse(request.authentic.username).ok_or(441_u16)?;
+        self.quotas
+            .reserve_allocation(name.opaque, &self.limits)
+            .map_err(|exhausted| match exhausted {
+                Exhausted::User => 486_u16,
+                Exhausted::Total => 508,
+            })?;
+        let (slot, generation) = self.table.insert(self.new_allocation(request, family_error));
+        self.counters.set(Counter::Allocations, self.table.len() as u64);
+        let allocation = self.table.get_mut(slot).expect("just inserted");
+        let even_port = request.fields.even_port.is_some();
+        for family in [Some(wanted.main), additional].into_iter().flatten() {
+            allocation.relays.set(family, Relay::Opening);
+            let relay = RelayId {
+                slot,
+                generation,
+                family,
+            };
+            self.commands.push_back(Command::OpenRelay { relay, even_port });
+        }
+        Ok(None)
+    }
+
+    fn new_allocation(&self, request: &Request<'_>, family_error: Option<(Family, u16)>) -> Allocation {
+        let now = request.now.monotonic;
+        let granted = lifetime(request.fields.lifetime_s, &self.limits).min(self.limits.age_max);
+        Allocation {
+            client: request.client,
+            transaction: request.message.transaction(),
+            fingerprint: request.fields.fingerprint,
+            integrity: request.authentic.integrity,
+            username: request.authentic.username.into(),
+            key: request.authentic.key,
+            created: now,
+            expires: now + granted,
+            granted,
+            relays: Relays::NONE,
+            family_error,
+            timer: Duration::MAX,
+            peers: Peers::default(),
+        }
+    }
+
+    /// The 5-tuple is in use: the same request again gets the same answer again (RFC 8656 §7.2
+    /// allows it, and a lost answer must not cost the allocation); any other gets 437.
+    fn allocate_again(&mut self, request: &Request<'_>, slot: u32) -> Result<Option<Builder>, ErrorCode> {
+        let allocation = self.table.get(slot).ok_or(437_u16)?;
+        let same = allocation.transaction == request.message.transaction()
+            && *allocation.username == *request.authentic.username;
+        if !same {
+            return Err(437);
+        }
+        Ok((!allocation.relays.is_opening()).then(|| allocated(allocation)))
+    }
+
+    /// Takes the driver's answer to [`Command::OpenRelay`]: the address peers can send to.
+    pub fn handle_relay_opened(
+        &mut self,
+        _now: Now,
+        relay: RelayId,
+        opened: Result<SocketAddr, NoRelayAddress>,
+    ) {
+        let RelayId { slot, family, .. } = relay;
+        if self
+            .table
+            .of_relay(relay)
+            .is_none_or(|allocation| allocation.relays.get(family) != Relay::Opening)
+        {
+            // It ended while the driver was at it.
+            if opened.is_ok() {
+                self.commands.push_back(Command::CloseRelay { relay });
+            }
+            return;
+        }
+        let allocation = self.table.get_mut(slot).expect("of_relay() found it");
+        match opened {
+            Ok(address) => allocation.relays.set(family, Relay::Open(address)),
+            Err(NoRelayAddress) => {
+                allocation.relays.set(family, Relay::None);
+                allocation.family_error = Some((family, 508));
+            }
+        }
+        if allocation.relays.is_opening() {
+            return;
+        }
+        let client = allocation.client;
+        let seal = Seal {
+            integrity: Some((allocation.integrity, allocation.key)),
+            fingerprint: allocation.fingerprint,
+        };
+        if allocation.relays.open().next().is_some() {
+            let response = allocated(allocation);
+            self.send(client, response, seal);
+        } else {
+            let transaction = allocation.transaction;
+            self.free(slot);
+            self.send_error(client, Method::ALLOCATE, transaction, 508, seal);
+        }
+    }
+
+    /// Gives back one of two relayed transport addresses.
+    pub(super) fn close_family(&mut self, slot: u32, family: Family) {
+        let generation = self.table.generation(slot);
+        let Some(allocation) = self.table.get_mut(slot) else {
+            return;
+        };
+        allocation.relays.set(family, Relay::None);
+        let gone = allocation.peers.forget_family(family);
+        self.release(gone);
+        self.commands.push_back(Command::CloseRelay {
+            relay: RelayId {
+                slot,
+                generation,
+                family,
+            },
+        });
+    }
+}
+
+/// RFC 8656 §7.2: which families, or 400 and 440.
+fn families(fields: &Fields<'_>) -> Result<Wanted, ErrorCode> {
+    let even_and_next = fields.even_port == Some(true);
+    if fields.reservation_token.is_some()
+        && (fields.even_port.is_some()
+            || fields.requested_family.is_some()
+            || fields.additional_family.is_some())
+    {
+        return Err(400);
+    }
+    match fields.additional_family {
+        None => {
+            let main = fields
+                .requested_family
+                .unwrap_or(Ok(Family::V4))
+                .map_err(|_| 440_u16)?;
+            Ok(Wanted {
+                main,
+                additional: None,
+            })
+        }
+        Some(Ok(Family::V6)) if fields.requested_family.is_none() && !even_and_next => Ok(Wanted {
+            main: Family::V4,
+            additional: Some(Family::V6),
+        }),
+        Some(_) => Err(400),
+    }
+}
+
+/// The success response of an allocation, without integrity.
+fn allocated(allocation: &Allocation) -> Builder {
+    let mut response = Builder::new(Class::Success, Method::ALLOCATE, allocation.transaction);
+    for address in allocation.relays.open() {
+        response = response.address(attribute::XOR_RELAYED_ADDRESS, address);
+    }
+    if let Some((family, code)) = allocation.family_error {
+        let [class, number] = [(code / 100) as u8, (code % 100) as u8];
+        response = response.attribute(attribute::ADDRESS_ERROR_CODE, &[family.code(), 0, class, number]);
+    }
+    response
+        .attribute(attribute::LIFETIME, &seconds(allocation.granted))
+        .address(attribute::XOR_MAPPED_ADDRESS, allocation.client.address)
+}
