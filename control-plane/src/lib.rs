@@ -1,1 +1,15 @@
-//! The control plane: REST, portals, fleet state, placement
+//! The control plane: REST, portals, fleet state, placement.
+//!
+//! [`config::Config`] → [`app::App::build`] → [`app::App::spawn`] → [`app::Running::stop`].
+//! Clinical rules are in `clinic`, SQL in `store`, keys in `vault`, agreement in
+//! `consensus`; here they meet the network. It never holds a rule of its own, and
+//! nothing it logs, counts or signs names a person.
+
+pub mod app;
+pub mod config;
+pub mod database;
+pub mod ephemeral;
+pub mod http;
+pub mod jobs;
+pub mod live;
+pub mod media;

@@ -50,6 +50,13 @@ impl ClusterSecret {
         self.derive("medmesh turn secret v1", epoch)
     }
 
+    /// The key under which control nodes digest what they compare but must not keep readable:
+    /// labels of login counters, bodies of creating requests.
+    #[must_use]
+    pub fn digest_key(&self) -> Zeroizing<String> {
+        self.derive("medmesh digest key v1", 0)
+    }
+
     fn derive(&self, purpose: &str, epoch: u64) -> Zeroizing<String> {
         let salt = hkdf::Salt::new(hkdf::HKDF_SHA256, b"medmesh cluster secret");
         let mut out = Zeroizing::new([0; SECRET_BYTES]);

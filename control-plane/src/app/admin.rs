@@ -1,0 +1,74 @@
+//! Metrics and health, for machines that watch this one.
+
+use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use http::StatusCode;
+use http::header::CONTENT_TYPE;
+use medmesh_base::drain::Drain;
+use medmesh_base::telemetry;
+use prometheus::Registry;
+use serde::Serialize;
+
+use crate::database::Database;
+use crate::ephemeral::Ephemeral;
+use crate::http::{Metrics, layered};
+
+/// What readiness is made of.
+#[derive(Clone)]
+pub(super) struct Health {
+    pub(super) registry: Registry,
+    pub(super) metrics: Metrics,
+    pub(super) database: Database,
+    pub(super) ephemeral: Ephemeral,
+    pub(super) front: Drain,
+}
+
+pub(super) fn router(health: Health) -> Router {
+    let metrics = health.metrics.clone();
+    let router = Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(scrape))
+        .with_state(health);
+    layered(router, metrics)
+}
+
+/// Each part, and whether it can do its work at this moment.
+#[derive(Serialize)]
+struct Readiness {
+    ready: bool,
+    database: bool,
+    redis: bool,
+    accepting: bool,
+}
+
+async fn readyz(State(health): State<Health>) -> Response {
+    let (database, redis) = tokio::join!(health.database.is_ready(), health.ephemeral.is_ready());
+    let accepting = !health.front.is_stopping();
+    // Without Redis the node still serves; it is told, but takes nobody out of rotation.
+    let ready = database && accepting;
+    let status = if ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    let mut response = (
+        status,
+        Json(Readiness {
+            ready,
+            database,
+            redis,
+            accepting,
+        }),
+    )
+        .into_response();
+    response.extensions_mut().insert(crate::http::AsIs);
+    response
+}
+
+async fn scrape(State(health): State<Health>) -> Response {
+    let (text, kind) = telemetry::render(&health.registry);
+    ([(CONTENT_TYPE, kind)], text).into_response()
+}

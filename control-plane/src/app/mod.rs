@@ -1,0 +1,206 @@
+//! The process: build → spawn → drain.
+//!
+//! [`App::build`] loads keys and binds every socket, so that a wrong address or a
+//! missing file ends the start and not a request. [`App::spawn`] starts the parts,
+//! none of which needs another to be there: PostgreSQL, Redis and the quorum may
+//! come later, and `/readyz` says what is awaited. [`Running::stop`] takes the
+//! listeners down first, then what they lean on.
+
+mod admin;
+mod listeners;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use medmesh_base::drain::Drain;
+use medmesh_vault::{ClusterSecret, TokenSigner, VaultError};
+use prometheus::Registry;
+
+use crate::config::Config;
+use crate::database::Database;
+use crate::ephemeral::Ephemeral;
+use crate::http::server::CertificateError;
+use crate::http::{Api, Metrics, Parts, Passwords, Throttle};
+use crate::jobs;
+use crate::live::{self, Live};
+use crate::media::Media;
+
+use listeners::Listeners;
+
+/// How long open requests may take when the process stops; connections get 10 s themselves.
+const FRONT_PATIENCE: Duration = Duration::from_secs(12);
+/// How long the rest may take after that.
+const BACK_PATIENCE: Duration = Duration::from_secs(5);
+/// File of this node's token-signing key, in its data directory.
+const SIGNING_KEY_FILE: &str = "token-signing.key";
+
+/// The process cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address} ({key})")]
+    Listen {
+        /// The configuration's key.
+        key: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The data directory cannot be made.
+    #[error("cannot use node.data_dir {path}")]
+    DataDir {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A key is missing or unusable.
+    #[error(transparent)]
+    Keys(#[from] VaultError),
+    /// The HTTPS certificate is unusable.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// The Redis URL is unusable.
+    #[error("redis.url is not usable")]
+    Redis(#[from] redis::RedisError),
+}
+
+/// A control node, built and not yet running.
+pub struct App {
+    config: Config,
+    registry: Registry,
+    listeners: Listeners,
+    database: Database,
+    ephemeral: Ephemeral,
+    api: Api,
+    front: Drain,
+}
+
+/// A running control node.
+pub struct Running {
+    front: Drain,
+    back: Drain,
+    database: Database,
+    addresses: Addresses,
+}
+
+/// Where a node listens.
+#[derive(Clone, Copy, Debug)]
+pub struct Addresses {
+    /// Plain HTTP.
+    pub http: SocketAddr,
+    /// HTTPS over TCP and QUIC.
+    pub https: Option<SocketAddr>,
+    /// Metrics and health.
+    pub admin: SocketAddr,
+}
+
+impl App {
+    /// Loads keys and binds sockets.
+    ///
+    /// # Errors
+    /// When a file or an address of the configuration cannot be used.
+    pub async fn build(config: Config) -> Result<Self, StartError> {
+        let data_dir = &config.node.data_dir;
+        std::fs::create_dir_all(data_dir).map_err(|source| StartError::DataDir {
+            path: data_dir.clone(),
+            source,
+        })?;
+        let secret = ClusterSecret::load_or_create(&config.cluster.secret_file)?;
+        let signer = TokenSigner::load_or_create(&data_dir.join(SIGNING_KEY_FILE))?;
+        let redis = config.redis.as_ref().map(|redis| redis.url.as_str());
+        let ephemeral = Ephemeral::open(redis, &config.node.cluster)?;
+        let registry = Registry::new();
+        let metrics = Metrics::new(&registry);
+        let front = Drain::new();
+        let digest_key = secret.digest_key().as_bytes().to_vec();
+        let database = Database::default();
+        let api = Api::new(Parts {
+            database: database.clone(),
+            live: Live::new(ephemeral.news(), config.control_nodes().len()),
+            media: Media::new(signer, secret),
+            passwords: Passwords::new(metrics.hash_waiting()),
+            throttle: Throttle::new(ephemeral.counters(), &digest_key),
+            metrics,
+            drain: front.clone(),
+            origins: config.origins(),
+            trust_forwarded_for: config.http.trust_forwarded_for,
+            digest_key,
+        });
+        let listeners = Listeners::bind(&config).await?;
+        Ok(Self {
+            config,
+            registry,
+            listeners,
+            database,
+            ephemeral,
+            api,
+            front,
+        })
+    }
+
+    /// Starts every part.
+    #[must_use]
+    pub fn spawn(self) -> Running {
+        let back = Drain::new();
+        let addresses = self.listeners.addresses();
+        self.spawn_jobs(&back);
+        let admin = admin::router(admin::Health {
+            registry: self.registry,
+            metrics: self.api.metrics.clone(),
+            database: self.database.clone(),
+            ephemeral: self.ephemeral,
+            front: self.front.clone(),
+        });
+        self.listeners
+            .spawn(&self.config, &self.api, admin, &self.front, &back);
+        tracing::info!(?addresses, node = %self.config.node.id, "control node started");
+        Running {
+            front: self.front,
+            back,
+            database: self.database,
+            addresses,
+        }
+    }
+
+    fn spawn_jobs(&self, back: &Drain) {
+        let database = &self.config.database;
+        let connecting = self.database.clone();
+        back.spawn(connecting.connect(database.url.clone(), database.max_connections, back.clone()));
+        let news = self.api.live.news();
+        back.spawn(news.clone().run(back.clone()));
+        let (database, drain) = (self.database.clone(), back.clone());
+        back.spawn(async move {
+            let store = tokio::select! {
+                store = database.connected() => store,
+                () = drain.stopping() => return,
+            };
+            tokio::join!(
+                live::relay(store.clone(), news, drain.clone()),
+                jobs::upkeep(store, drain.clone()),
+            );
+        });
+    }
+}
+
+impl Running {
+    /// Where it listens.
+    #[must_use]
+    pub const fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+
+    /// Lets open requests finish, then stops the rest. Says how many tasks had to be left
+    /// behind (0 is clean).
+    pub async fn stop(self) -> usize {
+        let cut = self.front.finish(FRONT_PATIENCE).await;
+        let left = self.back.finish(BACK_PATIENCE).await;
+        self.database.close().await;
+        tracing::info!(cut, left, "control node stopped");
+        cut + left
+    }
+}

@@ -1,0 +1,164 @@
+//! What must be true of the values together.
+
+use std::path::Path;
+
+use http::Uri;
+
+use super::Config;
+
+/// Longest cluster name: it is a part of a URI in every certificate.
+const CLUSTER_NAME_MAX: usize = 32;
+/// Most control nodes: a Raft quorum gains nothing from more, and each write waits for half of them.
+const CONTROL_NODES_MAX: usize = 7;
+/// Most connections worth asking of one PostgreSQL.
+const CONNECTIONS_MAX: u32 = 500;
+
+/// Key and what is wrong with it.
+pub(super) type Broken = (String, String);
+
+impl Config {
+    /// Every rule that the values break.
+    pub(super) fn broken_rules(&self) -> Vec<Broken> {
+        let mut broken = Vec::new();
+        self.node_rules(&mut broken);
+        self.listener_rules(&mut broken);
+        self.portal_rules(&mut broken);
+        self.engine_rules(&mut broken);
+        broken
+    }
+
+    fn node_rules(&self, broken: &mut Vec<Broken>) {
+        let name = &self.node.cluster;
+        let plain = name
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        if name.is_empty() || name.len() > CLUSTER_NAME_MAX || !plain {
+            let why = format!("must be 1 to {CLUSTER_NAME_MAX} of a-z, 0-9 and '-'");
+            broken.push(("node.cluster".into(), why));
+        }
+        if self.node.id.0 == 0 {
+            broken.push(("node.id".into(), "must be 1 or more".into()));
+        }
+        let peers = &self.cluster.peers;
+        if peers.len() > CONTROL_NODES_MAX {
+            broken.push((
+                "cluster.peers".into(),
+                format!("must be at most {CONTROL_NODES_MAX}"),
+            ));
+        }
+        if !peers.is_empty() && !peers.iter().any(|peer| peer.id == self.node.id) {
+            let why = format!("must include this node ({})", self.node.id);
+            broken.push(("cluster.peers".into(), why));
+        }
+        for (index, peer) in peers.iter().enumerate() {
+            if peers[..index].iter().any(|other| other.id == peer.id) {
+                broken.push((
+                    format!("cluster.peers[{index}]"),
+                    format!("node {} is listed twice", peer.id),
+                ));
+            }
+            if !is_host_port(&peer.link) {
+                broken.push((format!("cluster.peers[{index}].link"), "must be host:port".into()));
+            }
+        }
+        if !is_host_port(&self.link.advertise) {
+            broken.push(("link.advertise".into(), "must be host:port".into()));
+        }
+    }
+
+    fn listener_rules(&self, broken: &mut Vec<Broken>) {
+        if !self.http.listen.ip().is_loopback() {
+            let why = "plain HTTP listens on a loopback address only; use [https] for others";
+            broken.push(("http.listen".into(), why.into()));
+        }
+        if !is_base_url(&self.http.public_url) {
+            broken.push((
+                "http.public_url".into(),
+                "must be http(s)://host[:port] without a path".into(),
+            ));
+        }
+        for (index, origin) in self.http.allowed_origins.iter().enumerate() {
+            if !is_base_url(origin) {
+                let key = format!("http.allowed_origins[{index}]");
+                broken.push((key, "must be http(s)://host[:port] without a path".into()));
+            }
+        }
+    }
+
+    fn portal_rules(&self, broken: &mut Vec<Broken>) {
+        let Some(portals) = &self.portals else { return };
+        for (index, origin) in portals.connect_origins.iter().enumerate() {
+            let plain = origin
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b":/.-*[]".contains(&b));
+            if origin.is_empty() || !plain {
+                let key = format!("portals.connect_origins[{index}]");
+                broken.push((key, "must be an origin like https://*.edge.example.org".into()));
+            }
+        }
+    }
+
+    fn engine_rules(&self, broken: &mut Vec<Broken>) {
+        let url = &self.database.url;
+        if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+            broken.push(("database.url".into(), "must begin with postgres://".into()));
+        }
+        if !(1..=CONNECTIONS_MAX).contains(&self.database.max_connections) {
+            let why = format!("must be 1 to {CONNECTIONS_MAX}");
+            broken.push(("database.max_connections".into(), why));
+        }
+        if let Some(redis) = &self.redis
+            && redis::Client::open(redis.url.as_str()).is_err()
+        {
+            broken.push((
+                "redis.url".into(),
+                "must be redis://host:port or unix:///path".into(),
+            ));
+        }
+    }
+
+    /// Files that `--check` expects to be there: what an operator provides, not what
+    /// the first start makes. Each entry is a fault.
+    #[must_use]
+    pub fn missing_files(&self) -> Vec<String> {
+        let mut wanted: Vec<(&str, &Path)> = vec![
+            ("cluster.ca_cert_file", &self.cluster.ca_cert_file),
+            ("cluster.ca_key_file", &self.cluster.ca_key_file),
+        ];
+        if let Some(https) = &self.https {
+            wanted.push(("https.cert_file", &https.cert_file));
+            wanted.push(("https.key_file", &https.key_file));
+        }
+        if let Some(operator) = &self.operator {
+            wanted.push(("operator.token_file", &operator.token_file));
+        }
+        if let Some(portals) = &self.portals {
+            wanted.push(("portals.dir", &portals.dir));
+        }
+        wanted
+            .into_iter()
+            .filter(|(_, path)| !path.exists())
+            .map(|(key, path)| format!("{key}: {} does not exist", path.display()))
+            .collect()
+    }
+}
+
+fn is_host_port(text: &str) -> bool {
+    let Some((host, port)) = text.rsplit_once(':') else {
+        return false;
+    };
+    !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0)
+}
+
+fn is_base_url(text: &str) -> bool {
+    let Ok(uri) = text.parse::<Uri>() else {
+        return false;
+    };
+    let scheme = matches!(uri.scheme_str(), Some("http" | "https"));
+    scheme && uri.host().is_some_and(|host| !host.is_empty()) && uri.path() == "/" && uri.query().is_none()
+}
+
+/// Scheme, host and port of a URL that passed the rules, as a browser's `Origin` says them.
+pub(super) fn origin(url: &str) -> String {
+    url.trim_end_matches('/').to_ascii_lowercase()
+}

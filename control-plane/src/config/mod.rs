@@ -1,0 +1,303 @@
+//! Configuration of `medmesh-control`: one TOML file, every value of which the
+//! environment may override (`MEDMESH_HTTP__LISTEN=127.0.0.1:8080`).
+//!
+//! [`Config::load`] reads, types and validates; an error names the file, the
+//! line and the key, or the variable. Secrets are named by file, or come with
+//! the environment (`MEDMESH_DATABASE__URL`), never by flag.
+
+mod check;
+mod place;
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use figment::Figment;
+use figment::providers::{Env, Format as _, Toml};
+use medmesh_base::ControlId;
+use medmesh_base::telemetry::LogFormat;
+use serde::Deserialize;
+
+/// Prefix of the variables that override the file.
+const ENV_PREFIX: &str = "MEDMESH_";
+/// Between the table and the key of a variable.
+const ENV_SPLIT: &str = "__";
+
+/// Everything `medmesh-control` can be told.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// This node.
+    pub node: Node,
+    /// What all control nodes share.
+    pub cluster: Cluster,
+    /// QUIC to edges and control nodes.
+    pub link: Link,
+    /// Plain HTTP, for this machine only.
+    pub http: Http,
+    /// HTTPS for everyone else.
+    pub https: Option<Https>,
+    /// Metrics and health.
+    pub admin: Admin,
+    /// PostgreSQL.
+    pub database: Database,
+    /// Redis; without it counters and live events stay in this process.
+    pub redis: Option<Redis>,
+    /// The portals' builds.
+    pub portals: Option<Portals>,
+    /// Who may use the operator's routes.
+    pub operator: Option<Operator>,
+    /// Logging.
+    #[serde(default)]
+    pub log: Log,
+}
+
+/// This node.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Node {
+    /// The small stable number it votes with.
+    pub id: ControlId,
+    /// Name of the cluster, part of every certificate.
+    pub cluster: String,
+    /// Where its log, keys and certificates live.
+    pub data_dir: PathBuf,
+}
+
+/// What all control nodes share.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cluster {
+    /// 32 random bytes, the same on every node.
+    pub secret_file: PathBuf,
+    /// Certificate of the fleet's authority, PEM.
+    pub ca_cert_file: PathBuf,
+    /// Its key, PEM.
+    pub ca_key_file: PathBuf,
+    /// The control nodes, this one included; a node alone may leave it out.
+    #[serde(default)]
+    pub peers: Vec<Peer>,
+}
+
+/// A control node.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Peer {
+    /// Its number.
+    pub id: ControlId,
+    /// `host:port` of its link.
+    pub link: String,
+    /// Base URL of its HTTP.
+    pub http: String,
+}
+
+/// QUIC to edges and control nodes.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Link {
+    /// UDP address to listen on.
+    pub listen: SocketAddr,
+    /// `host:port` others dial.
+    pub advertise: String,
+}
+
+/// Plain HTTP, for this machine only.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Http {
+    /// Loopback address to listen on.
+    pub listen: SocketAddr,
+    /// Base URL browsers reach the portals at.
+    pub public_url: String,
+    /// Further origins portals are served from; told to the edges for CORS.
+    #[serde(default)]
+    pub allowed_origins: Vec<String>,
+    /// Whether a proxy on this machine sets `X-Forwarded-For`; its last entry then is the client.
+    #[serde(default)]
+    pub trust_forwarded_for: bool,
+}
+
+/// HTTPS for everyone else: HTTP/1.1 and 2 over TCP, 3 over UDP, on one port.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Https {
+    /// Address to listen on.
+    pub listen: SocketAddr,
+    /// Certificate chain, PEM; a changed file is picked up while running.
+    pub cert_file: PathBuf,
+    /// Its key, PEM.
+    pub key_file: PathBuf,
+}
+
+/// Metrics and health.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Admin {
+    /// Address to listen on; keep it inside.
+    pub listen: SocketAddr,
+}
+
+/// PostgreSQL.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Database {
+    /// `postgres://…`; may hold a password, so it never prints.
+    pub url: String,
+    /// Most connections this node opens.
+    #[serde(default = "database_connections_default")]
+    pub max_connections: u32,
+}
+
+/// Enough for two cores' worth of handlers; PostgreSQL's own default serves a hundred.
+fn database_connections_default() -> u32 {
+    16
+}
+
+impl std::fmt::Debug for Database {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Database")
+            .field("max_connections", &self.max_connections)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Redis.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Redis {
+    /// `redis://…`; may hold a password, so it never prints.
+    pub url: String,
+}
+
+impl std::fmt::Debug for Redis {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Redis").finish_non_exhaustive()
+    }
+}
+
+/// The portals' builds.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Portals {
+    /// Holds `home/`, `patient/`, `clinician/` and `admin/`.
+    pub dir: PathBuf,
+    /// Origins of the edges, as a content security policy names them; any HTTPS host when absent.
+    #[serde(default)]
+    pub connect_origins: Vec<String>,
+}
+
+/// Who may use the operator's routes.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Operator {
+    /// Holds the bearer token.
+    pub token_file: PathBuf,
+}
+
+/// Logging.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// As `EnvFilter` reads it.
+    pub filter: String,
+    /// JSON or text.
+    pub format: LogFormat,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            filter: "info".into(),
+            format: LogFormat::Json,
+        }
+    }
+}
+
+/// The configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read {path}")]
+    Unreadable {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Values that are missing, of the wrong type or against a rule; one line each,
+    /// `control.toml:12: http.listen: what is wrong`.
+    #[error("{}", .0.join("\n"))]
+    Invalid(Vec<String>),
+}
+
+impl Config {
+    /// Reads the file, lets the environment override it, and validates.
+    ///
+    /// # Errors
+    /// When the file is away, does not parse, or a value is against a rule.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
+            path: path.to_owned(),
+            source,
+        })?;
+        let source = place::Source::parse(path, &text)?;
+        let config: Self = Figment::from(Toml::string(&text))
+            .merge(environment())
+            .extract()
+            .map_err(|error| ConfigError::Invalid(source.explain(error)))?;
+        let broken = config.broken_rules();
+        if broken.is_empty() {
+            Ok(config)
+        } else {
+            let lines = broken.iter().map(|(key, why)| source.line(key, why));
+            Err(ConfigError::Invalid(lines.collect()))
+        }
+    }
+
+    /// The control nodes, this one included.
+    #[must_use]
+    pub fn control_nodes(&self) -> Vec<Peer> {
+        if self.cluster.peers.is_empty() {
+            vec![Peer {
+                id: self.node.id,
+                link: self.link.advertise.clone(),
+                http: self.http.public_url.clone(),
+            }]
+        } else {
+            self.cluster.peers.clone()
+        }
+    }
+
+    /// What a portal's page may speak to besides this node (CSP `connect-src`).
+    #[must_use]
+    pub fn connect_origins(&self) -> Vec<String> {
+        let named = self.portals.as_ref().map(|portals| &portals.connect_origins);
+        if let Some(named) = named.filter(|named| !named.is_empty()) {
+            return named.clone();
+        }
+        let mut origins = vec!["https:".to_owned()];
+        if self.http.public_url.starts_with("http://") {
+            // One machine: its edges speak plain HTTP on loopback too.
+            origins.extend(["http://127.0.0.1:*".to_owned(), "http://localhost:*".to_owned()]);
+        }
+        origins
+    }
+
+    /// Every origin a portal may be served from.
+    #[must_use]
+    pub fn origins(&self) -> Vec<String> {
+        let mut origins = vec![check::origin(&self.http.public_url)];
+        origins.extend(self.http.allowed_origins.iter().map(|url| check::origin(url)));
+        origins.dedup();
+        origins
+    }
+}
+
+/// `MEDMESH_TABLE__KEY`; other `MEDMESH_` variables (`MEDMESH_LOG`) are not ours.
+fn environment() -> Env {
+    Env::prefixed(ENV_PREFIX)
+        .filter(|key| key.as_str().contains(ENV_SPLIT))
+        .split(ENV_SPLIT)
+}

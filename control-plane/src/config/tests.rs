@@ -1,0 +1,109 @@
+use std::io::Write as _;
+
+use super::{Config, ConfigError};
+
+const GOOD: &str = r#"
+[node]
+id = 1
+cluster = "test"
+data_dir = "/var/lib/medmesh"
+
+[cluster]
+secret_file = "cluster.secret"
+ca_cert_file = "ca.pem"
+ca_key_file = "ca.key"
+peers = [
+  { id = 1, link = "127.0.0.1:7001", http = "http://127.0.0.1:8001" },
+  { id = 2, link = "127.0.0.1:7002", http = "http://127.0.0.1:8002" },
+]
+
+[link]
+listen = "127.0.0.1:7001"
+advertise = "127.0.0.1:7001"
+
+[http]
+listen = "127.0.0.1:8001"
+public_url = "https://clinic.example.org"
+
+[admin]
+listen = "127.0.0.1:9001"
+
+[database]
+url = "postgres://medmesh:geheim@localhost/medmesh"
+"#;
+
+fn load(text: &str) -> Result<Config, ConfigError> {
+    let mut file = tempfile::Builder::new().suffix(".toml").tempfile().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    Config::load(file.path())
+}
+
+fn fault(text: &str) -> String {
+    load(text).expect_err("the configuration is wrong").to_string()
+}
+
+#[test]
+fn a_complete_file_loads_with_its_defaults() {
+    let config = load(GOOD).unwrap();
+    assert_eq!(config.database.max_connections, 16);
+    assert_eq!(config.control_nodes().len(), 2);
+    assert_eq!(config.origins(), ["https://clinic.example.org"]);
+    assert!(!format!("{config:?}").contains("geheim"));
+}
+
+#[test]
+fn faults_name_the_line_and_the_key() {
+    let line = |text: &str, needle: &str| text.lines().position(|l| l.contains(needle)).unwrap() + 1;
+    for (from, to, key) in [
+        (
+            "listen = \"127.0.0.1:8001\"",
+            "listen = \"0.0.0.0:8001\"",
+            "http.listen",
+        ),
+        (
+            "listen = \"127.0.0.1:8001\"",
+            "listen = \"nowhere\"",
+            "http.listen",
+        ),
+        ("cluster = \"test\"", "cluster = \"Te st\"", "node.cluster"),
+        ("url = \"postgres", "url = \"mysql", "database.url"),
+        (
+            "link = \"127.0.0.1:7002\"",
+            "link = \"7002\"",
+            "cluster.peers[1].link",
+        ),
+        ("id = 1\n", "id = \"one\"\n", "node.id"),
+    ] {
+        let text = GOOD.replacen(from, to, 1);
+        let fault = fault(&text);
+        let expected = format!(".toml:{}: {key}: ", line(&text, to.trim()));
+        assert!(fault.contains(&expected), "{fault:?} should contain {expected:?}");
+    }
+}
+
+#[test]
+fn broken_syntax_and_unknown_keys_name_their_line() {
+    let text = GOOD.replace("[admin]", "[admin");
+    let line = text.lines().position(|l| l == "[admin").unwrap() + 1;
+    assert!(
+        fault(&text).contains(&format!(".toml:{line}: ")),
+        "{}",
+        fault(&text)
+    );
+    let text = GOOD.replace("[admin]", "[admin]\nlissten = 1");
+    assert!(fault(&text).contains("lissten"), "{}", fault(&text));
+}
+
+#[test]
+fn several_faults_are_told_at_once() {
+    let text = GOOD
+        .replace("127.0.0.1:8001\"\npublic", "192.0.2.1:8001\"\npublic")
+        .replace("postgres://", "mysql://");
+    assert_eq!(fault(&text).lines().count(), 2, "{}", fault(&text));
+}
+
+#[test]
+fn a_node_must_be_among_its_peers_and_once() {
+    assert!(fault(&GOOD.replacen("id = 1", "id = 3", 1)).contains("must include this node"));
+    assert!(fault(&GOOD.replace("{ id = 2", "{ id = 1")).contains("listed twice"));
+}

@@ -1,0 +1,120 @@
+//! State whose loss is harmless: counters with a window, and news between nodes.
+//!
+//! With `redis.url` it is shared by the control nodes, without it lives in this
+//! process. When Redis is away, counters go on in this process: signing in must
+//! not depend on it.
+
+mod memory;
+mod news;
+mod shared;
+
+use std::time::Duration;
+
+use memory::Memory;
+pub use news::News;
+use shared::Shared;
+
+/// The two ways to keep ephemeral state, opened from the configuration.
+#[derive(Clone)]
+pub struct Ephemeral {
+    shared: Option<Shared>,
+}
+
+impl Ephemeral {
+    /// Redis under `url`, or this process without one. Does not wait for a connection.
+    ///
+    /// # Errors
+    /// When the URL does not parse.
+    pub fn open(url: Option<&str>, cluster: &str) -> Result<Self, redis::RedisError> {
+        let shared = url.map(|url| Shared::open(url, cluster)).transpose()?;
+        Ok(Self { shared })
+    }
+
+    /// Counters.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        Counters {
+            shared: self.shared.clone(),
+            memory: Memory::default(),
+        }
+    }
+
+    /// News of this and the other nodes.
+    #[must_use]
+    pub fn news(&self) -> News {
+        News::new(self.shared.clone())
+    }
+
+    /// Whether other nodes see what this one writes.
+    #[must_use]
+    pub const fn is_shared(&self) -> bool {
+        self.shared.is_some()
+    }
+
+    /// Whether it works at this moment.
+    pub async fn is_ready(&self) -> bool {
+        match &self.shared {
+            Some(shared) => shared.ping().await.is_ok(),
+            None => true,
+        }
+    }
+}
+
+/// A counter after it was added to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Count {
+    /// How many since the window began.
+    pub value: u64,
+    /// How long the window still lasts.
+    pub ends_in: Duration,
+}
+
+/// Counters that begin anew when their window ends.
+#[derive(Clone)]
+pub struct Counters {
+    shared: Option<Shared>,
+    memory: Memory,
+}
+
+impl Counters {
+    /// Counters of this process only.
+    #[must_use]
+    pub fn in_process() -> Self {
+        Self {
+            shared: None,
+            memory: Memory::default(),
+        }
+    }
+
+    /// Adds one; the first begins a window of this length.
+    pub async fn add(&self, key: &str, window: Duration) -> Count {
+        if let Some(shared) = &self.shared {
+            match shared.add(key, window).await {
+                Ok(count) => return count,
+                Err(error) => shared.complain(&error),
+            }
+        }
+        self.memory.add(key, window)
+    }
+
+    /// The present value; 0 outside a window.
+    pub async fn get(&self, key: &str) -> u64 {
+        if let Some(shared) = &self.shared {
+            match shared.get(key).await {
+                Ok(value) => return value,
+                Err(error) => shared.complain(&error),
+            }
+        }
+        self.memory.get(key)
+    }
+
+    /// Ends the window.
+    pub async fn clear(&self, key: &str) {
+        if let Some(shared) = &self.shared
+            && let Err(error) = shared.clear(key).await
+        {
+            shared.complain(&error);
+        }
+        self.memory.clear(key);
+    }
+}

@@ -1,0 +1,83 @@
+//! REST, portals, and what every answer has in common.
+//!
+//! One router serves HTTP/1.1, 2 and 3. From the outside in, a request passes
+//! [`observe`] (id, log, counters, headers, problem documents), panics caught, the
+//! time limit, the body limit, and then its handler: extract, authorise, call, respond.
+
+mod caller;
+mod creation;
+mod error;
+mod extract;
+mod mapping;
+mod metrics;
+mod observe;
+pub mod openapi;
+mod password;
+mod portals;
+mod routes;
+pub mod server;
+mod state;
+mod throttle;
+
+use std::path::Path;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::response::{IntoResponse as _, Response};
+use http::StatusCode;
+use medmesh_base::ProblemCode;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::timeout::TimeoutLayer;
+
+pub use error::ApiError;
+pub use metrics::Metrics;
+pub(crate) use observe::AsIs;
+pub(crate) use password::Passwords;
+pub use password::password_hash;
+pub use state::{Api, Parts};
+pub(crate) use throttle::Throttle;
+
+/// Largest body: a message of 4000 characters of four bytes, escaped, is 48 kB.
+const BODY_BYTES_MAX: usize = 64 * 1024;
+/// Longest time until the head of an answer; streams then go on.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Where the portals are, and what their pages may speak to.
+pub(crate) struct PortalFiles<'a> {
+    pub(crate) dir: &'a Path,
+    pub(crate) connect_origins: Vec<String>,
+}
+
+/// Everything that is served. `more` are routes of other parts (the operator's), under the same layers.
+pub(crate) fn router(api: &Api, portals: Option<PortalFiles<'_>>, more: Router) -> Router {
+    let (clinic, _) = routes::clinic().split_for_parts();
+    let mut router = clinic.with_state(api.clone()).merge(more);
+    if let Some(portals) = portals {
+        router = router.merge(portals::routes(portals.dir, &portals.connect_origins));
+    }
+    layered(router, api.metrics.clone())
+}
+
+/// A router in the layers every answer passes.
+pub(crate) fn layered(router: Router, metrics: Metrics) -> Router {
+    router
+        .fallback(|| async { ApiError::from(ProblemCode::NotFound) })
+        .method_not_allowed_fallback(|| async { ApiError::from(ProblemCode::MethodNotAllowed) })
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(TimeoutLayer::with_status_code(
+            StatusCode::SERVICE_UNAVAILABLE,
+            ANSWER_TIMEOUT,
+        ))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(axum::middleware::from_fn_with_state(metrics, observe::observe))
+}
+
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "the signature of tower-http's trait"
+)]
+fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
+    // The panic hook has logged where; the payload may hold anything and is dropped.
+    ApiError::from(ProblemCode::Internal).into_response()
+}

@@ -1,0 +1,218 @@
+//! The stream of what happens in a visit.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::response::Sse;
+use axum::response::sse::Event;
+use futures::{Stream, stream};
+use http::HeaderMap;
+use medmesh_api_types::visit::{VisitEvent, VisitState};
+use medmesh_base::{MessageId, ProblemCode, VisitId};
+use medmesh_store::VisitPulse;
+use prometheus::IntGauge;
+use time::OffsetDateTime;
+use tokio::time::Instant;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::http::caller::Signed;
+use crate::http::error::ApiError;
+use crate::http::extract::Id;
+use crate::http::mapping;
+use crate::http::state::Api;
+use crate::live::Watch;
+
+const TAG: &str = "messages";
+/// Between pings: under the 30 s after which proxies and the portals give a silent stream up.
+const PING_EVERY: Duration = Duration::from_secs(15);
+/// How often the session behind a stream is looked at.
+const SESSION_EVERY: Duration = Duration::from_secs(30);
+/// What a browser's `EventSource` waits before it connects again.
+const RETRY: Duration = Duration::from_secs(1);
+/// Messages fetched at once; the rest follows when these are written.
+const MESSAGES_AT_ONCE: u32 = 50;
+
+pub(super) fn routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(visit_events))
+}
+
+/// What happens in the visit, as server-sent events.
+///
+/// `event: visit` with a `Visit`, first at once and then on every change; `event: message` with a
+/// `Message`, whose `id` is the event's; `event: ping`. Messages come from the first one on, or with
+/// `Last-Event-ID` after that one, without loss. Participants only.
+#[utoipa::path(get, path = "/v1/visits/{id}/events", tag = TAG,
+    params(("id" = uuid::Uuid, Path),
+        ("Last-Event-ID" = Option<uuid::Uuid>, Header, description = "The last message seen.")),
+    responses((status = 200, description = "The events.", body = VisitEvent, content_type = "text/event-stream")))]
+async fn visit_events(
+    State(api): State<Api>,
+    signed: Signed,
+    Id(id): Id<VisitId>,
+    headers: HeaderMap,
+) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
+    let watch = api.live.watch(id, signed.session.id)?;
+    let mut feed = Feed {
+        visit: id,
+        watch,
+        seen: None,
+        last_message: last_event_id(&headers)?,
+        is_open: false,
+        is_resuming: true,
+        session_checked: Instant::now(),
+        next_ping: Instant::now() + PING_EVERY,
+        queue: VecDeque::from([Event::default().retry(RETRY)]),
+        _open: StreamCount::enter(&api.metrics.streams),
+        signed,
+        api,
+    };
+    // Whoever may not watch is told so with a status, not with an empty stream.
+    feed.look().await?;
+    Ok(Sse::new(stream::unfold(feed, Feed::next)))
+}
+
+fn last_event_id(headers: &HeaderMap) -> Result<Option<MessageId>, ApiError> {
+    let Some(value) = headers.get("last-event-id") else {
+        return Ok(None);
+    };
+    let text = value.to_str().unwrap_or_default();
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let id = text
+        .parse()
+        .map_err(|_| ApiError::invalid("Last-Event-ID is not a message's id."))?;
+    Ok(Some(id))
+}
+
+/// One stream. It holds what was seen, and looks again when there is reason to.
+struct Feed {
+    api: Api,
+    signed: Signed,
+    visit: VisitId,
+    watch: Watch,
+    seen: Option<VisitPulse>,
+    last_message: Option<MessageId>,
+    is_open: bool,
+    is_resuming: bool,
+    session_checked: Instant,
+    next_ping: Instant,
+    queue: VecDeque<Event>,
+    _open: StreamCount,
+}
+
+impl Feed {
+    async fn next(mut self) -> Option<(Result<Event, Infallible>, Self)> {
+        loop {
+            if let Some(event) = self.queue.pop_front() {
+                return Some((Ok(event), self));
+            }
+            let drain = self.api.drain.clone();
+            tokio::select! {
+                () = drain.stopping() => return None,
+                () = tokio::time::sleep_until(self.next_ping) => {
+                    self.next_ping += PING_EVERY;
+                    self.queue.push_back(Event::default().event("ping").data("{}"));
+                }
+                () = self.watch.worth_looking() => match self.look().await {
+                    Ok(()) => {}
+                    // The database is away for a moment; the stream outlives that.
+                    Err(error) if error.code == ProblemCode::Unavailable => {}
+                    // Signed out, or no longer a participant. Reconnecting tells why.
+                    Err(_) => return None,
+                }
+            }
+        }
+    }
+
+    /// Reads what is new, as the caller may see it now.
+    async fn look(&mut self) -> Result<(), ApiError> {
+        self.check_session().await?;
+        let mut tx = self.api.begin(&self.signed).await?;
+        let now = tx.visit_pulse(self.visit).await?;
+        if self.seen == Some(now) {
+            return Ok(());
+        }
+        let mut visit = None;
+        if self.seen.is_none_or(|seen| seen.version != now.version) {
+            visit = Some(tx.visit_get(self.visit).await?);
+        }
+        let mut messages = Vec::new();
+        let mut is_all = true;
+        if self.seen.map_or(0, |seen| seen.message_sequence) < now.message_sequence {
+            messages = tx
+                .message_list(self.visit, self.last_message, Some(MESSAGES_AT_ONCE))
+                .await?;
+            is_all = messages.len() < MESSAGES_AT_ONCE as usize;
+        }
+        tx.commit().await?;
+        if let Some(visit) = visit {
+            let visit = mapping::visit(visit, self.signed.session.person.id)?;
+            self.is_open = visit.state == VisitState::Open;
+            self.queue
+                .push_back(event("visit").json_data(visit).expect("a visit is plain JSON"));
+        }
+        let sequence = messages.last().map_or(now.message_sequence, |last| last.sequence);
+        for message in messages {
+            self.last_message = Some(message.id);
+            if !self.is_resuming {
+                let delay = OffsetDateTime::now_utc() - message.sent_at;
+                self.api.metrics.delivery.observe(delay.as_seconds_f64().max(0.0));
+            }
+            let event = event("message").id(message.id.to_string());
+            let data = mapping::message(message);
+            self.queue
+                .push_back(event.json_data(data).expect("a message is plain JSON"));
+        }
+        // A full batch leaves the rest for the next look, which is then at once.
+        let message_sequence = if is_all { now.message_sequence } else { sequence };
+        self.seen = Some(VisitPulse {
+            message_sequence,
+            ..now
+        });
+        self.is_resuming &= !is_all;
+        if !is_all {
+            self.watch.look_at_once();
+        }
+        Ok(())
+    }
+
+    /// The session must still live. Following an open visit is using it: nobody is locked
+    /// out in the middle of a conversation.
+    async fn check_session(&mut self) -> Result<(), ApiError> {
+        if self.session_checked.elapsed() < SESSION_EVERY {
+            return Ok(());
+        }
+        let now = OffsetDateTime::now_utc();
+        let store = self.api.database.store()?;
+        let session = store
+            .session_resume(&self.signed.token, now, self.is_open)
+            .await?;
+        self.signed.session = session.ok_or(ProblemCode::Unauthenticated)?;
+        self.session_checked = Instant::now();
+        Ok(())
+    }
+}
+
+fn event(name: &str) -> Event {
+    Event::default().event(name)
+}
+
+/// Counts an open stream.
+struct StreamCount(IntGauge);
+
+impl StreamCount {
+    fn enter(gauge: &IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for StreamCount {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}

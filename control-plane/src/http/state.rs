@@ -1,0 +1,88 @@
+//! What handlers work with.
+
+use std::net::IpAddr;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use http::HeaderMap;
+use medmesh_base::RequestId;
+use medmesh_base::drain::Drain;
+use medmesh_clinic::Actor;
+use medmesh_store::Tx;
+
+use super::caller::Signed;
+use super::error::ApiError;
+use super::metrics::Metrics;
+use super::password::Passwords;
+use super::server::Peer;
+use super::throttle::Throttle;
+use crate::database::Database;
+use crate::live::Live;
+use crate::media::Media;
+
+/// Everything a handler may use. Cheap to clone.
+#[derive(Clone)]
+pub struct Api(Arc<Parts>);
+
+/// The parts of [`Api`].
+pub struct Parts {
+    /// PostgreSQL.
+    pub database: Database,
+    /// Who changed what just now.
+    pub live: Live,
+    /// From a visit to its edges.
+    pub media: Media,
+    /// Counters.
+    pub metrics: Metrics,
+    /// Raised when the process stops; long answers end then.
+    pub drain: Drain,
+    /// Origins unsafe requests may come from.
+    pub origins: Vec<String>,
+    /// Whether the last entry of `X-Forwarded-For` is the client.
+    pub trust_forwarded_for: bool,
+    /// Keys the digests of creating requests.
+    pub(crate) digest_key: Vec<u8>,
+    pub(crate) passwords: Passwords,
+    pub(crate) throttle: Throttle,
+}
+
+impl Deref for Api {
+    type Target = Parts;
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+impl Api {
+    pub(crate) fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+
+    /// A transaction of the caller's clinic, for the caller.
+    pub(super) async fn begin(&self, signed: &Signed) -> Result<Tx, ApiError> {
+        let session = &signed.session;
+        let actor = Actor::Person(session.caller());
+        let store = self.database.store()?;
+        Ok(store.begin(session.clinic.id, actor, signed.request_id).await?)
+    }
+
+    /// The client's address: the peer's, or what a trusted proxy on this machine says.
+    pub(super) fn client_address(&self, peer: Peer, headers: &HeaderMap) -> IpAddr {
+        let forwarded = || {
+            let last = headers.get_all("x-forwarded-for").iter().next_back()?;
+            last.to_str().ok()?.rsplit(',').next()?.trim().parse().ok()
+        };
+        if self.trust_forwarded_for && peer.ip().is_loopback() {
+            forwarded().unwrap_or(peer.ip())
+        } else {
+            peer.ip()
+        }
+    }
+}
+
+/// The id of the request a handler works on.
+pub(super) fn request_id(extensions: &http::Extensions) -> RequestId {
+    *extensions
+        .get::<RequestId>()
+        .expect("the observing layer is outside of every handler")
+}

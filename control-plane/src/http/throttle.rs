@@ -1,0 +1,191 @@
+//! How often someone may try to sign in.
+//!
+//! Three counters, each a window of its own: the pair of account and address
+//! (a person mistyping), the address (one machine trying many accounts), and the
+//! account (many machines trying one account). The last could be used to lock a
+//! victim out, so it does not hold for an address the account has signed in
+//! from before.
+//!
+//! Keys are keyed hashes: neither Redis nor memory holds a mail address.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lc_rs::hmac;
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use medmesh_base::ProblemCode;
+
+use super::error::ApiError;
+use crate::ephemeral::Counters;
+
+/// Window of the pair and of the address.
+const WINDOW: Duration = Duration::from_secs(15 * 60);
+/// Tries of one account from one address: a person who has forgotten stops earlier.
+const PAIR_MAX: u64 = 10;
+/// Tries from one address: a clinic behind one NAT at eight in the morning.
+const ADDRESS_MAX: u64 = 100;
+/// Window of the account.
+const ACCOUNT_WINDOW: Duration = Duration::from_secs(60 * 60);
+/// Tries of one account from unknown addresses (NIST SP 800-63B-4 section 3.2.2 caps at 100).
+const ACCOUNT_MAX: u64 = 50;
+/// How long an address stays known after signing in.
+const KNOWN_FOR: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// Bits of an IPv6 address that tell one subscriber from another (RFC 6177).
+const SUBSCRIBER_BITS_V6: u32 = 64;
+
+/// Counts tries.
+#[derive(Clone)]
+pub(crate) struct Throttle {
+    counters: Counters,
+    key: Arc<hmac::Key>,
+}
+
+/// One try, counted when made.
+pub(crate) struct Attempt {
+    pair: String,
+    address: String,
+    account: String,
+    known: String,
+}
+
+impl Throttle {
+    pub(crate) fn new(counters: Counters, secret: &[u8]) -> Self {
+        Self {
+            counters,
+            key: Arc::new(hmac::Key::new(hmac::HMAC_SHA256, secret)),
+        }
+    }
+
+    /// Counts a try before the password is looked at, so that concurrent tries count too.
+    ///
+    /// # Errors
+    /// 429 with the time the fullest window has left.
+    pub(crate) async fn enter(&self, email: &str, address: IpAddr) -> Result<Attempt, ApiError> {
+        let attempt = self.attempt(email, address);
+        let known = self.counters.get(&attempt.known).await > 0;
+        let limits = [
+            (&attempt.pair, PAIR_MAX, WINDOW, true),
+            (&attempt.address, ADDRESS_MAX, WINDOW, true),
+            (&attempt.account, ACCOUNT_MAX, ACCOUNT_WINDOW, !known),
+        ];
+        let mut wait = None;
+        for (key, max, window, holds) in limits {
+            let count = self.counters.add(key, window).await;
+            if holds && count.value > max {
+                wait = wait.max(Some(count.ends_in));
+            }
+        }
+        match wait {
+            None => Ok(attempt),
+            Some(wait) => Err(ApiError::new(ProblemCode::RateLimited).retry_after(wait.as_secs().max(1))),
+        }
+    }
+
+    /// The password was right: the pair starts anew, and the address is known.
+    pub(crate) async fn succeeded(&self, attempt: Attempt) {
+        self.counters.clear(&attempt.pair).await;
+        self.counters.clear(&attempt.known).await;
+        self.counters.add(&attempt.known, KNOWN_FOR).await;
+    }
+
+    fn attempt(&self, email: &str, address: IpAddr) -> Attempt {
+        let account = email.trim().to_lowercase();
+        let address = subscriber(address).to_string();
+        let pair = format!("{account} {address}");
+        Attempt {
+            pair: self.label("login:pair", &pair),
+            address: self.label("login:address", &address),
+            account: self.label("login:account", &account),
+            known: self.label("login:known", &pair),
+        }
+    }
+
+    fn label(&self, kind: &str, text: &str) -> String {
+        let tag = hmac::sign(&self.key, format!("{kind} {text}").as_bytes());
+        format!("medmesh:{kind}:{}", BASE64_URL_SAFE_NO_PAD.encode(tag))
+    }
+}
+
+/// The part of an address that one subscriber holds.
+fn subscriber(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => {
+            let mask = u128::MAX << (128 - SUBSCRIBER_BITS_V6);
+            IpAddr::V6((u128::from(v6) & mask).into())
+        }
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn throttle() -> Throttle {
+        Throttle::new(Counters::in_process(), b"test")
+    }
+
+    fn ip(last: u8) -> IpAddr {
+        IpAddr::from([192, 0, 2, last])
+    }
+
+    #[tokio::test]
+    async fn a_pair_is_stopped_and_told_when() {
+        let throttle = throttle();
+        for _ in 0..PAIR_MAX {
+            throttle.enter("a@b.c", ip(1)).await.unwrap();
+        }
+        let refused = throttle.enter("A@b.C ", ip(1)).await.err().unwrap();
+        assert_eq!(refused.code, ProblemCode::RateLimited);
+        assert!(refused.retry_after_seconds.unwrap() <= WINDOW.as_secs());
+        assert!(
+            throttle.enter("a@b.c", ip(2)).await.is_ok(),
+            "another address may try"
+        );
+        assert!(
+            throttle.enter("d@b.c", ip(1)).await.is_ok(),
+            "another account may try"
+        );
+    }
+
+    #[tokio::test]
+    async fn an_attack_from_many_addresses_stops_but_the_victim_still_gets_in() {
+        let throttle = throttle();
+        let home = throttle.enter("v@b.c", ip(200)).await.unwrap();
+        throttle.succeeded(home).await;
+        let mut refused = 0;
+        for n in 0..100 {
+            refused += u32::from(throttle.enter("v@b.c", ip(n)).await.is_err());
+        }
+        assert!(refused >= 49, "{refused}");
+        assert!(throttle.enter("v@b.c", ip(200)).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn one_machine_trying_many_accounts_is_stopped() {
+        let throttle = throttle();
+        let mut refused = 0;
+        for n in 0..ADDRESS_MAX + 5 {
+            refused += u32::from(throttle.enter(&format!("{n}@b.c"), ip(1)).await.is_err());
+        }
+        assert_eq!(refused, 5);
+    }
+
+    #[test]
+    fn an_ipv6_subscriber_is_one_and_v4_in_v6_is_v4() {
+        let a: IpAddr = "2001:db8:1:2:3::1".parse().unwrap();
+        let b: IpAddr = "2001:db8:1:2:ffff::9".parse().unwrap();
+        assert_eq!(subscriber(a), subscriber(b));
+        assert_eq!(subscriber("::ffff:192.0.2.1".parse().unwrap()), ip(1));
+    }
+
+    #[test]
+    fn keys_hold_no_address() {
+        let attempt = throttle().attempt("canary@example.org", ip(1));
+        for key in [attempt.pair, attempt.address, attempt.account, attempt.known] {
+            assert!(!key.contains("canary") && !key.contains("192.0.2"), "{key}");
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! What happens in a visit, for those who watch it.
+//!
+//! A write leaves an outbox row; the relay ([`relay`]) turns it into news for every
+//! node ([`crate::ephemeral::News`]); each open stream then looks into the database
+//! for itself. So nothing but ids travels, order is the database's, and a stream that
+//! misses all news still looks every now and then.
+
+mod relay;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use medmesh_base::{ProblemCode, SessionId, VisitId};
+use parking_lot::Mutex;
+use tokio::sync::broadcast;
+
+use crate::ephemeral::News;
+use crate::http::ApiError;
+
+pub use relay::run as relay;
+
+/// Open streams of one node, at some 10 kB and a query now and then each.
+const STREAMS_MAX: usize = 10_000;
+/// Open streams of one session: its tabs, and reconnects the old ends of which linger.
+const STREAMS_PER_SESSION_MAX: usize = 8;
+/// How often a stream looks where news of all writers arrive.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How often a stream looks where other nodes write and nobody tells us.
+const LOOK_EVERY_ALONE: Duration = Duration::from_millis(400);
+
+/// Who watches what. Cheap to clone.
+#[derive(Clone)]
+pub struct Live {
+    news: News,
+    look_every: Duration,
+    open: Arc<Mutex<HashMap<SessionId, usize>>>,
+}
+
+impl Live {
+    /// Over this node's news; `nodes` is how many control nodes write.
+    #[must_use]
+    pub fn new(news: News, nodes: usize) -> Self {
+        let hears_all = news.is_shared() || nodes <= 1;
+        Self {
+            news,
+            look_every: if hears_all { LOOK_EVERY } else { LOOK_EVERY_ALONE },
+            open: Arc::default(),
+        }
+    }
+
+    /// The news it is over.
+    pub(crate) fn news(&self) -> News {
+        self.news.clone()
+    }
+
+    /// Follows a visit for a session.
+    ///
+    /// # Errors
+    /// 429 with too many streams of this session, 503 with too many at all.
+    pub(crate) fn watch(&self, visit: VisitId, session: SessionId) -> Result<Watch, ApiError> {
+        let mut open = self.open.lock();
+        if open.values().sum::<usize>() >= STREAMS_MAX {
+            return Err(ApiError::new(ProblemCode::Unavailable).retry_after(LOOK_EVERY.as_secs()));
+        }
+        let own = open.entry(session).or_insert(0);
+        if *own >= STREAMS_PER_SESSION_MAX {
+            return Err(ApiError::new(ProblemCode::RateLimited).retry_after(LOOK_EVERY.as_secs()));
+        }
+        *own += 1;
+        drop(open);
+        Ok(Watch {
+            live: self.clone(),
+            news: self.news.listen(),
+            visit,
+            session,
+            is_behind: false,
+        })
+    }
+}
+
+/// One follower of one visit.
+pub(crate) struct Watch {
+    live: Live,
+    news: broadcast::Receiver<VisitId>,
+    visit: VisitId,
+    session: SessionId,
+    is_behind: bool,
+}
+
+impl Watch {
+    /// There is more than was read: the next wait is none.
+    pub(crate) fn look_at_once(&mut self) {
+        self.is_behind = true;
+    }
+
+    /// Returns when it is worth looking: the visit changed, news were missed, or it is time.
+    pub(crate) async fn worth_looking(&mut self) {
+        if std::mem::take(&mut self.is_behind) {
+            return;
+        }
+        let deadline = tokio::time::sleep(self.live.look_every);
+        tokio::pin!(deadline);
+        loop {
+            tokio::select! {
+                () = &mut deadline => return,
+                news = self.news.recv() => match news {
+                    Ok(visit) if visit == self.visit => return,
+                    Ok(_) => {}
+                    Err(broadcast::error::RecvError::Lagged(_)) => return,
+                    // Only when the process ends; the deadline then paces.
+                    Err(broadcast::error::RecvError::Closed) => {
+                        deadline.as_mut().await;
+                        return;
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let mut open = self.live.open.lock();
+        if let Some(own) = open.get_mut(&self.session) {
+            *own -= 1;
+            if *own == 0 {
+                open.remove(&self.session);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ephemeral::Ephemeral;
+
+    fn live() -> (News, Live) {
+        let news = Ephemeral::open(None, "test").unwrap().news();
+        (news.clone(), Live::new(news, 1))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_wakes_for_its_visit_and_otherwise_in_time() {
+        let (news, live) = live();
+        let visit = VisitId::generate();
+        let mut watch = live.watch(visit, SessionId::generate()).unwrap();
+        let started = tokio::time::Instant::now();
+        news.tell(VisitId::generate()).await;
+        news.tell(visit).await;
+        watch.worth_looking().await;
+        assert_eq!(started.elapsed(), Duration::ZERO);
+        news.tell(VisitId::generate()).await;
+        watch.worth_looking().await;
+        assert_eq!(started.elapsed(), LOOK_EVERY);
+    }
+
+    #[tokio::test]
+    async fn streams_of_a_session_are_bounded_and_given_back() {
+        let (_, live) = live();
+        let (visit, session) = (VisitId::generate(), SessionId::generate());
+        let watches: Vec<_> = (0..STREAMS_PER_SESSION_MAX)
+            .map(|_| live.watch(visit, session).unwrap())
+            .collect();
+        assert_eq!(
+            live.watch(visit, session).err().unwrap().code,
+            ProblemCode::RateLimited
+        );
+        assert!(live.watch(visit, SessionId::generate()).is_ok());
+        drop(watches);
+        assert!(live.watch(visit, session).is_ok());
+        assert!(live.open.lock().is_empty());
+    }
+}

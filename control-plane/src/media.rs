@@ -1,0 +1,230 @@
+//! From a visit to its edges: placement, tokens, TURN credentials.
+//!
+//! Knows rooms and participants, never people. Where edges stand and who leads the
+//! fleet is behind [`Placer`]; keys are `vault`'s.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use medmesh_base::media_token::{
+    AUDIENCE, Confirmation, Grants, ISSUER, JOIN_LIFE_SECONDS, MediaClaims, MeshEdge, PublicJwk,
+    SignallingEdge, Source, TokenUse,
+};
+use medmesh_base::{EdgeId, ParticipantId, ProblemCode, Region, RoomId};
+use medmesh_vault::turn::{self, TurnCredentials};
+use medmesh_vault::{ClusterSecret, TokenSigner, VaultError};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+/// Edges a browser is asked to time: more costs it seconds on a slow line.
+pub const CANDIDATES_MAX: usize = 4;
+/// Clocks of edges may be behind ours by this much, seconds.
+const CLOCK_SKEW_SECONDS: i64 = 5;
+
+/// What the fleet does for a visit. One implementation, in `fleet`; behind a trait so
+/// that the HTTP side starts, and says 503, while there is no quorum yet.
+pub trait Placer: Send + Sync {
+    /// Edges worth timing for a participant bound to these regions (empty: any), at
+    /// most [`CANDIDATES_MAX`], best guess first.
+    fn candidates<'a>(&'a self, residency: &'a [Region]) -> BoxFuture<'a, Result<Vec<Edge>, PlaceError>>;
+
+    /// A place for the participant, committed to the ledger before it is answered.
+    fn place<'a>(&'a self, wish: &'a Wish) -> BoxFuture<'a, Result<Placed, PlaceError>>;
+}
+
+/// Who wants to be placed.
+#[derive(Clone, Debug)]
+pub struct Wish {
+    /// The visit, as the media plane knows it.
+    pub room: RoomId,
+    /// The person, as the media plane knows them.
+    pub participant: ParticipantId,
+    /// The client's own round trips.
+    pub probes: Vec<(EdgeId, Duration)>,
+    /// Regions the media may pass; empty for any.
+    pub residency: Vec<Region>,
+}
+
+/// An edge as a browser and other edges reach it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Edge {
+    /// Which edge.
+    pub id: EdgeId,
+    /// What it is called.
+    pub name: String,
+    /// Where it stands.
+    pub region: Region,
+    /// Base URL of its signalling.
+    pub signalling_url: String,
+    /// `host:port` other edges dial.
+    pub link_address: String,
+    /// `turn:host:port?transport=udp` and the like.
+    pub turn_urls: Vec<String>,
+}
+
+/// Where a participant goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placed {
+    /// The assignment's epoch.
+    pub epoch: u64,
+    /// In order: home first, then fall-backs; not empty.
+    pub edges: Vec<Edge>,
+    /// The edges the room is on, home included.
+    pub mesh: Vec<MeshEdge>,
+    /// The TURN secret in force.
+    pub turn_epoch: u64,
+}
+
+/// Why there is no place.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PlaceError {
+    /// No edge has room, or none may carry this visit.
+    #[error("no edge can take the participant")]
+    NoCapacity,
+    /// No leader, no quorum, or it did not answer in time.
+    #[error("placement is not available: {0}")]
+    Unavailable(String),
+}
+
+impl PlaceError {
+    /// The public code.
+    #[must_use]
+    pub const fn problem(&self) -> ProblemCode {
+        match self {
+            Self::NoCapacity => ProblemCode::NoCapacity,
+            Self::Unavailable(_) => ProblemCode::Unavailable,
+        }
+    }
+}
+
+/// What a browser needs to join.
+#[derive(Clone, Debug)]
+pub struct Admission {
+    /// Where.
+    pub placed: Placed,
+    /// For the first connection.
+    pub join_token: String,
+    /// For later ones.
+    pub resume_token: String,
+    /// When the resume token ends.
+    pub resume_expires_at: OffsetDateTime,
+    /// For the edges' TURN servers.
+    pub turn: TurnCredentials,
+}
+
+/// The media side of the API. Cheap to clone.
+#[derive(Clone)]
+pub struct Media {
+    placer: Arc<OnceLock<Arc<dyn Placer>>>,
+    keys: Arc<Keys>,
+}
+
+struct Keys {
+    signer: TokenSigner,
+    secret: ClusterSecret,
+}
+
+impl Media {
+    /// Signs with these keys; places nobody until [`Media::adopt`].
+    #[must_use]
+    pub fn new(signer: TokenSigner, secret: ClusterSecret) -> Self {
+        Self {
+            placer: Arc::default(),
+            keys: Arc::new(Keys { signer, secret }),
+        }
+    }
+
+    /// Places through this fleet from now on. A second one is ignored.
+    pub fn adopt(&self, placer: Arc<dyn Placer>) {
+        let _ = self.placer.set(placer);
+    }
+
+    /// Edges worth timing.
+    ///
+    /// # Errors
+    /// [`PlaceError::Unavailable`] while there is no fleet.
+    pub async fn candidates(&self, residency: &[Region]) -> Result<Vec<Edge>, PlaceError> {
+        let mut edges = self.placer()?.candidates(residency).await?;
+        edges.truncate(CANDIDATES_MAX);
+        Ok(edges)
+    }
+
+    /// Places a participant who may join until `until`, bound to their key.
+    ///
+    /// # Errors
+    /// As the placement says; a signing failure is [`PlaceError::Unavailable`].
+    pub async fn admit(
+        &self,
+        wish: &Wish,
+        key: PublicJwk,
+        now: OffsetDateTime,
+        until: OffsetDateTime,
+    ) -> Result<Admission, PlaceError> {
+        let placed = self.placer()?.place(wish).await?;
+        let (now, until) = (now.unix_timestamp(), until.unix_timestamp());
+        let join = claims(
+            wish,
+            &placed,
+            key.clone(),
+            TokenUse::Join,
+            now,
+            now + JOIN_LIFE_SECONDS,
+        );
+        let resume = claims(wish, &placed, key, TokenUse::Resume, now, until);
+        let sign = |claims: &MediaClaims| self.keys.signer.sign(claims).map_err(|error| unsigned(&error));
+        let secret = self.keys.secret.turn_secret(placed.turn_epoch);
+        Ok(Admission {
+            join_token: sign(&join)?,
+            resume_token: sign(&resume)?,
+            resume_expires_at: OffsetDateTime::from_unix_timestamp(until)
+                .expect("it came from such an instant"),
+            turn: turn::credentials(&secret, wish.participant, until),
+            placed,
+        })
+    }
+
+    fn placer(&self) -> Result<&dyn Placer, PlaceError> {
+        let placer = self.placer.get().map(Arc::as_ref);
+        placer.ok_or_else(|| PlaceError::Unavailable("the fleet is not joined yet".into()))
+    }
+}
+
+fn unsigned(error: &VaultError) -> PlaceError {
+    PlaceError::Unavailable(error.to_string())
+}
+
+fn claims(
+    wish: &Wish,
+    placed: &Placed,
+    key: PublicJwk,
+    token_use: TokenUse,
+    now: i64,
+    exp: i64,
+) -> MediaClaims {
+    let edge = |edge: &Edge| SignallingEdge {
+        id: edge.id,
+        url: edge.signalling_url.clone(),
+        link: edge.link_address.clone(),
+    };
+    MediaClaims {
+        iss: ISSUER.into(),
+        aud: AUDIENCE.into(),
+        sub: wish.participant,
+        // Random, not of time order: it says nothing of when others joined.
+        jti: Uuid::new_v4().to_string(),
+        iat: now,
+        nbf: now - CLOCK_SKEW_SECONDS,
+        exp,
+        token_use,
+        room: wish.room,
+        epoch: placed.epoch,
+        grants: Grants {
+            publish: vec![Source::Mic, Source::Camera, Source::Screen],
+            subscribe: true,
+        },
+        edges: placed.edges.iter().map(edge).collect(),
+        mesh: placed.mesh.clone(),
+        cnf: Confirmation { jwk: key },
+    }
+}
