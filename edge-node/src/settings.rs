@@ -27,7 +27,7 @@ pub struct Settings {
     /// Token issuers' keys by `kid`.
     pub keys: HashMap<String, DecodingKey>,
     /// TURN secrets, newest epoch first.
-    pub turn_secrets: Vec<Vec<u8>>,
+    pub turn_secrets: Vec<TurnSecret>,
     /// The other edges of the fleet.
     pub peers: Vec<Peer>,
     /// Take no new rooms.
@@ -38,6 +38,15 @@ pub struct Settings {
     pub revoked: HashSet<String>,
     /// Origins browsers may call from.
     pub origins: HashSet<String>,
+}
+
+/// A secret of TURN credentials: the text whose HMAC is a password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct TurnSecret {
+    /// Counts up with each rotation.
+    pub epoch: u64,
+    /// The text.
+    pub text: String,
 }
 
 /// Another edge.
@@ -58,6 +67,9 @@ pub enum SettingsError {
     /// An id in it is no id.
     #[error("an edge id in it is not 16 bytes")]
     EdgeId,
+    /// A TURN secret is not the text it should be.
+    #[error("a TURN secret in it is not text")]
+    TurnSecret,
     /// The stored copy does not parse.
     #[error("the stored configuration is damaged")]
     Damaged,
@@ -72,8 +84,18 @@ impl Settings {
     /// # Errors
     /// When the key set or an edge id is malformed.
     pub fn from_wire(wire: &EdgeConfig) -> Result<Self, SettingsError> {
-        let mut secrets = wire.turn_secrets.clone();
-        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.epoch));
+        let mut turn_secrets = wire
+            .turn_secrets
+            .iter()
+            .map(|secret| {
+                let text = String::from_utf8(secret.secret.clone()).map_err(|_| SettingsError::TurnSecret)?;
+                Ok(TurnSecret {
+                    epoch: secret.epoch,
+                    text,
+                })
+            })
+            .collect::<Result<Vec<_>, SettingsError>>()?;
+        turn_secrets.sort_by_key(|secret| std::cmp::Reverse(secret.epoch));
         let peers = wire
             .peers
             .iter()
@@ -88,7 +110,7 @@ impl Settings {
         Ok(Self {
             version: wire.version,
             keys: keys(&wire.jwks)?,
-            turn_secrets: secrets.into_iter().map(|secret| secret.secret).collect(),
+            turn_secrets,
             peers,
             cordoned: wire.cordoned,
             draining: wire.draining,

@@ -233,6 +233,14 @@ impl Admission {
         Ok(())
     }
 
+    /// Gives a spent join token back: the request it was spent for failed for a reason of
+    /// its own, so the browser may try again.
+    pub fn restore(&self, claims: &MediaClaims) {
+        if claims.token_use == TokenUse::Join {
+            self.spent.lock().remove(&claims.jti);
+        }
+    }
+
     fn signed(&self, token: Option<&str>) -> Result<MediaClaims, Refusal> {
         let token = token.ok_or(Refusal::Missing)?;
         if token.len() > TOKEN_LENGTH_MAX {

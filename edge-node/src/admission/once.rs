@@ -38,12 +38,17 @@ impl Once {
         if self.ids.contains(&key(id)) {
             return Err(false);
         }
-        if self.ids.len() >= IDS_MAX {
+        if self.by_expiry.len() >= IDS_MAX {
             return Err(true);
         }
         self.ids.insert(key(id));
         self.by_expiry.insert((until, key(id)));
         Ok(())
+    }
+
+    /// Forgets an id. Its expiry stays behind until it is due, which harms nobody.
+    pub(super) fn remove(&mut self, id: &str) {
+        self.ids.remove(&key(id));
     }
 }
 

@@ -78,6 +78,8 @@ fn a_join_token_opens_once() {
     assert_eq!(desk.admission.spend(&claims, NOW), Ok(()));
     assert_eq!(desk.admission.spend(&claims, NOW), Err(Refusal::Replayed));
     assert_eq!(desk.check(&desk.claims, None, NOW + 59), Err(Refusal::Replayed));
+    desk.admission.restore(&claims);
+    assert_eq!(desk.admission.spend(&claims, NOW), Ok(()));
 }
 
 #[test]

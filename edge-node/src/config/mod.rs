@@ -113,6 +113,8 @@ pub struct MediaSection {
     /// How many shards; 0 means one per core.
     #[serde(default)]
     pub shards: u16,
+    /// Most local participants of one room; the shard's own bound otherwise.
+    pub participants_per_room_max: Option<usize>,
 }
 
 /// `[turn]`

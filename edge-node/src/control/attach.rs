@@ -1,0 +1,238 @@
+//! Attached to every control node: a report up each second, commands down.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use medmesh_base::drain::Drain;
+use medmesh_base::{ParticipantId, RoomId};
+use medmesh_link::{Backoff, Peer, TrafficClass};
+use medmesh_sfu::{LeaveReason, SessionView};
+use medmesh_turn::RelayHandle;
+use medmesh_wire::fleet::edge_command::Command as Order;
+use medmesh_wire::fleet::fleet_client::FleetClient;
+use medmesh_wire::fleet::{EdgeCommand, EdgeDescriptor, EdgeLoad, EdgeReport, PeerPath, RoomPresence};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Streaming;
+
+use super::LoadMeter;
+use crate::mesh::PeerTable;
+use crate::metrics::Metrics;
+use crate::settings::SettingsStore;
+use crate::shard::{Command, Shards};
+
+/// How often an edge reports: the planner's view is at most this old.
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+/// Reports waiting for a slow control node; the newest replaces what does not fit.
+const REPORTS_WAITING_MAX: usize = 2;
+/// Pauses between attempts to attach.
+const RETRY_FIRST: Duration = Duration::from_millis(100);
+const RETRY_CEILING: Duration = Duration::from_secs(2);
+/// A control node that says nothing back for this long after a call is tried anew.
+const ATTACH_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Makes one report a second for all control nodes.
+pub(crate) struct Reporter {
+    pub(crate) descriptor: EdgeDescriptor,
+    pub(crate) shards: Shards,
+    pub(crate) peers: PeerTable,
+    pub(crate) settings: Arc<SettingsStore>,
+    pub(crate) relay: Option<RelayHandle>,
+}
+
+impl Reporter {
+    /// Reports into `reports` until the drain.
+    pub(crate) async fn run(self, reports: watch::Sender<Arc<EdgeReport>>, drain: Drain) {
+        let mut ticks = interval(REPORT_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut meter = LoadMeter::new(Instant::now());
+        for sequence in 1.. {
+            tokio::select! {
+                () = drain.stopping() => return,
+                _ = ticks.tick() => {}
+            }
+            reports.send_replace(Arc::new(self.report(sequence, &mut meter)));
+        }
+    }
+
+    fn report(&self, sequence: u64, meter: &mut LoadMeter) -> EdgeReport {
+        let views = self.shards.views();
+        let sum =
+            |get: fn(&medmesh_sfu::Stats) -> u64| views.iter().map(|(_, view)| get(&view.stats)).sum::<u64>();
+        let bytes_out = views.iter().map(|(loops, _)| loops.bytes_sent).sum();
+        let load = meter.read(Instant::now(), sum(|stats| stats.bytes_in), bytes_out);
+        let allocations = self.relay.as_ref().map_or(0, |relay| relay.stats().allocations);
+        let count = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
+        EdgeReport {
+            sequence,
+            edge: Some(self.descriptor.clone()),
+            load: Some(EdgeLoad {
+                participants: count(sum(|stats| stats.participants)),
+                rooms: count(sum(|stats| stats.rooms)),
+                cpu_ratio: load.cpu_ratio,
+                ingress_bps: load.ingress_bps,
+                egress_bps: load.egress_bps,
+                turn_allocations: count(allocations),
+            }),
+            peers: self.paths(),
+            rooms: presence(views.iter().flat_map(|(_, view)| &view.sessions)),
+            config_version: self.settings.version(),
+        }
+    }
+
+    /// Paths that have been measured; one of which nothing is known is not reported.
+    fn paths(&self) -> Vec<PeerPath> {
+        let peers = self.peers.read();
+        let measured = peers.iter().filter_map(|(edge, counters)| {
+            let read = |value: &std::sync::atomic::AtomicU64| {
+                u32::try_from(value.load(Ordering::Relaxed)).unwrap_or(u32::MAX)
+            };
+            let rtt_us = read(&counters.rtt_us);
+            (rtt_us > 0).then(|| PeerPath {
+                edge_id: edge.to_vec(),
+                rtt_us,
+                jitter_us: read(&counters.jitter_us),
+                loss_ppm: read(&counters.loss_ppm),
+            })
+        });
+        measured.collect()
+    }
+}
+
+fn presence<'a>(sessions: impl Iterator<Item = &'a SessionView>) -> Vec<RoomPresence> {
+    let mut rooms: BTreeMap<RoomId, RoomPresence> = BTreeMap::new();
+    for session in sessions {
+        let room = rooms.entry(session.room).or_insert_with(|| RoomPresence {
+            room_id: session.room.to_vec(),
+            epoch: 0,
+            participant_ids: Vec::new(),
+        });
+        room.epoch = room.epoch.max(session.epoch);
+        room.participant_ids.push(session.participant.to_vec());
+    }
+    rooms.into_values().collect()
+}
+
+/// What commands act on.
+#[derive(Clone)]
+pub(crate) struct Orders {
+    pub(crate) settings: Arc<SettingsStore>,
+    pub(crate) shards: Shards,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+impl Orders {
+    /// Carries a command out. Every control node sends it, so doing it twice is harmless.
+    pub(crate) async fn obey(&self, order: Order) {
+        match order {
+            Order::Config(config) => match self.settings.apply(&config) {
+                Ok(true) => {
+                    self.metrics.config_version(config.version);
+                    tracing::info!(version = config.version, "configuration in force");
+                }
+                Ok(false) => {}
+                Err(error) => {
+                    self.metrics.config_refused();
+                    tracing::error!(%error, version = config.version, "configuration refused");
+                }
+            },
+            Order::Evict(evict) => {
+                let ids = (
+                    RoomId::from_slice(&evict.room_id),
+                    ParticipantId::from_slice(&evict.participant_id),
+                );
+                if let (Ok(room), Ok(participant)) = ids {
+                    let reason = LeaveReason::Removed;
+                    let command = Command::Leave {
+                        room,
+                        participant,
+                        reason,
+                    };
+                    self.shards.send(self.shards.of_room(room), command).await;
+                }
+            }
+            Order::CloseRoom(close) => {
+                if let Ok(room) = RoomId::from_slice(&close.room_id) {
+                    let reason = LeaveReason::Ended;
+                    let command = Command::RoomEnd { room, reason };
+                    self.shards.send(self.shards.of_room(room), command).await;
+                }
+            }
+        }
+    }
+}
+
+/// Stays attached to one control node until the drain.
+pub(crate) async fn attach(
+    peer: Peer,
+    reports: watch::Receiver<Arc<EdgeReport>>,
+    orders: Orders,
+    drain: Drain,
+) {
+    let mut backoff = Backoff::new(RETRY_FIRST, RETRY_CEILING, rand::random());
+    loop {
+        let attached = tokio::select! {
+            () = drain.stopping() => return,
+            attached = once(&peer, reports.clone(), &orders) => attached,
+        };
+        match attached {
+            Ok(()) => backoff.reset(),
+            Err(error) => tracing::debug!(code = ?error.code(), "not attached"),
+        }
+        tokio::select! {
+            () = drain.stopping() => return,
+            () = tokio::time::sleep(backoff.next_pause()) => {}
+        }
+    }
+}
+
+/// One attachment, from the call to its end. `Ok` when commands came.
+async fn once(
+    peer: &Peer,
+    mut reports: watch::Receiver<Arc<EdgeReport>>,
+    orders: &Orders,
+) -> Result<(), tonic::Status> {
+    // Waiting for the session here leaves the pauses between dials to the link.
+    peer.session_wait().await;
+    let mut client = FleetClient::new(peer.channel(TrafficClass::Fleet));
+    let (sender, outgoing) = mpsc::channel(REPORTS_WAITING_MAX);
+    let first = EdgeReport::clone(&reports.borrow_and_update());
+    // There is room: the channel is new.
+    let _ = sender.try_send(first);
+    let call = client.attach(ReceiverStream::new(outgoing));
+    let mut commands = tokio::time::timeout(ATTACH_TIMEOUT, call)
+        .await
+        .map_err(|_| tonic::Status::deadline_exceeded("no answer to attach"))??
+        .into_inner();
+    orders.metrics.control_attached(1);
+    tracing::info!(expect = ?peer.expect(), "attached to the control plane");
+    let end = tokio::select! {
+        end = follow(&mut commands, orders) => end,
+        () = report(reports, sender) => Ok(()),
+    };
+    orders.metrics.control_attached(-1);
+    tracing::info!(expect = ?peer.expect(), "detached from the control plane");
+    end
+}
+
+async fn follow(commands: &mut Streaming<EdgeCommand>, orders: &Orders) -> Result<(), tonic::Status> {
+    while let Some(command) = commands.message().await? {
+        if let Some(order) = command.command {
+            orders.obey(order).await;
+        }
+    }
+    Ok(())
+}
+
+async fn report(mut reports: watch::Receiver<Arc<EdgeReport>>, sender: mpsc::Sender<EdgeReport>) {
+    while reports.changed().await.is_ok() {
+        let report = EdgeReport::clone(&reports.borrow_and_update());
+        // A node that lags gets the next one instead.
+        if let Err(mpsc::error::TrySendError::Closed(_)) = sender.try_send(report) {
+            return;
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! The edge's side of the control plane: enrolment, attachment, renewal. None of it is
+//! needed to keep a visit going.
+
+mod attach;
+mod identity;
+mod load;
+mod renew;
+
+pub(crate) use attach::{Orders, Reporter, attach};
+pub(crate) use identity::{EnrolledEdge, obtain};
+pub use identity::{IdentityFiles, ObtainError};
+pub(crate) use load::LoadMeter;
+pub(crate) use renew::keep_fresh;
