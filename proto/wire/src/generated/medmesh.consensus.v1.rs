@@ -5,6 +5,9 @@ pub struct RaftMessage {
     pub version: u32,
     #[prost(bytes = "bytes", tag = "2")]
     pub body: ::prost::bytes::Bytes,
+    /// Of the sender's log, chosen when it was made: shows that a disk was lost.
+    #[prost(fixed64, tag = "3")]
+    pub incarnation: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SnapshotChunk {
