@@ -26,8 +26,6 @@ use crate::shard::{Command, Shards, Sockets, Threads};
 use crate::signalling::{self, ListenError, Listener, Signalling};
 use crate::{files, relay};
 
-/// How long participants may take to move to another edge when this one stops.
-const MIGRATE_PATIENCE: Duration = Duration::from_secs(10);
 /// How long the last words to those still here may take.
 const FAREWELL_PATIENCE: Duration = Duration::from_secs(2);
 /// How long tasks may take to end.
@@ -106,6 +104,7 @@ pub struct Edge {
     relay: Option<RelayHandle>,
     draining: watch::Sender<bool>,
     drain_asked: watch::Receiver<bool>,
+    migrate_patience: Duration,
 }
 
 /// What is bound before the edge knows who it is.
@@ -262,6 +261,7 @@ impl Edge {
             relay: bound.relay,
             draining: switches.draining,
             drain_asked: switches.asked,
+            migrate_patience: Duration::from_secs(config.edge.drain_seconds.into()),
         })
     }
 
@@ -298,7 +298,7 @@ impl Edge {
     }
 
     /// Sends everybody to their next edge, says goodbye to those who stay, and stops.
-    /// Within [`MIGRATE_PATIENCE`] and a few seconds, whatever happens. True when clean.
+    /// Within the configured patience and a few seconds, whatever happens. True when clean.
     pub async fn drain(self) -> bool {
         tracing::info!("draining");
         self.draining.send_replace(true);
@@ -307,7 +307,7 @@ impl Edge {
         }
         let migrate = || Command::Migrate { reason: "drain" };
         self.shards.send_all(migrate).await;
-        self.empty_within(MIGRATE_PATIENCE).await;
+        self.empty_within(self.migrate_patience).await;
         let farewell = || Command::EndAll {
             reason: LeaveReason::Drained,
         };

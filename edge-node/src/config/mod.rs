@@ -53,6 +53,9 @@ pub struct EdgeSection {
     /// What the planner may place here.
     #[serde(default = "default_capacity")]
     pub capacity_participants: u32,
+    /// How long participants may take to move to another edge when this one stops.
+    #[serde(default = "default_drain_seconds")]
+    pub drain_seconds: u32,
 }
 
 /// `[control]`
@@ -191,6 +194,11 @@ pub const SHARDS_MAX: u16 = 256;
 /// A small host's worth; operators of larger ones say so.
 const fn default_capacity() -> u32 {
     200
+}
+
+/// A second peer connection is up within two; supervisors kill after thirty.
+const fn default_drain_seconds() -> u32 {
+    10
 }
 
 const fn default_burst() -> u32 {

@@ -1,0 +1,200 @@
+//! Edges in this process, under a test CA, each with a stored configuration made by hand.
+
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::time::Duration;
+
+use medmesh_base::media_token::{MediaClaims, MeshEdge, SignallingEdge};
+use medmesh_base::{EdgeId, RoomId};
+use medmesh_edge::{Config, Edge, IdentityFiles, settings};
+use medmesh_link::{ClusterCa, ClusterName, LEAF_LIFE, Role};
+use medmesh_wire::fleet::{EdgeConfig, PeerEdge, TurnSecret};
+use tempfile::TempDir;
+use time::OffsetDateTime;
+
+use crate::issuer::{Key, join_claims};
+
+/// What every wait in these tests is bounded by; nothing takes a tenth of it.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// The text of the TURN secret of all edges.
+pub(crate) const TURN_SECRET: &str = "c2VjcmV0IG9mIHRoZSB0ZXN0IGZsZWV0";
+
+/// A running edge with its files.
+pub(crate) struct TestEdge {
+    pub(crate) edge: Edge,
+    _dir: TempDir,
+}
+
+/// Edges that trust each other, and the keys of their token issuer and of a browser.
+pub(crate) struct Fleet {
+    pub(crate) edges: Vec<TestEdge>,
+    pub(crate) issuer: Key,
+    pub(crate) holder: Key,
+    pub(crate) http: reqwest::Client,
+}
+
+impl Fleet {
+    /// Starts `count` edges; with `turn` each has its relay.
+    pub(crate) async fn start(count: usize, turn: bool) -> Self {
+        // The process's choice of provider; a second test finds it made.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let cluster: ClusterName = "test".parse().unwrap();
+        let ca = ClusterCa::create(cluster, OffsetDateTime::now_utc()).unwrap();
+        let issuer = Key::generate("k1");
+        let mut edges = Vec::new();
+        let mut peers: Vec<PeerEdge> = Vec::new();
+        for index in 0..count {
+            let id = EdgeId::generate();
+            let dir = tempfile::tempdir().unwrap();
+            let wire = EdgeConfig {
+                version: 1,
+                jwks: issuer.jwks(),
+                turn_secrets: vec![TurnSecret {
+                    epoch: 1,
+                    secret: TURN_SECRET.into(),
+                }],
+                peers: peers.clone(),
+                allowed_origins: vec!["https://portal.example.net".into()],
+                ..EdgeConfig::default()
+            };
+            store(dir.path(), &ca, id, &wire);
+            let edge = Edge::start(config(dir.path(), index, turn)).await.unwrap();
+            peers.push(PeerEdge {
+                edge_id: id.to_vec(),
+                name: format!("test-{index}"),
+                region: "test".into(),
+                link_address: edge.addresses().link.to_string(),
+            });
+            edges.push(TestEdge { edge, _dir: dir });
+        }
+        Self {
+            edges,
+            issuer,
+            holder: Key::generate("browser"),
+            http: reqwest::Client::new(),
+        }
+    }
+
+    pub(crate) fn edge(&self, index: usize) -> &Edge {
+        &self.edges[index].edge
+    }
+
+    /// Claims for somebody new in `room` whose home is the edge `home`; the others follow.
+    pub(crate) fn claims(&self, room: RoomId, home: usize) -> MediaClaims {
+        let now = OffsetDateTime::now_utc().unix_timestamp();
+        let mut claims = join_claims(room, self.edge(home).id(), &self.holder, now);
+        let order = std::iter::once(home).chain((0..self.edges.len()).filter(|index| *index != home));
+        let edges = order.map(|index| self.edge(index));
+        claims.edges = edges
+            .map(|edge| SignallingEdge {
+                id: edge.id(),
+                url: edge.addresses().signalling_url.clone(),
+                link: edge.addresses().link.to_string(),
+            })
+            .collect();
+        claims.mesh = claims
+            .edges
+            .iter()
+            .map(|edge| MeshEdge {
+                id: edge.id,
+                link: edge.link.clone(),
+            })
+            .collect();
+        claims
+    }
+
+    pub(crate) fn whip_url(&self, index: usize) -> String {
+        format!("{}/v1/whip", self.edge(index).addresses().signalling_url)
+    }
+
+    /// A request to join edge `index`.
+    pub(crate) fn post(
+        &self,
+        index: usize,
+        token: &str,
+        offer: impl Into<reqwest::Body>,
+    ) -> reqwest::RequestBuilder {
+        self.http
+            .post(self.whip_url(index))
+            .bearer_auth(token)
+            .header("content-type", "application/sdp")
+            .body(offer)
+    }
+
+    /// The value of a sample in an edge's metrics; 0 where there is none.
+    pub(crate) async fn metric(&self, index: usize, sample: &str) -> f64 {
+        let url = format!("{}/metrics", self.edge(index).addresses().admin_url);
+        let text = self.http.get(url).send().await.unwrap().text().await.unwrap();
+        text.lines()
+            .filter_map(|line| line.rsplit_once(' '))
+            .find(|(name, _)| *name == sample)
+            .map_or(0.0, |(_, value)| value.parse().unwrap())
+    }
+
+    /// Sum over all samples of a family.
+    pub(crate) async fn metric_sum(&self, index: usize, family: &str) -> f64 {
+        let url = format!("{}/metrics", self.edge(index).addresses().admin_url);
+        let text = self.http.get(url).send().await.unwrap().text().await.unwrap();
+        text.lines()
+            .filter_map(|line| line.rsplit_once(' '))
+            .filter(|(name, _)| name.split('{').next() == Some(family))
+            .map(|(_, value)| value.parse::<f64>().unwrap())
+            .sum()
+    }
+
+    /// Waits until a sample has reached `least`.
+    pub(crate) async fn metric_reaches(&self, index: usize, sample: &str, least: f64) {
+        let reached = async {
+            while self.metric(index, sample).await < least {
+                tokio::task::yield_now().await;
+            }
+        };
+        if tokio::time::timeout(PATIENCE, reached).await.is_err() {
+            panic!("{sample} is {}, not {least}", self.metric(index, sample).await);
+        }
+    }
+
+    /// Drains every edge; each must end clean.
+    pub(crate) async fn stop(self) {
+        for one in self.edges {
+            assert!(one.edge.drain().await, "an edge left something behind");
+        }
+    }
+}
+
+fn store(dir: &Path, ca: &ClusterCa, id: EdgeId, wire: &EdgeConfig) {
+    let files = IdentityFiles::under(dir);
+    let identity = ca
+        .issue(Role::Edge(id), OffsetDateTime::now_utc(), LEAF_LIFE)
+        .unwrap();
+    identity.save(&files.identity).unwrap();
+    std::fs::write(&files.ca, ca.certificate_pem()).unwrap();
+    settings::write_stored(dir, wire).unwrap();
+}
+
+fn config(dir: &Path, index: usize, turn: bool) -> Config {
+    let any = Ipv4Addr::LOCALHOST;
+    let dir_text = dir.display();
+    let text = format!(
+        r#"
+[edge]
+name = "test-{index}"
+region = "test"
+data_dir = "{dir_text}"
+drain_seconds = 0
+[link]
+listen = "{any}:0"
+[signalling]
+listen = "{any}:0"
+[media]
+address = "{any}"
+shards = 2
+[turn]
+enabled = {turn}
+listen = "{any}:0"
+[admin]
+listen = "{any}:0"
+"#
+    );
+    Config::from_text(Path::new("edge.toml"), &text).unwrap()
+}

@@ -1,0 +1,8 @@
+//! Edges as processes see them: real sockets, real QUIC, real WebRTC, hand-made tokens.
+
+mod browser;
+mod fleet;
+mod issuer;
+mod media;
+mod refusals;
+mod relayed;

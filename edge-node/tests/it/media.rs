@@ -1,0 +1,75 @@
+//! Media flows: on one edge, and over the mesh.
+
+use medmesh_base::RoomId;
+
+use crate::browser::Browser;
+use crate::fleet::Fleet;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_people_on_one_edge_see_and_hear_each_other() {
+    let fleet = Fleet::start(1, false).await;
+    let room = RoomId::generate();
+    let patient = Browser::join(&fleet, 0, &fleet.claims(room, 0)).await;
+    let clinician = Browser::join(&fleet, 0, &fleet.claims(room, 0)).await;
+    patient.until_media(20, 20).await;
+    clinician.until_media(20, 20).await;
+    assert!(patient.was_told("welcome") && patient.was_told("roster") && patient.was_told("slots"));
+    fleet.metric_reaches(0, "medmesh_edge_participants", 2.0).await;
+    fleet.metric_reaches(0, "medmesh_edge_rooms", 1.0).await;
+    assert_eq!(
+        fleet
+            .metric(0, "medmesh_edge_joins_total{outcome=\"joined\"}")
+            .await,
+        2.0
+    );
+    assert_eq!(fleet.metric(0, "medmesh_edge_mesh_sent_packets_total").await, 0.0);
+
+    let left = fleet
+        .http
+        .delete(&patient.location)
+        .bearer_auth(&patient.token)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(left.status(), 200);
+    fleet
+        .metric_reaches(0, "medmesh_edge_left_total{reason=\"left\"}", 1.0)
+        .await;
+    drop((patient, clinician));
+    fleet.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_visit_spans_two_edges() {
+    let fleet = Fleet::start(2, false).await;
+    let room = RoomId::generate();
+    let patient = Browser::join(&fleet, 0, &fleet.claims(room, 0)).await;
+    let clinician = Browser::join(&fleet, 1, &fleet.claims(room, 1)).await;
+    patient.until_media(20, 20).await;
+    clinician.until_media(20, 20).await;
+    for index in 0..2 {
+        let peer = fleet.edge(1 - index).id();
+        for family in [
+            "sent_packets",
+            "received_packets",
+            "sent_messages",
+            "received_messages",
+        ] {
+            let sample = format!("medmesh_edge_link_{family}_total{{edge=\"{peer}\"}}");
+            fleet.metric_reaches(index, &sample, 1.0).await;
+        }
+        fleet
+            .metric_reaches(index, "medmesh_edge_mesh_sent_packets_total", 40.0)
+            .await;
+        fleet
+            .metric_reaches(index, "medmesh_edge_mesh_received_packets_total", 40.0)
+            .await;
+        fleet
+            .metric_reaches(index, "medmesh_edge_participants", 1.0)
+            .await;
+        let rtt = format!("medmesh_edge_link_rtt_seconds{{edge=\"{peer}\"}}");
+        fleet.metric_reaches(index, &rtt, 1e-6).await;
+    }
+    drop((patient, clinician));
+    fleet.stop().await;
+}
