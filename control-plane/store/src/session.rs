@@ -46,6 +46,12 @@ impl SessionToken {
         Self(bytes)
     }
 
+    /// A token from bytes that were made elsewhere; `None` unless there are 32.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
+    }
+
     /// The cookie's value.
     #[must_use]
     pub fn expose(&self) -> String {
@@ -72,7 +78,7 @@ impl FromStr for SessionToken {
     /// Reads a cookie's value.
     fn from_str(text: &str) -> Result<Self> {
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| StoreError::NotFound)?;
-        bytes.try_into().map(Self).map_err(|_| StoreError::NotFound)
+        Self::from_bytes(&bytes).ok_or(StoreError::NotFound)
     }
 }
 

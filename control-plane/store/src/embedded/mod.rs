@@ -193,6 +193,12 @@ impl Cluster {
         Ok(cluster)
     }
 
+    /// The directory of its socket: another one at every start.
+    #[must_use]
+    pub fn socket_dir(&self) -> &Path {
+        &self.socket_dir
+    }
+
     /// For provisioning only: a superuser, who passes row-level security.
     #[must_use]
     pub fn admin_url(&self, database: &str) -> String {

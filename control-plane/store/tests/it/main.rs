@@ -5,5 +5,15 @@
     reason = "a test that cannot go on says where; helpers included"
 )]
 
+mod audit;
+mod booking;
+mod booking_model;
 mod embedded;
+mod idempotency;
+mod outbox;
+mod people;
 mod schema;
+mod session;
+mod support;
+mod tenancy;
+mod visit;
