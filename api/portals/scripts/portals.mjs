@@ -4,10 +4,10 @@ import { fileURLToPath } from "node:url";
 const root = fileURLToPath(new URL("..", import.meta.url));
 
 export const PORTALS = [
-  { name: "home", base: "/", out: "dist", assets: "chooser" },
-  { name: "patient", base: "/patient/", out: "dist/patient", assets: "assets" },
-  { name: "clinician", base: "/clinician/", out: "dist/clinician", assets: "assets" },
-  { name: "admin", base: "/admin/", out: "dist/admin", assets: "assets" },
+  { name: "home", base: "/" },
+  { name: "patient", base: "/patient/" },
+  { name: "clinician", base: "/clinician/" },
+  { name: "admin", base: "/admin/" },
 ];
 
 /** Vite's configuration of one portal. Nothing may be inlined: the pages' policy allows only files of their own origin. */
@@ -20,9 +20,8 @@ export function configOf(portal) {
     logLevel: "warn",
     resolve: { dedupe: ["react", "react-dom"] },
     build: {
-      outDir: `${root}${portal.out}`,
+      outDir: `${root}dist/${portal.name}`,
       emptyOutDir: true,
-      assetsDir: portal.assets,
       assetsInlineLimit: 0,
       modulePreload: { polyfill: false },
       target: "es2022",

@@ -19,6 +19,6 @@ export class Store<T> {
     const keys = Object.keys(change) as (keyof T)[];
     if (keys.every((key) => Object.is(this.#value[key], change[key]))) return;
     this.#value = { ...this.#value, ...change };
-    for (const listener of [...this.#listeners]) listener();
+    for (const listener of this.#listeners) listener();
   }
 }

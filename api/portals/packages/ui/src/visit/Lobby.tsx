@@ -55,7 +55,7 @@ export function Lobby({ visit, you, media, state, left, onJoin, onCheck, onVisit
                 {joining ? t.lobby.joining : left ? t.lobby.rejoin : t.lobby.join}
               </Button>
             )}
-            {!ended && <Button tone="quiet" onClick={onCheck}>{t.lobby.checkAgain}</Button>}
+            {!ended && <Button large onClick={onCheck}>{t.lobby.checkAgain}</Button>}
             {(ended || left !== null) && <Button tone={ended ? "primary" : "quiet"} onClick={onExit} data-testid="to-visits">{t.lobby.toVisits}</Button>}
           </div>
         </Card>

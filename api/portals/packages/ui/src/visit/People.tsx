@@ -1,5 +1,5 @@
 import { newIdempotencyKey, type Visit, type VisitParticipant } from "@medmesh/client";
-import { useRef, useState, type FormEvent } from "react";
+import { useId, useRef, useState, type FormEvent } from "react";
 import { useAccount } from "../account/Gate.tsx";
 import { Avatar, Badge, Button, Notice, SelectField } from "../components/basics.tsx";
 import { errorText } from "../hooks/errors.ts";
@@ -42,11 +42,12 @@ interface GroupProps {
 }
 
 function Group({ title, people, visit, isHere, mayAdmit, onVisit, me }: GroupProps) {
+  const titleId = useId();
   const { t } = useI18n();
   return (
     <div>
-      <h3 className="group-title">{title}</h3>
-      <ul className="person-list">
+      <p className="group-title" id={titleId}>{title}</p>
+      <ul className="person-list" aria-labelledby={titleId}>
         {people.map((participant) => {
           const state = isHere(participant) ? "in_call" : participant.state;
           const waits = participant.state === "waiting";

@@ -1,0 +1,174 @@
+/**
+ * `npm run check:a11y`: every state of every portal, in three languages, light and dark, narrow and wide: no axe violation,
+ * no sideways scrolling, no message of the content policy. Pictures go to `target/browser/portals` at the root.
+ */
+import { mkdir } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { fileURLToPath } from "node:url";
+import { chromium } from "playwright-core";
+import { attachEdge } from "./edge-page.mjs";
+import { PARTICIPANTS, startFixture } from "./fixture.mjs";
+
+const OUT = fileURLToPath(new URL("../../../target/browser/portals", import.meta.url));
+const AXE = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
+const FLAGS = [
+  "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update",
+  "--disable-sync", "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream=fps=30", "--auto-select-desktop-capture-source=Entire screen",
+];
+const VARIANTS = [
+  { language: "en", width: 1280, scheme: "light" }, { language: "es", width: 320, scheme: "dark" }, { language: "fr", width: 1280, scheme: "dark" },
+  { language: "en", width: 320, scheme: "light" }, { language: "es", width: 1280, scheme: "light" }, { language: "fr", width: 320, scheme: "light" },
+];
+const only = process.argv[2];
+const findings = [];
+await mkdir(OUT, { recursive: true });
+const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: FLAGS });
+
+for (const variant of VARIANTS.filter(({ language, width, scheme }) => !only || `${language}-${width}-${scheme}`.includes(only))) {
+  await run(variant);
+}
+await browser.close();
+for (const finding of findings) console.error(finding);
+console.log(`${findings.length} findings`);
+process.exit(findings.length === 0 ? 0 : 1);
+
+async function run({ language, width, scheme }) {
+  const name = `${language}-${width}-${scheme}`;
+  const fixture = await startFixture({ locale: language });
+  const open = async () => {
+    const context = await browser.newContext({
+      viewport: { width, height: width < 500 ? 640 : 800 }, colorScheme: scheme, locale: language, reducedMotion: "reduce", permissions: ["camera", "microphone"],
+    });
+    const page = await context.newPage();
+    page.on("console", (message) => { if (message.type() === "error" && /Content Security|Uncaught/.test(message.text())) findings.push(`${name}: ${message.text()}`); });
+    page.on("pageerror", (error) => findings.push(`${name}: ${error.message}`));
+    return page;
+  };
+  const look = (page, state) => inspect(page, `${name}-${state}`);
+  const signIn = async (page, portal, email) => {
+    await page.goto(`${fixture.url}/${portal}/`);
+    await page.getByTestId("sign-in-email").fill(email);
+    await page.getByTestId("sign-in-password").fill("correct horse battery");
+    await page.getByTestId("sign-in-submit").click();
+  };
+  try {
+    await admin(await open(), look, signIn, fixture);
+    await visit(await open(), await open(), look, signIn, fixture);
+  } finally {
+    for (const context of browser.contexts()) await context.close();
+    await fixture.stop();
+  }
+}
+
+async function admin(page, look, signIn, fixture) {
+  await page.goto(fixture.url);
+  await page.getByRole("heading", { level: 1 }).waitFor();
+  await look(page, "01-home");
+  await page.goto(`${fixture.url}/admin/`);
+  await page.getByTestId("sign-in-email").fill("nobody@example.org");
+  await page.getByTestId("sign-in-password").fill("wrong wrong wrong");
+  await page.getByTestId("sign-in-submit").click();
+  await page.getByTestId("sign-in-error").waitFor();
+  await look(page, "02-sign-in-refused");
+  await signIn(page, "admin", "alex@example.org");
+  await page.getByTestId("appointment-row").first().waitFor();
+  await look(page, "10-admin-appointments");
+  await page.getByTestId("appointment-new").click();
+  await look(page, "11-admin-appointment-new");
+  await page.keyboard.press("Escape");
+  await page.getByTestId("nav-people").click();
+  await page.getByTestId("person-row").first().waitFor();
+  await look(page, "12-admin-people");
+  await page.getByTestId("person-new").click();
+  await look(page, "13-admin-person-new");
+}
+
+async function visit(patient, clinician, look, signIn, fixture) {
+  await signIn(patient, "patient", "rosa@example.org");
+  await patient.getByTestId("visit-join").waitFor();
+  await look(patient, "20-patient-visits");
+  await patient.getByTestId("visit-join").click();
+  await patient.getByTestId("preview").locator("video").waitFor();
+  await look(patient, "21-patient-check");
+  await patient.getByTestId("check-continue").click();
+  await patient.getByTestId("lobby").waitFor();
+  await look(patient, "22-patient-waiting");
+
+  await signIn(clinician, "clinician", "chen@example.org");
+  await clinician.getByTestId("visit-row").first().waitFor();
+  await look(clinician, "30-clinician-schedule");
+  await clinician.locator('[data-testid="open"][data-visit="v1"]').click();
+  await clinician.getByTestId("check-continue").click();
+  await clinician.getByTestId("lobby").waitFor();
+  await look(clinician, "31-clinician-lobby");
+  await clinician.getByTestId("admit").click();
+  await patient.getByTestId("join").waitFor();
+  await look(patient, "23-patient-admitted");
+
+  const edge = await browser.newPage();
+  const people = [{ participant: PARTICIPANTS.patient, sources: ["mic", "camera"] }];
+  await attachEdge(clinician, edge, { you: PARTICIPANTS.clinician, people, speaker: PARTICIPANTS.patient });
+  await clinician.getByTestId("join").click();
+  await clinician.locator('[data-testid="tile"][data-video="true"]').waitFor();
+  await look(clinician, "40-visit-two");
+  fixture.say(PARTICIPANTS.patient, "Good morning! I can hear you well.");
+  await clinician.getByTestId("chat-badge").waitFor();
+  await clinician.getByTestId("chat").click();
+  await clinician.getByTestId("chat-input").fill("Good morning, Rosa. How have you been since last week?");
+  await clinician.getByTestId("chat-send").click();
+  await clinician.locator('[data-testid="message"][data-state="sent"]').nth(1).waitFor();
+  await look(clinician, "41-visit-chat");
+  await clinician.getByTestId("chat").click({ force: true }).catch(() => undefined);
+  await clinician.keyboard.press("Escape");
+  fixture.state.visits[1].participants[2].state = "waiting";
+  fixture.change(fixture.state.visits[1]);
+  await clinician.getByTestId("waiting-banner").waitFor();
+  await look(clinician, "42-visit-waiting");
+  await clinician.getByTestId("people-button").click();
+  await look(clinician, "43-visit-people");
+  await clinician.keyboard.press("Escape");
+  await clinician.getByTestId("settings").click();
+  await look(clinician, "44-visit-settings");
+  await clinician.keyboard.press("Escape");
+  await clinician.getByTestId("leave").click();
+  await clinician.getByTestId("join").waitFor();
+  await look(clinician, "45-visit-left");
+
+  const edgeTwo = await browser.newPage();
+  const three = [
+    { participant: PARTICIPANTS.clinician, sources: ["mic", "camera", "screen"] },
+    { participant: PARTICIPANTS.guest, sources: ["camera"] },
+  ];
+  await attachEdge(patient, edgeTwo, { you: PARTICIPANTS.patient, people: three, speaker: PARTICIPANTS.clinician, quality: "audio_only" });
+  await patient.getByTestId("join").click();
+  await patient.locator('[data-testid="tile"][data-source="screen"][data-video="true"]').waitFor();
+  await look(patient, "50-visit-screen");
+  await patient.getByTestId("leave").click();
+  await patient.getByTestId("join").waitFor();
+}
+
+async function inspect(page, name) {
+  await page.waitForTimeout(150);
+  await page.screenshot({ path: `${OUT}/${name}.png` });
+  const sideways = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+  if (sideways > 0) findings.push(`${name}: scrolls sideways by ${sideways} px: ${await widest(page)}`);
+  const lang = await page.evaluate(() => document.documentElement.lang);
+  if (!name.startsWith(lang)) findings.push(`${name}: lang is ${lang}`);
+  await page.evaluate(await axeSource());
+  const { violations } = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ["violations"] }));
+  for (const violation of violations) {
+    findings.push(`${name}: ${violation.id} (${violation.impact}): ${violation.nodes.slice(0, 3).map((node) => `${node.target.join(" ")} — ${node.failureSummary?.split("\n")[1] ?? ""}`).join(" | ")}`);
+  }
+}
+
+async function axeSource() {
+  const { readFile } = await import("node:fs/promises");
+  return `${await readFile(AXE, "utf8")}; undefined`;
+}
+
+/** What sticks out to the right, outermost last. */
+async function widest(page) {
+  return page.evaluate(() => [...document.querySelectorAll("body *")]
+    .filter((element) => element.getBoundingClientRect().right > document.documentElement.clientWidth + 1)
+    .map((element) => `${element.tagName.toLowerCase()}.${element.className}`).slice(0, 4).join(", "));
+}

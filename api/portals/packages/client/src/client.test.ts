@@ -1,0 +1,143 @@
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { afterEach, describe, expect, it } from "vitest";
+import { ApiError, ClinicApi, EventParser, type Message, newIdempotencyKey, Transport, type Visit } from "./index.ts";
+
+type Handler = (request: IncomingMessage, response: ServerResponse, body: string) => void;
+const stops: (() => Promise<void>)[] = [];
+afterEach(async () => {
+  for (const stop of stops.splice(0)) await stop();
+});
+
+/** A listener on the loopback that answers each request with the next handler; the last one stays. */
+async function listening(...handlers: Handler[]): Promise<{ api: ClinicApi; seen: { method: string; url: string; headers: IncomingMessage["headers"]; body: string }[] }> {
+  const seen: { method: string; url: string; headers: IncomingMessage["headers"]; body: string }[] = [];
+  const server = createServer((request, response) => {
+    let body = "";
+    request.on("data", (chunk: Buffer) => { body += chunk.toString(); });
+    request.on("end", () => {
+      seen.push({ method: request.method ?? "", url: request.url ?? "", headers: request.headers, body });
+      const handler = handlers.length > 1 ? handlers.shift() : handlers[0];
+      handler?.(request, response, body);
+    });
+  });
+  await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
+  stops.push(() => new Promise((done) => {
+    server.closeAllConnections();
+    server.close(() => done());
+  }));
+  const { port } = server.address() as AddressInfo;
+  return { api: new ClinicApi(new Transport(`http://127.0.0.1:${port}`, undefined, async () => undefined)), seen };
+}
+
+const answer = (status: number, body: unknown, headers: Record<string, string> = {}): Handler => (_, response) => {
+  response.writeHead(status, { "Content-Type": "application/json", ...headers });
+  response.end(JSON.stringify(body));
+};
+const problem = (status: number, code: string, headers: Record<string, string> = {}) =>
+  answer(status, { type: "x", title: code, status, code, message: `about ${code}`, details: null, request_id: "r-7" }, headers);
+const SESSION = { person: { id: "p", display_name: "P", roles: ["patient"] }, clinic: {}, csrf_token: "tok", idle_timeout_seconds: 900, locale: "en" };
+
+describe("requests", () => {
+  it("carry the CSRF token of the session on unsafe methods only", async () => {
+    const { api, seen } = await listening(answer(200, SESSION), answer(200, { items: [] }), answer(200, {}));
+    await api.login("a@b", "secret");
+    await api.visits();
+    await api.visitCheckIn("v 1");
+    expect(seen.map((request) => request.headers["x-csrf-token"])).toEqual([undefined, undefined, "tok"]);
+    expect(seen[2]?.url).toBe("/v1/visits/v%201/check-in");
+  });
+
+  it("turn problem documents into errors with code and reference", async () => {
+    const { api } = await listening(problem(409, "slot_taken"));
+    const error = await api.appointmentCreate({ patient_id: "1", clinician_id: "2", starts_at: "", ends_at: "" }, newIdempotencyKey()).catch((cause: unknown) => cause);
+    expect(error).toBeInstanceOf(ApiError);
+    expect(error).toMatchObject({ status: 409, code: "slot_taken", requestId: "r-7", message: "about slot_taken", isPassing: false });
+  });
+
+  it("are repeated with the same Idempotency-Key until answered, and no others are", async () => {
+    const message = { id: "m", participant_id: "p", body: "hi", sent_at: "" };
+    const cut: Handler = (request) => request.socket.destroy();
+    const { api, seen } = await listening(cut, problem(503, "unavailable"), problem(409, "request_in_flight"), answer(201, message));
+    expect(await api.messageCreate("v", "hi", "key-12345")).toEqual(message);
+    expect(seen.map((request) => request.headers["idempotency-key"])).toEqual(["key-12345", "key-12345", "key-12345", "key-12345"]);
+    expect(new Set(seen.map((request) => request.body)).size).toBe(1);
+    const failing = await listening(problem(503, "unavailable"));
+    await expect(failing.api.visitOpen("v")).rejects.toMatchObject({ status: 503 });
+    expect(failing.seen).toHaveLength(1);
+  });
+
+  it("say once that the session has ended, but not that a password was wrong", async () => {
+    const { api } = await listening(problem(401, "login_failed"), problem(401, "unauthenticated"));
+    let ended = 0;
+    api.onSignedOut = () => { ended += 1; };
+    await expect(api.login("a@b", "wrong")).rejects.toMatchObject({ code: "login_failed" });
+    expect(ended).toBe(0);
+    await expect(api.visit("v")).rejects.toMatchObject({ code: "unauthenticated" });
+    expect(ended).toBe(1);
+  });
+
+  it("name the version they change", async () => {
+    const { api, seen } = await listening(answer(200, { id: "a", version: 4 }, { ETag: '"4"' }), problem(412, "version_mismatch"));
+    const { etag } = await api.appointment("a");
+    await expect(api.appointmentCancel("a", etag)).rejects.toMatchObject({ code: "version_mismatch" });
+    expect(seen[1]?.headers["if-match"]).toBe('"4"');
+  });
+
+  it("understand an answer that is no problem document", async () => {
+    const { api } = await listening((_, response) => response.writeHead(502, { "Content-Type": "text/html" }).end("<h1>Bad gateway"));
+    await expect(api.visitOpen("v")).rejects.toMatchObject({ status: 502, code: "http_502", isPassing: true });
+  });
+});
+
+describe("server-sent events", () => {
+  it("survive any cut of the stream", () => {
+    const text = ": hello\r\nevent: message\r\nid: 7\r\ndata: {\"a\":\r\ndata: 1}\r\n\r\nevent: ping\ndata\n\ndata: x\n\n";
+    for (let cut = 1; cut < text.length; cut += 1) {
+      const parser = new EventParser();
+      const events = [...parser.push(text.slice(0, cut)), ...parser.push(text.slice(cut))];
+      expect(events).toEqual([
+        { event: "message", data: '{"a":\n1}', id: "7" },
+        { event: "ping", data: "", id: null },
+        { event: "message", data: "x", id: null },
+      ]);
+    }
+  });
+
+  it("are bounded", () => {
+    const parser = new EventParser();
+    expect(() => {
+      for (let n = 0; n < 10; n += 1) parser.push("x".repeat(64 * 1024));
+    }).toThrow("too long");
+  });
+
+  it("resume after the last message that was seen", async () => {
+    const message = (id: string): Message => ({ id, participant_id: "p", body: id, sent_at: "" });
+    const stream = (...ids: string[]): Handler => (_, response) => {
+      response.writeHead(200, { "Content-Type": "text/event-stream" });
+      response.end(ids.map((id) => `event: message\nid: ${id}\ndata: ${JSON.stringify(message(id))}\n\n`).join(""));
+    };
+    const { api, seen } = await listening(stream("m1", "m2"), stream("m3"), (_, response) => response.writeHead(200, { "Content-Type": "text/event-stream" }).write(": open\n\n"));
+    const got: string[] = [];
+    const stop = await new Promise<() => void>((done) => {
+      const end = api.follow("v", "m0", {
+        visit: (_visit: Visit) => undefined,
+        message: ({ id }) => { got.push(id); if (id === "m3") setTimeout(() => done(end)); },
+        connected: () => undefined,
+        refused: () => undefined,
+      });
+    });
+    stop();
+    expect(got).toEqual(["m1", "m2", "m3"]);
+    expect(seen.slice(0, 2).map((request) => request.headers["last-event-id"])).toEqual(["m0", "m2"]);
+  });
+
+  it("stop for good when the visit is not ours", async () => {
+    const { api, seen } = await listening(problem(404, "not_found"));
+    const error = await new Promise<ApiError>((done) => {
+      api.follow("v", null, { visit: () => undefined, message: () => undefined, connected: () => undefined, refused: done });
+    });
+    expect(error.code).toBe("not_found");
+    expect(seen).toHaveLength(1);
+  });
+});
