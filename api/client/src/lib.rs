@@ -1,11 +1,16 @@
 //! Typed REST client of the public API.
 //!
-//! [`Operator`] speaks the operator's routes; what a server says no to comes
-//! back as [`ClientError::Problem`] with its code and request id.
+//! [`Clinic`] speaks the portals' routes as one signed-in person, [`Operator`] the
+//! operator's; what a server says no to comes back as [`ClientError::Problem`] with
+//! its code and request id.
 
+mod clinic;
 mod error;
+mod events;
 mod operator;
 mod transport;
 
+pub use clinic::{Clinic, IdempotencyKey};
 pub use error::ClientError;
+pub use events::Events;
 pub use operator::Operator;

@@ -20,7 +20,7 @@ impl Operator {
     /// When an argument is unusable.
     pub fn new(base_url: &str, token: &str, ca_pem: Option<&[u8]>) -> Result<Self, ClientError> {
         Ok(Self {
-            transport: Transport::new(base_url, token, ca_pem)?,
+            transport: Transport::new(base_url, Some(token), ca_pem)?,
         })
     }
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
-use reqwest::{Certificate, Method, Response, Url};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::{Certificate, Method, RequestBuilder, Response, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -23,7 +23,8 @@ pub(crate) struct Transport {
 }
 
 impl Transport {
-    pub(crate) fn new(base: &str, bearer: &str, ca_pem: Option<&[u8]>) -> Result<Self, ClientError> {
+    /// With `bearer` every request carries it.
+    pub(crate) fn new(base: &str, bearer: Option<&str>, ca_pem: Option<&[u8]>) -> Result<Self, ClientError> {
         // Another part of the process may have installed it already; it is the only one there is.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let mut base: Url = base.parse().map_err(|_| ClientError::Configuration("base URL"))?;
@@ -31,12 +32,14 @@ impl Transport {
             return Err(ClientError::Configuration("base URL"));
         }
         base.set_path("/");
-        let mut authorization = HeaderValue::from_str(&format!("Bearer {bearer}"))
-            .map_err(|_| ClientError::Configuration("token"))?;
-        authorization.set_sensitive(true);
-        let mut builder = reqwest::Client::builder()
-            .timeout(TIMEOUT)
-            .default_headers(HeaderMap::from_iter([(AUTHORIZATION, authorization)]));
+        let mut headers = HeaderMap::new();
+        if let Some(bearer) = bearer {
+            let mut authorization = HeaderValue::from_str(&format!("Bearer {bearer}"))
+                .map_err(|_| ClientError::Configuration("token"))?;
+            authorization.set_sensitive(true);
+            headers.insert(AUTHORIZATION, authorization);
+        }
+        let mut builder = reqwest::Client::builder().default_headers(headers);
         if let Some(pem) = ca_pem {
             builder = builder.tls_certs_only(Certificate::from_pem_bundle(pem)?);
         }
@@ -64,29 +67,86 @@ impl Transport {
         path: &str,
         body: Option<&impl Serialize>,
     ) -> Result<T, ClientError> {
+        let body = body.map(encode).transpose()?;
+        self.send(method, path, HeaderMap::new(), body).await?.json()
+    }
+
+    /// Sends JSON and reads the whole answer; an error answer is the error.
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: HeaderMap,
+        body: Option<Vec<u8>>,
+    ) -> Result<Answer, ClientError> {
+        let mut request = self.request(method, path)?.timeout(TIMEOUT).headers(headers);
+        if let Some(body) = body {
+            request = request.header(CONTENT_TYPE, "application/json").body(body);
+        }
+        accepted(request.send().await?).await
+    }
+
+    /// Opens an answer that has no end.
+    pub(crate) async fn stream(&self, path: &str, headers: HeaderMap) -> Result<Response, ClientError> {
+        let response = self.request(Method::GET, path)?.headers(headers).send().await?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        match accepted(response).await {
+            Ok(answer) => Err(answer.unexpected()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn request(&self, method: Method, path: &str) -> Result<RequestBuilder, ClientError> {
         let url = self
             .base
             .join(path)
             .map_err(|_| ClientError::Configuration("path"))?;
-        let mut request = self.http.request(method, url);
-        if let Some(body) = body {
-            request = request.json(body);
-        }
-        let response = request.send().await?;
-        let status = response.status();
-        let bytes = read(response).await?;
-        let unexpected = || ClientError::Unexpected {
-            status: status.as_u16(),
-        };
-        if status.is_success() {
-            // Answers without content decode as `()`.
-            let content: &[u8] = if bytes.is_empty() { b"null" } else { &bytes };
-            serde_json::from_slice(content).map_err(|_| unexpected())
-        } else {
-            let problem = serde_json::from_slice(&bytes).map_err(|_| unexpected())?;
-            Err(ClientError::Problem(Box::new(problem)))
-        }
+        Ok(self.http.request(method, url))
     }
+}
+
+/// An answer that said yes.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Answer {
+    pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, ClientError> {
+        // Answers without content decode as `()`.
+        let content: &[u8] = if self.bytes.is_empty() {
+            b"null"
+        } else {
+            &self.bytes
+        };
+        serde_json::from_slice(content).map_err(|_| self.unexpected())
+    }
+
+    fn unexpected(&self) -> ClientError {
+        ClientError::Unexpected { status: self.status }
+    }
+}
+
+pub(crate) fn encode(body: &impl Serialize) -> Result<Vec<u8>, ClientError> {
+    serde_json::to_vec(body).map_err(|_| ClientError::Configuration("request"))
+}
+
+async fn accepted(response: Response) -> Result<Answer, ClientError> {
+    let (status, headers) = (response.status(), response.headers().clone());
+    let answer = Answer {
+        status: status.as_u16(),
+        headers,
+        bytes: read(response).await?,
+    };
+    if status.is_success() {
+        return Ok(answer);
+    }
+    let problem = serde_json::from_slice(&answer.bytes).map_err(|_| answer.unexpected())?;
+    Err(ClientError::Problem(Box::new(problem)))
 }
 
 async fn read(mut response: Response) -> Result<Vec<u8>, ClientError> {
