@@ -8,8 +8,12 @@ const USABLE: f64 = 0.95;
 pub(crate) const AUDIO_BPS: u64 = 50_000;
 /// A larger layer has to fit with this much to spare, so that it does not flap.
 const UPGRADE_MARGIN: f64 = 1.15;
-/// After a step down by lack of bandwidth, no step up for so long.
-pub(crate) const UPGRADE_HOLD: Duration = Duration::from_secs(3);
+/// After a step down by lack of bandwidth, no step up for so long; twice as long each
+/// time a step up did not last.
+pub(crate) const HOLD_MIN: Duration = Duration::from_secs(3);
+pub(crate) const HOLD_MAX: Duration = Duration::from_secs(30);
+/// A step up has lasted when nothing was taken back for so long.
+pub(crate) const LASTING: Duration = Duration::from_secs(15);
 
 /// A layer as the choice sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

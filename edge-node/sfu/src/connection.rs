@@ -111,6 +111,9 @@ pub(crate) struct Connection {
     pub(crate) limited: bool,
     /// The last step down by lack of bandwidth.
     pub(crate) stepped_down_at: Option<Instant>,
+    pub(crate) stepped_up_at: Option<Instant>,
+    /// How long the last step down forbids steps up.
+    pub(crate) hold: Duration,
     /// What the estimator was last told: least and most, bits per second.
     pub(crate) bandwidth_wish: (u64, u64),
     /// When str0m wants to be called.
@@ -236,6 +239,8 @@ impl Connection {
             paused_by_bandwidth: false,
             limited: false,
             stepped_down_at: None,
+            stepped_up_at: None,
+            hold: Duration::ZERO,
             bandwidth_wish: (0, 0),
             due: now,
             scheduled: None,

@@ -96,7 +96,7 @@ fn mids(offer_sdp: &str) -> Result<Vec<Mid>, JoinError> {
 fn layer_names(rids: &Rids) -> Vec<String> {
     const KNOWN: [&str; 3] = ["q", "h", "f"];
     let mut names: Vec<String> = match rids {
-        Rids::Specific(rids) => rids.iter().take(LAYERS_MAX).map(|r| r.to_string()).collect(),
+        Rids::Specific(rids) => rids.iter().take(LAYERS_MAX).map(ToString::to_string).collect(),
         Rids::None | Rids::Any => vec![String::new()],
     };
     names.sort_by_key(|n| KNOWN.iter().position(|k| k == n).unwrap_or(KNOWN.len()));

@@ -8,7 +8,7 @@ use medmesh_base::media_token::Source;
 use medmesh_base::{ParticipantId, RoomId};
 
 use super::Sfu;
-use crate::allocate::{Allocation, Demand, LayerOffer, UPGRADE_HOLD, allocate, assign};
+use crate::allocate::{Allocation, Demand, HOLD_MAX, HOLD_MIN, LASTING, LayerOffer, allocate, assign};
 use crate::connection::{Connection, ConnectionKey, VIDEO_SLOT_BASE};
 use crate::control::{LayerReason, RosterEntry, RosterTrack, Said, SlotEntry, Wish};
 use crate::room::Room;
@@ -264,7 +264,7 @@ fn choose_for(
     }
     let hold = connection
         .stepped_down_at
-        .is_some_and(|at| now.saturating_duration_since(at) < UPGRADE_HOLD);
+        .is_some_and(|at| now.saturating_duration_since(at) < connection.hold);
     let allocation = allocate(connection.link.estimate_bps, audio, &demands, hold);
     apply(now, connection, &order, &demands, &allocation, keyframes);
 }
@@ -300,7 +300,16 @@ fn apply(
         let lowered =
             demand.current.is_some() && *layer < demand.current && slot.reason == LayerReason::Bandwidth;
         if lowered {
+            let lasted = |at| now.saturating_duration_since(at) >= LASTING;
+            let short = connection.stepped_up_at.is_some_and(|at| !lasted(at));
+            connection.hold = if short {
+                (connection.hold * 2).min(HOLD_MAX)
+            } else {
+                HOLD_MIN
+            };
             connection.stepped_down_at = Some(now);
+        } else if *layer > demand.current {
+            connection.stepped_up_at = Some(now);
         }
         slot.forwarder.set_target(*layer);
         if slot.forwarder.waiting()

@@ -11,7 +11,7 @@ use str0m::channel::ChannelId;
 use str0m::media::{Direction, MediaKind, Mid, Rid, Simulcast, SimulcastLayer};
 use str0m::net::{Protocol, Receive};
 use str0m::rtp::{ExtensionValues, RtpWrite, Vp8Descriptor};
-use str0m::{Candidate, Event, Input, Output, Rtc};
+use str0m::{Candidate, Event, Input, Output, Rtc, RtcError};
 
 pub(super) const RIDS: [&str; 3] = ["q", "h", "f"];
 /// Packets per frame and bytes per packet of each camera layer at 30 frames a second:
@@ -24,7 +24,6 @@ const AUDIO: Duration = Duration::from_millis(20);
 /// One packet a client got.
 #[derive(Clone, Debug)]
 pub(super) struct Got {
-    pub(super) at: Instant,
     pub(super) sequence: u64,
     pub(super) timestamp: u32,
     pub(super) marker: bool,
@@ -52,6 +51,7 @@ pub(super) struct Client {
     pub(super) address: SocketAddr,
     pub(super) rtc: Rtc,
     pub(super) pending: Option<SdpPendingOffer>,
+    answer: String,
     pub(super) mids: Vec<Mid>,
     pub(super) channel: Option<ChannelId>,
     pub(super) control: Vec<Value>,
@@ -102,6 +102,7 @@ impl Client {
             address,
             rtc,
             pending: Some(pending),
+            answer: String::new(),
             mids,
             channel: None,
             control: Vec::new(),
@@ -128,11 +129,53 @@ impl Client {
     }
 
     pub(super) fn accept(&mut self, answer: &str) {
+        self.answer = answer.to_owned();
         let answer = SdpAnswer::from_sdp_string(answer).unwrap();
         self.rtc
             .sdp_api()
             .accept_answer(self.pending.take().unwrap(), answer)
             .unwrap();
+    }
+
+    /// New credentials on a new address; returns the fragment for the edge.
+    pub(super) fn restart_offer(&mut self, address: SocketAddr) -> String {
+        let mut api = self.rtc.sdp_api();
+        api.ice_restart(false);
+        let (offer, pending) = api.apply().unwrap();
+        self.pending = Some(pending);
+        self.address = address;
+        let offer = offer.to_sdp_string();
+        let line = |name: &str| offer.lines().find(|l| l.starts_with(name)).unwrap().to_owned();
+        format!("{}\r\n{}\r\n", line("a=ice-ufrag:"), line("a=ice-pwd:"))
+    }
+
+    /// The edge's answer to it: the last answer with new credentials.
+    pub(super) fn accept_restart(&mut self, fragment: &str) {
+        let value = |name: &str| fragment.lines().find(|l| l.starts_with(name)).unwrap().to_owned();
+        let (ufrag, password) = (value("a=ice-ufrag:"), value("a=ice-pwd:"));
+        let candidates: Vec<&str> = fragment
+            .lines()
+            .filter(|l| l.starts_with("a=candidate:"))
+            .collect();
+        let kept = self.answer.lines().filter(|l| !l.starts_with("a=candidate:"));
+        let lines = kept.map(|line| {
+            if line.starts_with("a=ice-ufrag:") {
+                ufrag.clone()
+            } else if line.starts_with("a=ice-pwd:") {
+                password.clone()
+            } else {
+                line.to_owned()
+            }
+        });
+        let answer: String = lines.map(|l| l + "\r\n").collect();
+        self.accept(&answer);
+        for line in candidates {
+            self.rtc
+                .add_remote_candidate(Candidate::from_sdp_string(&line["a=".len()..]).unwrap());
+        }
+        self.rtc
+            .add_local_candidate(Candidate::host(self.address, "udp").unwrap());
+        self.due = self.now;
     }
 
     pub(super) fn audio_slot(&self, n: usize) -> Mid {
@@ -168,7 +211,7 @@ impl Client {
         let Ok(receive) = Receive::new(Protocol::Udp, source, self.address, bytes) else {
             return;
         };
-        self.rtc.handle_input(Input::Receive(now, receive)).unwrap();
+        let _ = self.rtc.handle_input(Input::Receive(now, receive));
         self.poll(now);
     }
 
@@ -187,18 +230,28 @@ impl Client {
             self.make_media(now);
         }
         if self.due <= now {
-            self.rtc.handle_input(Input::Timeout(now)).unwrap();
+            // An error shows again when polling.
+            let _ = self.rtc.handle_input(Input::Timeout(now));
             self.poll(now);
         }
     }
 
     fn poll(&mut self, now: Instant) {
+        if self.try_poll(now).is_err() {
+            // As a browser: the handshake was given up.
+            self.closed = true;
+            self.rtc.disconnect();
+            self.due = now + Duration::from_secs(3_600);
+        }
+    }
+
+    fn try_poll(&mut self, now: Instant) -> Result<(), RtcError> {
         loop {
-            match self.rtc.poll_output().unwrap() {
-                Output::Timeout(at) if at <= now => self.rtc.handle_input(Input::Timeout(now)).unwrap(),
+            match self.rtc.poll_output()? {
+                Output::Timeout(at) if at <= now => self.rtc.handle_input(Input::Timeout(now))?,
                 Output::Timeout(at) => {
                     self.due = at;
-                    return;
+                    return Ok(());
                 }
                 Output::Transmit(t) => self.outbox.push((t.source, t.destination, t.contents.to_vec())),
                 Output::Event(event) => self.note(now, event),
@@ -232,7 +285,6 @@ impl Client {
                     .unwrap()
                     .mid();
                 self.got.entry(mid).or_default().push(Got {
-                    at: now,
                     sequence: *packet.seq_no,
                     timestamp: packet.header.timestamp,
                     marker: packet.header.marker,

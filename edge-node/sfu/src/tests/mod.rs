@@ -4,4 +4,8 @@
 mod client;
 mod world;
 
+mod border;
 mod forwarding;
+mod layers;
+mod mesh;
+mod sdp;

@@ -11,8 +11,8 @@ use rand::{Rng, SeedableRng};
 
 use super::client::Client;
 use crate::{
-    Event, Grants, Join, JoinError, Joined, Limits, MeshDatagram, MeshEdge, MeshMessage, Output, Sfu,
-    SfuConfig, Source,
+    Event, Grants, Join, JoinError, Joined, Limits, MeshDatagram, MeshEdge, MeshMessage, Output, ResourceId,
+    Sfu, SfuConfig, Source,
 };
 
 /// Least and most that time moves at once.
@@ -59,7 +59,6 @@ enum Parcel {
 
 pub(super) struct World {
     pub(super) now: Instant,
-    pub(super) start: Instant,
     pub(super) nodes: Vec<Node>,
     pub(super) clients: Vec<Client>,
     pub(super) room: RoomId,
@@ -87,7 +86,6 @@ impl World {
         let nodes = (0..nodes).map(|n| make_node(now, n, limits.clone())).collect();
         Self {
             now,
-            start: now,
             nodes,
             clients: Vec::new(),
             room: RoomId::generate(),
@@ -153,6 +151,24 @@ impl World {
         self.clients.push(client);
         self.drain(node);
         (index, joined)
+    }
+
+    /// A browser moves to another address and restarts ICE.
+    pub(super) fn restart_ice(
+        &mut self,
+        client: usize,
+        node: usize,
+        resource: ResourceId,
+        address: SocketAddr,
+    ) {
+        let fragment = self.clients[client].restart_offer(address);
+        let restarted = self.nodes[node]
+            .sfu
+            .handle_ice_restart(self.now, resource, &fragment)
+            .unwrap();
+        assert!(restarted.fragment.contains(&restarted.etag) && restarted.fragment.contains("a=candidate:"));
+        self.clients[client].accept_restart(&restarted.fragment);
+        self.drain(node);
     }
 
     /// Links two nodes.
@@ -276,7 +292,7 @@ impl World {
                 Output::MeshDatagram(MeshDatagram { peer, flow, body }) => {
                     assert!(body.len() <= self.datagram_max);
                     if !self.rng.random_bool(self.loss_mesh) {
-                        self.to_peer(node, peer, |node, from| Parcel::Datagram {
+                        self.send_to_peer(node, peer, |node, from| Parcel::Datagram {
                             node,
                             from,
                             flow,
@@ -286,7 +302,7 @@ impl World {
                 }
                 Output::MeshMessage { peer, message } => {
                     self.nodes[node].told.push(message.clone());
-                    self.to_peer(node, peer, |node, from| Parcel::Message { node, from, message });
+                    self.send_to_peer(node, peer, |node, from| Parcel::Message { node, from, message });
                 }
                 Output::MeshWanted { peer, .. } => self.nodes[node].wanted.push(peer),
                 Output::MeshIdle { peer } => self.nodes[node].wanted.retain(|p| *p != peer),
@@ -295,7 +311,7 @@ impl World {
         }
     }
 
-    fn to_peer(&mut self, from: usize, peer: EdgeId, parcel: impl FnOnce(usize, EdgeId) -> Parcel) {
+    fn send_to_peer(&mut self, from: usize, peer: EdgeId, parcel: impl FnOnce(usize, EdgeId) -> Parcel) {
         let to = self.nodes.iter().position(|n| n.edge == peer).unwrap();
         let linked = self.links.iter().any(|l| *l == (from, to) || *l == (to, from));
         assert!(linked, "a shard speaks only over links that are up");
