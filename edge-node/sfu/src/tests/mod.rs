@@ -8,4 +8,5 @@ mod border;
 mod forwarding;
 mod layers;
 mod mesh;
+mod pure;
 mod sdp;
