@@ -31,6 +31,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::TimeoutLayer;
 
 pub use error::ApiError;
+pub(crate) use extract::Body;
 pub use metrics::Metrics;
 pub(crate) use observe::AsIs;
 pub(crate) use password::Passwords;

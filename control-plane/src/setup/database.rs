@@ -1,0 +1,135 @@
+//! `medmesh-control database`: a private PostgreSQL in the foreground, with the
+//! schema up to date and, if asked, the first people of a clinic.
+
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use medmesh_base::drain::terminate_signal;
+use medmesh_base::{ClinicId, Region};
+use medmesh_clinic::{Clinic, NewPerson, Roles};
+use medmesh_store::Store;
+use medmesh_store::embedded::{Cluster, Durability, Settings};
+use medmesh_store::seed::{DEMO_CLINIC, Seed, SeedPerson};
+use serde::Deserialize;
+
+use crate::http::password_hash;
+
+/// The database's name in a private cluster.
+const DATABASE: &str = "medmesh";
+/// Connections of three control nodes, and some for a person with `psql`.
+const CONNECTIONS_MAX: u32 = 100;
+/// Connections for seeding.
+const SEED_CONNECTIONS: u32 = 2;
+
+/// What to run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where the cluster lives; made if it is not there.
+    pub dir: PathBuf,
+    /// The link under which its changing socket directory is always found.
+    pub socket_link: PathBuf,
+    /// Clinic and people to be there, as JSON.
+    pub seed_file: Option<PathBuf>,
+    /// Whether the data may be lost in a crash, and go at the end.
+    pub ephemeral: bool,
+}
+
+/// The seed file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SeedFile {
+    clinic_id: Option<ClinicId>,
+    clinic_name: String,
+    time_zone: String,
+    home_region: Region,
+    people: Vec<PersonEntry>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PersonEntry {
+    display_name: String,
+    email: String,
+    roles: Roles,
+    locale: medmesh_clinic::Locale,
+    password: String,
+}
+
+/// No part of it may reach a log line.
+impl std::fmt::Debug for PersonEntry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PersonEntry")
+    }
+}
+
+/// Runs the cluster until SIGTERM or SIGINT. It is ready when `socket_link` is there.
+///
+/// # Errors
+/// When PostgreSQL does not start, the schema cannot be brought up to date, or the
+/// seed file is wrong.
+pub async fn serve(options: Options) -> anyhow::Result<()> {
+    let settings = Settings {
+        dir: options.dir.clone(),
+        durability: if options.ephemeral {
+            Durability::None
+        } else {
+            Durability::Full
+        },
+        ephemeral: options.ephemeral,
+        max_connections: CONNECTIONS_MAX,
+    };
+    let cluster = tokio::task::spawn_blocking(move || Cluster::start(&settings)).await??;
+    cluster.provision(DATABASE).await?;
+    if let Some(seed_file) = &options.seed_file {
+        seed(&cluster, seed_file).await?;
+    }
+    link(cluster.socket_dir(), &options.socket_link)?;
+    tracing::info!("database ready");
+    terminate_signal().await?;
+    // Whoever looks shall not find a socket that is gone; absent is as good.
+    let _ = std::fs::remove_file(&options.socket_link);
+    tokio::task::spawn_blocking(move || cluster.stop()).await??;
+    Ok(())
+}
+
+async fn seed(cluster: &Cluster, seed_file: &Path) -> anyhow::Result<()> {
+    let text =
+        std::fs::read_to_string(seed_file).with_context(|| format!("cannot read {}", seed_file.display()))?;
+    let file: SeedFile = serde_json::from_str(&text).context("the seed file is malformed")?;
+    let people = file.people.into_iter().map(|entry| {
+        let person = NewPerson {
+            display_name: entry.display_name.parse()?,
+            email: entry.email.parse()?,
+            roles: entry.roles,
+            locale: entry.locale,
+        };
+        Ok(SeedPerson {
+            person,
+            password: password_hash(&entry.password),
+        })
+    });
+    let seed = Seed {
+        clinic: Clinic {
+            id: file.clinic_id.unwrap_or(DEMO_CLINIC),
+            name: file.clinic_name,
+            time_zone: file.time_zone.parse()?,
+            home_region: file.home_region,
+        },
+        people: people.collect::<anyhow::Result<_>>()?,
+        appointments: Vec::new(),
+    };
+    let store = Store::connect(&cluster.service_url(DATABASE), SEED_CONNECTIONS).await?;
+    store.seed(&cluster.owner_url(DATABASE), &seed).await?;
+    store.close().await;
+    Ok(())
+}
+
+/// Points `link` at `target`, in one step for whoever looks.
+fn link(target: &Path, link: &Path) -> anyhow::Result<()> {
+    let draft = link.with_extension("new");
+    // A draft is left only by a crash between the two calls below.
+    let _ = std::fs::remove_file(&draft);
+    symlink(target, &draft)?;
+    std::fs::rename(&draft, link).with_context(|| format!("cannot make {}", link.display()))
+}
