@@ -12,7 +12,7 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
 use time::OffsetDateTime;
 use tokio::sync::Notify;
 
-use crate::{Result, SetupError, Tx};
+use crate::{Result, SetupError, StoreError, Tx};
 
 /// How long a request waits for a connection: longer than a busy moment, shorter
 /// than a person's patience.
@@ -67,7 +67,7 @@ impl Store {
     /// Begins a transaction of one clinic, actor and request, now.
     ///
     /// # Errors
-    /// [`crate::StoreError::Unavailable`] when no connection is to be had.
+    /// [`StoreError::Unavailable`] when no connection is to be had.
     pub async fn begin(&self, clinic_id: ClinicId, actor: Actor, request_id: RequestId) -> Result<Tx> {
         self.begin_at(clinic_id, actor, request_id, OffsetDateTime::now_utc())
             .await
@@ -98,13 +98,20 @@ impl Store {
         ))
     }
 
-    /// Whether the database answers. For readiness.
+    /// Whether the database answers, on a connection that remembers no clinic of an
+    /// earlier transaction. For readiness.
     ///
     /// # Errors
-    /// [`crate::StoreError::Unavailable`].
+    /// [`StoreError::Unavailable`]; [`StoreError::Internal`] for a connection that remembers.
     pub async fn ping(&self) -> Result<()> {
-        sqlx::query("SELECT 1").execute(&self.pool).await?;
-        Ok(())
+        let forgot: bool = sqlx::query_scalar("SELECT current_clinic() IS NULL")
+            .fetch_one(&self.pool)
+            .await?;
+        if forgot {
+            Ok(())
+        } else {
+            Err(StoreError::corrupt("medmesh.clinic_id"))
+        }
     }
 
     /// Connections in use and connections allowed. For metrics.

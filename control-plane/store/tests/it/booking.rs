@@ -1,7 +1,7 @@
 //! Nobody is in two places at once.
 
 use medmesh_base::PersonId;
-use medmesh_clinic::{AppointmentStatus, Refusal, Role, Roles, Slot, Version};
+use medmesh_clinic::{Appointment, AppointmentStatus, Refusal, Role, Roles, Slot, Version};
 use medmesh_store::{
     AppointmentChange, AppointmentFilter, NewAppointment, PageRequest, PasswordHash, StoreError,
 };
@@ -178,6 +178,33 @@ async fn an_appointment_does_not_stand_in_its_own_way() {
     tx.commit().await.unwrap();
     let mut tx = world.begin(world.people.clinician).await;
     assert_eq!(tx.appointment_get(booked.id).await.unwrap(), longer);
+}
+
+/// Each wants what the other has: without an order they would wait for each other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_that_swap_do_not_deadlock() {
+    let world = world().await;
+    let (one, two) = (world.book(slot(0)).await, world.book(slot(1)).await);
+    let onto = |slot: Slot| AppointmentChange {
+        starts_at: Some(slot.starts_at()),
+        ends_at: Some(slot.ends_at()),
+        reason: None,
+    };
+    let swap = |appointment: Appointment, slot: Slot| {
+        let world = &world;
+        async move {
+            let mut tx = world.begin(world.people.clinician).await;
+            tx.appointment_update(appointment.id, appointment.version, &onto(slot))
+                .await
+        }
+    };
+    for _ in 0..20 {
+        let (first, second) = tokio::join!(swap(one.clone(), slot(1)), swap(two.clone(), slot(0)));
+        assert_eq!(
+            (first, second),
+            (Err(StoreError::SlotTaken), Err(StoreError::SlotTaken))
+        );
+    }
 }
 
 #[tokio::test]

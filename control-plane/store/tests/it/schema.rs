@@ -82,3 +82,20 @@ async fn every_table_with_a_tenant_forces_row_level_security() {
     .unwrap();
     assert_eq!(open, ["_sqlx_migrations"]);
 }
+
+/// A function that looks across clinics may be called by the service and by nobody else.
+#[tokio::test]
+async fn gates_open_for_the_service_alone() {
+    let world = world().await;
+    let open: Vec<String> = sqlx::query_scalar(
+        "SELECT p.oid::regprocedure::text FROM pg_proc p
+         WHERE p.pronamespace = 'public'::regnamespace AND p.prosecdef
+           AND (p.proacl IS NULL
+                OR EXISTS (SELECT FROM aclexplode(p.proacl) WHERE grantee = 0)
+                OR NOT has_function_privilege('medmesh_service', p.oid, 'EXECUTE'))",
+    )
+    .fetch_all(&mut world.admin().await)
+    .await
+    .unwrap();
+    assert!(open.is_empty(), "{open:?}");
+}

@@ -243,6 +243,9 @@ async fn pooled_connections_forget_their_clinic() {
         }
     });
     futures::future::join_all(rounds).await;
+    for _ in 0..4 {
+        world.store.ping().await.unwrap();
+    }
     // A clinic that does not exist sees nothing on any of the used connections.
     for _ in 0..4 {
         let nobody = Actor::System(SystemActor::Upkeep);
