@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use medmesh_base::EdgeId;
-use medmesh_sfu::{Event, LeaveReason, Output, ResourceId, Sfu, SfuConfig};
+use medmesh_sfu::{Event, Join, JoinError, Joined, LeaveReason, Output, ResourceId, Sfu, SfuConfig};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
@@ -171,7 +171,7 @@ impl Runner {
         // A reply nobody waits for any more (the browser hung up) is no error.
         match command {
             Command::Join { join, jti, reply } => {
-                let joined = self.sfu.handle_join(now, *join);
+                let joined = self.join(now, *join);
                 if let Ok(joined) = &joined {
                     let etag = joined.etag.clone();
                     self.made.insert(joined.resource, Made { jti, etag });
@@ -223,6 +223,20 @@ impl Runner {
                 }
             }
             Command::Stop => {}
+        }
+    }
+
+    /// Every newcomer raises the epoch of their room, so the token of somebody who was
+    /// placed earlier (and may be on the way here at the same moment, or come back with a
+    /// resume token) is older than the room without being stale. What is stale, a token
+    /// older than its own participant's last one, admission has refused before.
+    fn join(&mut self, now: Instant, join: Join) -> Result<Joined, JoinError> {
+        match self.sfu.handle_join(now, join.clone()) {
+            Err(JoinError::StaleEpoch { current }) => {
+                let epoch = current;
+                self.sfu.handle_join(now, Join { epoch, ..join })
+            }
+            settled => settled,
         }
     }
 

@@ -1,9 +1,11 @@
 //! Media flows: on one edge, and over the mesh.
 
 use medmesh_base::RoomId;
+use medmesh_base::media_token::MediaClaims;
 
-use crate::browser::Browser;
+use crate::browser::{Browser, Path};
 use crate::fleet::Fleet;
+use crate::relayed::Relayed;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_people_on_one_edge_see_and_hear_each_other() {
@@ -71,5 +73,46 @@ async fn a_visit_spans_two_edges() {
         fleet.metric_reaches(index, &rtt, 1e-6).await;
     }
     drop((patient, clinician));
+    fleet.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_earlier_placed_participant_may_come_after_a_later_one() {
+    let fleet = Fleet::start(1, false).await;
+    let room = RoomId::generate();
+    let early = fleet.claims(room, 0);
+    let late = MediaClaims {
+        epoch: early.epoch + 1,
+        ..fleet.claims(room, 0)
+    };
+    let clinician = Browser::join(&fleet, 0, &late).await;
+    let patient = Browser::join(&fleet, 0, &early).await;
+    patient.until_media(5, 5).await;
+    clinician.until_media(5, 5).await;
+    drop((patient, clinician));
+    fleet.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_visit_works_through_the_relays_alone() {
+    let fleet = Fleet::start(2, true).await;
+    let room = RoomId::generate();
+    let mut people = Vec::new();
+    for index in 0..2 {
+        let addresses = fleet.edge(index).addresses();
+        let relayed = Relayed::allocate(addresses.turn.unwrap(), &addresses.media).await;
+        let path = Path::Relayed(Box::new(relayed));
+        people.push(Browser::join_by(&fleet, index, &fleet.claims(room, index), path).await);
+    }
+    for person in &people {
+        person.until_media(20, 20).await;
+    }
+    for index in 0..2 {
+        fleet
+            .metric_reaches(index, "medmesh_edge_mesh_sent_packets_total", 40.0)
+            .await;
+        assert!(fleet.metric_sum(index, "medmesh_turn_allocations").await >= 1.0);
+    }
+    drop(people);
     fleet.stop().await;
 }

@@ -1,22 +1,130 @@
-//! A browser that reaches its edge through the edge's own relay only.
+//! A browser that reaches its edge through the edge's own relay only (RFC 8656).
 
 use std::net::SocketAddr;
 
-/// An allocation on an edge's relay.
+use md5::{Digest as _, Md5};
+use medmesh_turn::Secret;
+use medmesh_turn::codec::{
+    Builder, Class, Datagram, Fields, IntegrityKind, Message, Method, TransactionId, decode,
+    decode_xor_address,
+};
+use time::OffsetDateTime;
+use tokio::net::UdpSocket;
+
+use crate::fleet::{PATIENCE, TURN_SECRET};
+
+const USERNAME: u16 = 0x0006;
+const XOR_PEER_ADDRESS: u16 = 0x0012;
+const DATA: u16 = 0x0013;
+const REALM: u16 = 0x0014;
+const NONCE: u16 = 0x0015;
+const XOR_RELAYED_ADDRESS: u16 = 0x0016;
+const REQUESTED_TRANSPORT: u16 = 0x0019;
+const UDP: [u8; 4] = [17, 0, 0, 0];
+
+/// An allocation on an edge's relay, with permission to reach the edge's media addresses.
 pub(crate) struct Relayed {
-    local: SocketAddr,
+    socket: UdpSocket,
     relayed: SocketAddr,
 }
 
 impl Relayed {
+    pub(crate) async fn allocate(relay: SocketAddr, peers: &[SocketAddr]) -> Self {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        socket.connect(relay).await.unwrap();
+        let username = format!("{}:someone", OffsetDateTime::now_utc().unix_timestamp() + 600);
+        let password = Secret::new(1, TURN_SECRET).password(&username);
+
+        let first = request(Method::ALLOCATE).attribute(REQUESTED_TRANSPORT, &UDP);
+        let challenge = exchange(&socket, first.finish()).await;
+        let challenge = message(&challenge);
+        assert_eq!(challenge.class, Class::Error);
+        let fields = Fields::read(&challenge);
+        let (realm, nonce) = (fields.realm.unwrap(), fields.nonce.unwrap());
+        let text = format!("{username}:{}:{password}", std::str::from_utf8(realm).unwrap());
+        let key = Md5::digest(text.as_bytes());
+        let signed = |builder: Builder| {
+            builder
+                .attribute(USERNAME, username.as_bytes())
+                .attribute(REALM, realm)
+                .attribute(NONCE, nonce)
+                .integrity(IntegrityKind::Sha1, &key)
+                .finish()
+        };
+
+        let allocate = request(Method::ALLOCATE).attribute(REQUESTED_TRANSPORT, &UDP);
+        let allocated = exchange(&socket, signed(allocate)).await;
+        let allocated = message(&allocated);
+        assert_eq!(allocated.class, Class::Success);
+        let relayed = attribute(&allocated, XOR_RELAYED_ADDRESS).unwrap();
+        let relayed = decode_xor_address(relayed, &allocated.transaction()).unwrap();
+        for peer in peers {
+            let permit = request(Method::CREATE_PERMISSION).address(XOR_PEER_ADDRESS, *peer);
+            let permitted = exchange(&socket, signed(permit)).await;
+            assert_eq!(message(&permitted).class, Class::Success);
+        }
+        Self { socket, relayed }
+    }
+
     pub(crate) fn relayed_address(&self) -> SocketAddr {
         self.relayed
     }
+
     pub(crate) fn local_address(&self) -> SocketAddr {
-        self.local
+        self.socket.local_addr().unwrap()
     }
-    pub(crate) async fn send(&mut self, _to: SocketAddr, _bytes: &[u8]) {}
-    pub(crate) async fn receive(&mut self, _buffer: &mut [u8]) -> (usize, SocketAddr) {
-        std::future::pending().await
+
+    pub(crate) async fn send(&mut self, to: SocketAddr, bytes: &[u8]) {
+        let indication = Builder::new(Class::Indication, Method::SEND, transaction())
+            .address(XOR_PEER_ADDRESS, to)
+            .attribute(DATA, bytes)
+            .finish();
+        self.socket.send(&indication).await.unwrap();
     }
+
+    pub(crate) async fn receive(&mut self, buffer: &mut [u8]) -> (usize, SocketAddr) {
+        loop {
+            let size = self.socket.recv(buffer).await.unwrap();
+            let received = buffer[..size].to_vec();
+            let indication = message(&received);
+            let fields = Fields::read(&indication);
+            if let (Method::DATA, Some(peer), Some(data)) = (indication.method, fields.peer, fields.data) {
+                buffer[..data.len()].copy_from_slice(data);
+                return (data.len(), peer);
+            }
+        }
+    }
+}
+
+fn request(method: Method) -> Builder {
+    Builder::new(Class::Request, method, transaction())
+}
+
+fn transaction() -> TransactionId {
+    rand::random()
+}
+
+async fn exchange(socket: &UdpSocket, request: Vec<u8>) -> Vec<u8> {
+    socket.send(&request).await.unwrap();
+    let mut buffer = vec![0; 2048];
+    let size = tokio::time::timeout(PATIENCE, socket.recv(&mut buffer))
+        .await
+        .unwrap()
+        .unwrap();
+    buffer.truncate(size);
+    buffer
+}
+
+fn message(bytes: &[u8]) -> Message<'_> {
+    match decode(bytes).unwrap() {
+        Datagram::Message(message) => message,
+        Datagram::ChannelData(_) => panic!("nobody bound a channel"),
+    }
+}
+
+fn attribute<'a>(message: &Message<'a>, kind: u16) -> Option<&'a [u8]> {
+    message
+        .attributes()
+        .find(|attribute| attribute.kind == kind)
+        .map(|attribute| attribute.value)
 }
