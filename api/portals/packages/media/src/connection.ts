@@ -14,6 +14,8 @@ const HEARTBEAT_MS = 500;
 const HEARTBEATS_MISSED_MAX = 3;
 /** Relay allocation, checks and DTLS on a slow path; a fall-back edge is waiting meanwhile. */
 const CONNECT_TIMEOUT_MS = 8_000;
+/** Messages kept until a connection is in use: it greets with a handful. */
+const HELD_MAX = 64;
 
 export interface ConnectionHandlers {
   message(message: ServerMessage): void;
@@ -45,6 +47,8 @@ export class EdgeConnection {
   #heardAt = 0;
   #tickedAt = 0;
   #over = false;
+  /** What the edge said before this connection was taken into use. */
+  #held: ServerMessage[] | null = [];
 
   /** Makes the connection and its offer; nothing leaves the machine yet. */
   constructor(private readonly handlers: ConnectionHandlers, private readonly timings: Timings) {
@@ -123,6 +127,13 @@ export class EdgeConnection {
     return stream;
   }
 
+  /** From here on messages are passed on, beginning with those that came early. */
+  use(): void {
+    const early = this.#held ?? [];
+    this.#held = null;
+    for (const message of early) this.handlers.message(message);
+  }
+
   send(message: ClientMessage): void {
     if (this.#control.readyState === "open") this.#control.send(JSON.stringify(message));
   }
@@ -168,7 +179,8 @@ export class EdgeConnection {
     const message = parseServerMessage(data);
     if (message === null || this.#over) return;
     if (message.type === "welcome" && message.heartbeat_ms >= 100) this.#beat(message.heartbeat_ms);
-    this.handlers.message(message);
+    if (this.#held === null) this.handlers.message(message);
+    else if (this.#held.length < HELD_MAX) this.#held.push(message);
   }
 
   #beat(everyMs: number): void {

@@ -186,6 +186,9 @@ export class VisitSession {
     const participant = this.#grant?.participant_id ?? null;
     this.#connection = connection;
     this.state.patch({ phase: "connected", error: null, participant, edge: edge ? { name: edge.name, region: edge.region } : null });
+    this.#slots = { audio: [], video: [] };
+    connection.use();
+    this.wishes.repeat();
     this.#rebuild();
   }
 
@@ -205,7 +208,7 @@ export class VisitSession {
   /** Tells a new edge what it cannot know: what is on, and what is wanted. */
   #introduce(connection: EdgeConnection): void {
     for (const source of ["mic", "camera", "screen"] as const) connection.send({ type: "source", source, active: this.#active[source] });
-    this.wishes.repeat();
+    if (connection === this.#connection) this.wishes.repeat();
   }
 
   #handle(from: EdgeConnection, message: ServerMessage): void {

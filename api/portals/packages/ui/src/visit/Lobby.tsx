@@ -27,7 +27,9 @@ export function Lobby({ visit, you, media, state, left, onJoin, onCheck, onVisit
   const { t, format } = useI18n();
   const { session } = useAccount();
   const ended = visit.state === "ended";
-  const admitted = you?.role === "clinician" || you?.state === "admitted" || you?.state === "in_call" || you?.state === "left";
+  // Whoever was let in stays let in; but before the visit is open nobody but the clinician joins.
+  const letIn = you?.state === "admitted" || you?.state === "in_call" || you?.state === "left";
+  const admitted = you?.role === "clinician" || (letIn && visit.state === "open");
   const host = visit.participants.find((participant) => participant.role === "clinician");
   const hostName = host === undefined || host.person.id === session.person.id ? t.lobby.careTeam : host.person.display_name;
   const text = ended ? { title: t.lobby.endedTitle, lead: t.lobby.endedLead }
