@@ -330,12 +330,12 @@ impl Edge {
 
     async fn empty_within(&self, patience: Duration) {
         let gone = async {
-            while self.shards.participants() > 0 {
+            while self.shards.participants().await > 0 {
                 tokio::time::sleep(LOOK_INTERVAL).await;
             }
         };
         if tokio::time::timeout(patience, gone).await.is_err() {
-            tracing::info!(participants = self.shards.participants(), "some are still here");
+            tracing::info!("some participants are still here");
         }
     }
 }

@@ -73,6 +73,8 @@ pub(crate) enum Command {
     MeshDown { peer: EdgeId },
     /// A message from a peer.
     MeshMessage { peer: EdgeId, message: MeshMessage },
+    /// How many local participants are there, after everything asked before?
+    Count { reply: oneshot::Sender<usize> },
     /// The thread ends.
     Stop,
 }
@@ -277,12 +279,16 @@ impl Shards {
         self.0.iter().map(|handle| handle.address).collect()
     }
 
-    /// Local participants, as each shard showed last.
-    pub(crate) fn participants(&self) -> usize {
-        self.0
-            .iter()
-            .map(|handle| handle.view.load().sessions.len())
-            .sum()
+    /// Local participants now, counted behind every command given before. A shard that has
+    /// ended has none.
+    pub(crate) async fn participants(&self) -> usize {
+        let mut sum = 0;
+        for shard in self.numbers() {
+            let (reply, answer) = oneshot::channel();
+            self.send(shard, Command::Count { reply }).await;
+            sum += answer.await.unwrap_or(0);
+        }
+        sum
     }
 
     /// Asks every thread to end. A queue that is full belongs to a thread that ends when

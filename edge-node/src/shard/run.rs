@@ -222,6 +222,9 @@ impl Runner {
                     self.sfu.handle_mesh_message(now, peer, message);
                 }
             }
+            Command::Count { reply } => {
+                let _ = reply.send(self.sfu.sessions().count());
+            }
             Command::Stop => {}
         }
     }

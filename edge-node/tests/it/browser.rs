@@ -128,7 +128,12 @@ impl Browser {
         rtc.add_local_candidate(path.candidate());
         let (offer, pending, mids) = offer(&mut rtc);
         let token = fleet.issuer.sign(claims);
-        let response = fleet.post(index, &token, offer).send().await.unwrap();
+        let now = time::OffsetDateTime::now_utc().unix_timestamp();
+        let jti = uuid::Uuid::new_v4().to_string();
+        // Looked at where the token is for resuming.
+        let proof = fleet.holder.proof("POST", &fleet.whip_url(index), now, &jti);
+        let request = fleet.post(index, &token, offer).header("dpop", proof);
+        let response = request.send().await.unwrap();
         let status = response.status();
         let location = response.headers().get("location").cloned();
         let body = response.text().await.unwrap();

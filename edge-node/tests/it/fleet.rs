@@ -21,13 +21,23 @@ pub(crate) const TURN_SECRET: &str = "c2VjcmV0IG9mIHRoZSB0ZXN0IGZsZWV0";
 
 /// A running edge with its files.
 pub(crate) struct TestEdge {
-    pub(crate) edge: Edge,
-    _dir: TempDir,
+    edge: Option<Edge>,
+    dir: TempDir,
+    config: Settings,
+}
+
+/// What differs between test edges.
+#[derive(Clone, Copy)]
+struct Settings {
+    index: usize,
+    turn: bool,
+    link_port: u16,
+    drain_seconds: u32,
 }
 
 /// Edges that trust each other, and the keys of their token issuer and of a browser.
 pub(crate) struct Fleet {
-    pub(crate) edges: Vec<TestEdge>,
+    edges: Vec<TestEdge>,
     pub(crate) issuer: Key,
     pub(crate) holder: Key,
     pub(crate) http: reqwest::Client,
@@ -36,6 +46,11 @@ pub(crate) struct Fleet {
 impl Fleet {
     /// Starts `count` edges; with `turn` each has its relay.
     pub(crate) async fn start(count: usize, turn: bool) -> Self {
+        Self::start_with(count, turn, 0).await
+    }
+
+    /// As [`Fleet::start`]; an edge that stops gives people `drain_seconds` to move.
+    pub(crate) async fn start_with(count: usize, turn: bool, drain_seconds: u32) -> Self {
         // The process's choice of provider; a second test finds it made.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let cluster: ClusterName = "test".parse().unwrap();
@@ -58,14 +73,25 @@ impl Fleet {
                 ..EdgeConfig::default()
             };
             store(dir.path(), &ca, id, &wire);
-            let edge = Edge::start(config(dir.path(), index, turn)).await.unwrap();
+            let mut config = Settings {
+                index,
+                turn,
+                link_port: 0,
+                drain_seconds,
+            };
+            let edge = Edge::start(config.read(dir.path())).await.unwrap();
+            config.link_port = edge.addresses().link.port();
             peers.push(PeerEdge {
                 edge_id: id.to_vec(),
                 name: format!("test-{index}"),
                 region: "test".into(),
                 link_address: edge.addresses().link.to_string(),
             });
-            edges.push(TestEdge { edge, _dir: dir });
+            edges.push(TestEdge {
+                edge: Some(edge),
+                dir,
+                config,
+            });
         }
         Self {
             edges,
@@ -76,7 +102,18 @@ impl Fleet {
     }
 
     pub(crate) fn edge(&self, index: usize) -> &Edge {
-        &self.edges[index].edge
+        self.edges[index].edge.as_ref().unwrap()
+    }
+
+    /// Takes an edge out, to be drained.
+    pub(crate) fn take(&mut self, index: usize) -> Edge {
+        self.edges[index].edge.take().unwrap()
+    }
+
+    /// Starts an edge that was taken out, from its files and on its old link address.
+    pub(crate) async fn start_again(&mut self, index: usize) {
+        let one = &mut self.edges[index];
+        one.edge = Some(Edge::start(one.config.read(one.dir.path())).await.unwrap());
     }
 
     /// Claims for somebody new in `room` whose home is the edge `home`; the others follow.
@@ -156,8 +193,8 @@ impl Fleet {
 
     /// Drains every edge; each must end clean.
     pub(crate) async fn stop(self) {
-        for one in self.edges {
-            assert!(one.edge.drain().await, "an edge left something behind");
+        for edge in self.edges.into_iter().filter_map(|one| one.edge) {
+            assert!(edge.drain().await, "an edge left something behind");
         }
     }
 }
@@ -172,18 +209,25 @@ fn store(dir: &Path, ca: &ClusterCa, id: EdgeId, wire: &EdgeConfig) {
     settings::write_stored(dir, wire).unwrap();
 }
 
-fn config(dir: &Path, index: usize, turn: bool) -> Config {
-    let any = Ipv4Addr::LOCALHOST;
-    let dir_text = dir.display();
-    let text = format!(
-        r#"
+impl Settings {
+    fn read(self, dir: &Path) -> Config {
+        let Self {
+            index,
+            turn,
+            link_port,
+            drain_seconds,
+        } = self;
+        let any = Ipv4Addr::LOCALHOST;
+        let dir = dir.display();
+        let text = format!(
+            r#"
 [edge]
 name = "test-{index}"
 region = "test"
-data_dir = "{dir_text}"
-drain_seconds = 0
+data_dir = "{dir}"
+drain_seconds = {drain_seconds}
 [link]
-listen = "{any}:0"
+listen = "{any}:{link_port}"
 [signalling]
 listen = "{any}:0"
 [media]
@@ -195,6 +239,7 @@ listen = "{any}:0"
 [admin]
 listen = "{any}:0"
 "#
-    );
-    Config::from_text(Path::new("edge.toml"), &text).unwrap()
+        );
+        Config::from_text(Path::new("edge.toml"), &text).unwrap()
+    }
 }
