@@ -125,14 +125,15 @@ BEGIN
 END
 $$;
 
-GRANT CREATE ON SCHEMA public TO medmesh_gate;
-ALTER FUNCTION login_lookup(text) OWNER TO medmesh_gate;
-ALTER FUNCTION account_create(uuid, text, text, timestamptz) OWNER TO medmesh_gate;
-ALTER FUNCTION session_lookup(bytea, timestamptz, interval, boolean, interval) OWNER TO medmesh_gate;
-REVOKE CREATE ON SCHEMA public FROM medmesh_gate;
+-- Before the function changes hands: afterwards these are no longer the owner's to give.
 REVOKE ALL ON FUNCTION login_lookup(text),
     account_create(uuid, text, text, timestamptz),
     session_lookup(bytea, timestamptz, interval, boolean, interval) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION login_lookup(text),
     account_create(uuid, text, text, timestamptz),
     session_lookup(bytea, timestamptz, interval, boolean, interval) TO medmesh_service;
+GRANT CREATE ON SCHEMA public TO medmesh_gate;
+ALTER FUNCTION login_lookup(text) OWNER TO medmesh_gate;
+ALTER FUNCTION account_create(uuid, text, text, timestamptz) OWNER TO medmesh_gate;
+ALTER FUNCTION session_lookup(bytea, timestamptz, interval, boolean, interval) OWNER TO medmesh_gate;
+REVOKE CREATE ON SCHEMA public FROM medmesh_gate;

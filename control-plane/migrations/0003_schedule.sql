@@ -113,8 +113,9 @@ CREATE FUNCTION room_locate(wanted_room uuid) RETURNS TABLE (clinic_id uuid, vis
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
     SELECT v.clinic_id, v.id FROM visit v WHERE v.room_id = wanted_room
 $$;
+-- Before the function changes hands: afterwards these are no longer the owner's to give.
+REVOKE ALL ON FUNCTION room_locate(uuid) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION room_locate(uuid) TO medmesh_service;
 GRANT CREATE ON SCHEMA public TO medmesh_gate;
 ALTER FUNCTION room_locate(uuid) OWNER TO medmesh_gate;
 REVOKE CREATE ON SCHEMA public FROM medmesh_gate;
-REVOKE ALL ON FUNCTION room_locate(uuid) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION room_locate(uuid) TO medmesh_service;

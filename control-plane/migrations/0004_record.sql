@@ -133,12 +133,13 @@ CREATE FUNCTION upkeep(sessions_before timestamptz, idempotency_before timestamp
     SELECT (SELECT count(*) FROM old_sessions), (SELECT count(*) FROM old_keys)
 $$;
 
+-- Before the function changes hands: afterwards these are no longer the owner's to give.
+REVOKE ALL ON FUNCTION outbox_poll(timestamptz, interval, integer), outbox_done(bigint[]),
+    upkeep(timestamptz, timestamptz, integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION outbox_poll(timestamptz, interval, integer), outbox_done(bigint[]),
+    upkeep(timestamptz, timestamptz, integer) TO medmesh_service;
 GRANT CREATE ON SCHEMA public TO medmesh_gate;
 ALTER FUNCTION outbox_poll(timestamptz, interval, integer) OWNER TO medmesh_gate;
 ALTER FUNCTION outbox_done(bigint[]) OWNER TO medmesh_gate;
 ALTER FUNCTION upkeep(timestamptz, timestamptz, integer) OWNER TO medmesh_gate;
 REVOKE CREATE ON SCHEMA public FROM medmesh_gate;
-REVOKE ALL ON FUNCTION outbox_poll(timestamptz, interval, integer), outbox_done(bigint[]),
-    upkeep(timestamptz, timestamptz, integer) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION outbox_poll(timestamptz, interval, integer), outbox_done(bigint[]),
-    upkeep(timestamptz, timestamptz, integer) TO medmesh_service;

@@ -4,6 +4,8 @@ use medmesh_store::embedded::scratch::Scratch;
 use medmesh_store::{Constraint, SetupError, Store};
 use sqlx::{Connection as _, PgConnection};
 
+use crate::support::world;
+
 #[tokio::test]
 async fn migrating_again_changes_nothing() {
     let scratch = Scratch::database().await.unwrap();
@@ -86,7 +88,8 @@ async fn every_table_with_a_tenant_forces_row_level_security() {
 /// A function that looks across clinics may be called by the service and by nobody else.
 #[tokio::test]
 async fn gates_open_for_the_service_alone() {
-    let world = world().await;
+    let scratch = Scratch::database().await.unwrap();
+    let mut admin = PgConnection::connect(&scratch.admin_url).await.unwrap();
     let open: Vec<String> = sqlx::query_scalar(
         "SELECT p.oid::regprocedure::text FROM pg_proc p
          WHERE p.pronamespace = 'public'::regnamespace AND p.prosecdef
@@ -94,7 +97,7 @@ async fn gates_open_for_the_service_alone() {
                 OR EXISTS (SELECT FROM aclexplode(p.proacl) WHERE grantee = 0)
                 OR NOT has_function_privilege('medmesh_service', p.oid, 'EXECUTE'))",
     )
-    .fetch_all(&mut world.admin().await)
+    .fetch_all(&mut admin)
     .await
     .unwrap();
     assert!(open.is_empty(), "{open:?}");
