@@ -4,8 +4,6 @@ use medmesh_store::embedded::scratch::Scratch;
 use medmesh_store::{Constraint, SetupError, Store};
 use sqlx::{Connection as _, PgConnection};
 
-use crate::support::world;
-
 #[tokio::test]
 async fn migrating_again_changes_nothing() {
     let scratch = Scratch::database().await.unwrap();
