@@ -198,6 +198,9 @@ fn acceptor(cert: &Path, key: &Path) -> Result<(TlsAcceptor, Arc<Certificate>), 
     Ok((TlsAcceptor::from(Arc::new(config)), certificate))
 }
 
+/// When the certificate and the key were last written.
+type Modified = [Option<SystemTime>; 2];
+
 #[derive(Debug)]
 struct Certificate {
     current: ArcSwap<CertifiedKey>,
@@ -215,23 +218,27 @@ impl Certificate {
                 () = drain.stopping() => return,
                 () = tokio::time::sleep(RELOAD_INTERVAL) => {}
             }
-            let now = self.modified();
-            if now == seen {
-                continue;
-            }
-            match load(&self.cert, &self.key) {
-                Ok(certified) => {
-                    self.current.store(Arc::new(certified));
-                    seen = now;
-                    tracing::info!("certificate reloaded");
-                }
-                // Perhaps only one of the two files has been written so far.
-                Err(error) => tracing::warn!(%error, "certificate not reloaded"),
-            }
+            self.reload_if_changed(&mut seen);
         }
     }
 
-    fn modified(&self) -> [Option<SystemTime>; 2] {
+    fn reload_if_changed(&self, seen: &mut Modified) {
+        let now = self.modified();
+        if now == *seen {
+            return;
+        }
+        match load(&self.cert, &self.key) {
+            Ok(certified) => {
+                self.current.store(Arc::new(certified));
+                *seen = now;
+                tracing::info!("certificate reloaded");
+            }
+            // Perhaps only one of the two files has been written so far.
+            Err(error) => tracing::warn!(%error, "certificate not reloaded"),
+        }
+    }
+
+    fn modified(&self) -> Modified {
         [&self.cert, &self.key].map(|path| std::fs::metadata(path).and_then(|meta| meta.modified()).ok())
     }
 }
@@ -261,4 +268,64 @@ fn load(cert: &Path, key: &Path) -> Result<CertifiedKey, ListenError> {
         .keys_match()
         .map_err(|error| fault(key, error.to_string()))?;
     Ok(certified)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use axum::Router;
+    use axum::extract::ConnectInfo;
+    use axum::routing::get;
+    use medmesh_base::drain::Drain;
+
+    use super::{Listener, SignallingSection};
+
+    /// Writes a fresh self-signed pair; returns the certificate for the client.
+    fn write_pair(dir: &Path) -> reqwest::Certificate {
+        let pair = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
+        std::fs::write(dir.join("cert.pem"), pair.cert.pem()).unwrap();
+        std::fs::write(dir.join("key.pem"), pair.signing_key.serialize_pem()).unwrap();
+        reqwest::Certificate::from_pem(pair.cert.pem().as_bytes()).unwrap()
+    }
+
+    fn client(root: reqwest::Certificate) -> reqwest::Client {
+        reqwest::Client::builder().tls_certs_only([root]).build().unwrap()
+    }
+
+    #[tokio::test]
+    async fn https_speaks_http2_and_takes_up_a_new_certificate() {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let dir = tempfile::tempdir().unwrap();
+        let first = write_pair(dir.path());
+        let config: SignallingSection = toml::from_str(&format!(
+            "listen = '127.0.0.1:0'\ncert_file = '{0}/cert.pem'\nkey_file = '{0}/key.pem'",
+            dir.path().display()
+        ))
+        .unwrap();
+        let listener = Listener::bind(&config).await.unwrap();
+        let url = format!("https://localhost:{}/", listener.address.port());
+        assert!(listener.url().starts_with("https://"));
+        let certificate = Arc::clone(&listener.tls.as_ref().unwrap().1);
+        let mut seen = certificate.modified();
+        let answer =
+            |ConnectInfo(peer): ConnectInfo<std::net::SocketAddr>| async move { peer.ip().to_string() };
+        let drain = Drain::new();
+        drain.spawn(listener.serve(Router::new().route("/", get(answer)), drain.clone()));
+
+        let response = client(first).get(&url).send().await.unwrap();
+        assert_eq!(response.version(), reqwest::Version::HTTP_2);
+        assert_eq!(response.text().await.unwrap(), "127.0.0.1");
+
+        std::fs::write(dir.path().join("key.pem"), "half written").unwrap();
+        certificate.reload_if_changed(&mut seen);
+        let second = write_pair(dir.path());
+        certificate.reload_if_changed(&mut seen);
+        let renewed = client(second);
+        assert_eq!(renewed.get(&url).send().await.unwrap().status(), 200);
+        // Idle connections do not hold a stop up.
+        assert_eq!(drain.finish(Duration::from_secs(3)).await, 0);
+    }
 }

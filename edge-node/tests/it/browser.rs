@@ -242,8 +242,8 @@ impl Driver {
             if connected && now >= frame_at {
                 frame_at = now + FRAME;
                 self.frames += 1;
-                for layer in 0..RIDS.len() {
-                    for packet in 0..LAYERS[layer].0 {
+                for (layer, (packets, _)) in LAYERS.into_iter().enumerate() {
+                    for packet in 0..packets {
                         let Some(_) = self.settle().await else { return };
                         self.film(now, layer, packet);
                     }
