@@ -110,6 +110,7 @@ async function visit(patient, clinician, look, signIn, fixture) {
   await attachEdge(clinician, edge, { you: PARTICIPANTS.clinician, people, speaker: PARTICIPANTS.patient });
   await clinician.getByTestId("join").click();
   await clinician.locator('[data-testid="tile"][data-video="true"]').waitFor();
+  await clinician.waitForFunction(() => document.querySelector('[data-testid="self-tile"] video').currentTime > 0);
   await look(clinician, "40-visit-two");
   fixture.say(PARTICIPANTS.patient, "Good morning! I can hear you well.");
   await clinician.getByTestId("chat-badge").waitFor();

@@ -26,7 +26,7 @@ export function Shell({ title, nav, end, children }: { readonly title: string; r
     <div className="shell">
       <a className="skip" href="#main">{t.common.skip}</a>
       <header className="top">
-        <span className="brand"><Mark /> {t.brand}</span>
+        <span className="brand"><Mark /> <span className="brand-word">{t.brand}</span></span>
         {nav}
         <div className="top-end">
           <LanguageSwitch />

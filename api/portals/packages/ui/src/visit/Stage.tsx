@@ -44,15 +44,14 @@ export function Stage({ session, media, nameOf }: Props) {
   const key = (tile: TileModel) => `${tile.participant}|${tile.source}`;
   return (
     <section className="stage" aria-label={t.call.stage} data-layout={layout} data-count={tiles.length} data-testid="stage">
+      {tiles.map((tile) => <Tile key={key(tile)} tile={tile} session={session} />)}
+      {self}
       {layout === "alone" && (
         <div className="stage-alone">
-          {self}
           <p className="stage-alone-title">{t.call.alone}</p>
           <p className="stage-alone-hint">{t.call.aloneHint}</p>
         </div>
       )}
-      {tiles.map((tile) => <Tile key={key(tile)} tile={tile} session={session} />)}
-      {layout !== "alone" && self}
     </section>
   );
 }
