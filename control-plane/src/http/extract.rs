@@ -21,9 +21,9 @@ const NESTING_MAX: usize = 16;
 const IDEMPOTENCY_KEY_LENGTH: std::ops::RangeInclusive<usize> = 8..=64;
 
 /// A JSON body that parses and keeps the rules of its type, and the bytes it came in.
-pub(super) struct Body<T> {
-    pub(super) value: T,
-    pub(super) bytes: Bytes,
+pub(crate) struct Body<T> {
+    pub(crate) value: T,
+    pub(crate) bytes: Bytes,
 }
 
 impl<S, T> FromRequest<S> for Body<T>

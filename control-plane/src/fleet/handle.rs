@@ -1,0 +1,126 @@
+//! The handle everything of the fleet shares.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use medmesh_base::{ControlId, EdgeId, ParticipantId, RoomId};
+use medmesh_consensus::Consensus;
+use medmesh_ledger::{ControlDescriptor, State};
+use medmesh_link::ClusterCa;
+use medmesh_vault::{ClusterSecret, TokenSigner};
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::edge_config::SharedConfig;
+use super::metrics::FleetMetrics;
+use super::reservation::Reservations;
+use super::telemetry::Telemetry;
+
+/// What the fleet is made from.
+pub struct Parts {
+    /// The Raft group.
+    pub consensus: Consensus,
+    /// The authority that signs edges.
+    pub ca: Arc<ClusterCa>,
+    /// What TURN secrets derive from.
+    pub secret: ClusterSecret,
+    /// This node's token key, to be published.
+    pub signer: TokenSigner,
+    /// How others reach this node.
+    pub descriptor: ControlDescriptor,
+    /// Origins of the portals, for the edges' CORS.
+    pub origins: Vec<String>,
+    /// Counters.
+    pub metrics: FleetMetrics,
+}
+
+/// The fleet as this control node knows and steers it. Cheap to clone.
+#[derive(Clone)]
+pub struct Fleet {
+    pub(super) inner: Arc<Inner>,
+}
+
+pub(super) struct Inner {
+    pub(super) consensus: Consensus,
+    pub(super) ca: Arc<ClusterCa>,
+    pub(super) secret: ClusterSecret,
+    pub(super) signer: TokenSigner,
+    pub(super) descriptor: ControlDescriptor,
+    pub(super) origins: Vec<String>,
+    pub(super) metrics: FleetMetrics,
+    pub(super) telemetry: RwLock<Telemetry>,
+    pub(super) desk: Mutex<Desk>,
+    pub(super) attachments: Mutex<BTreeMap<EdgeId, Attachment>>,
+    pub(super) config: watch::Sender<Arc<Published>>,
+    started: Instant,
+}
+
+/// What placing needs to remember between calls; the leader's.
+#[derive(Default)]
+pub(super) struct Desk {
+    pub(super) reservations: Reservations,
+    /// Each placed participant's own round trip to their edge, microseconds; of rooms that exist.
+    pub(super) access_us: HashMap<(RoomId, ParticipantId), u32>,
+}
+
+/// An attached edge. A newer attachment of the same edge cancels the older.
+pub(super) struct Attachment {
+    pub(super) generation: u64,
+    pub(super) cancel: CancellationToken,
+    pub(super) commands: tokio::sync::mpsc::Sender<medmesh_wire::fleet::EdgeCommand>,
+}
+
+/// The ledger and what edges are told of it, as of one moment.
+#[derive(Default)]
+pub(super) struct Published {
+    pub(super) state: Arc<State>,
+    pub(super) shared: SharedConfig,
+}
+
+impl Fleet {
+    /// Joins the parts. Nothing runs yet: see [`super::spawn`].
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        let (config, _) = watch::channel(Arc::new(Published::default()));
+        Self {
+            inner: Arc::new(Inner {
+                consensus: parts.consensus,
+                ca: parts.ca,
+                secret: parts.secret,
+                signer: parts.signer,
+                descriptor: parts.descriptor,
+                origins: parts.origins,
+                metrics: parts.metrics,
+                telemetry: RwLock::default(),
+                desk: Mutex::default(),
+                attachments: Mutex::default(),
+                config,
+                started: Instant::now(),
+            }),
+        }
+    }
+
+    /// This control node.
+    #[must_use]
+    pub fn node(&self) -> ControlId {
+        self.inner.consensus.node()
+    }
+
+    /// The ledger as applied here.
+    #[must_use]
+    pub fn state(&self) -> Arc<State> {
+        self.inner.consensus.read()
+    }
+
+    pub(super) fn now_ms(&self) -> u64 {
+        u64::try_from(self.inner.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// Unix milliseconds, for the ledger.
+pub(super) fn now_unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

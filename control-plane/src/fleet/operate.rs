@@ -1,0 +1,127 @@
+//! What an operator can do.
+
+use medmesh_api_types::Secret;
+use medmesh_api_types::fleet::{JOIN_TOKEN_SECONDS_DEFAULT, JoinToken};
+use medmesh_base::{ControlId, EdgeId, RoomId};
+use medmesh_consensus::{MembershipError, ProposeError};
+use medmesh_ledger::{Command, Refused, Response};
+
+use super::handle::{Fleet, now_unix_ms};
+use super::overview::instant;
+
+/// An operator's wish was not fulfilled.
+#[derive(Debug, thiserror::Error)]
+pub enum OperateError {
+    /// No leader took it, or its outcome is unknown; trying again is safe.
+    #[error("no leader decided in time")]
+    Unavailable(#[source] ProposeError),
+    /// There is no such edge.
+    #[error("unknown edge")]
+    UnknownEdge,
+    /// The ledger refused it.
+    #[error("refused: {0}")]
+    Refused(Refused),
+    /// The Raft group was not changed, or may have been.
+    #[error(transparent)]
+    Members(#[from] MembershipError),
+    /// No control node has introduced itself yet, so there is no address to put into a token.
+    #[error("no control node is known yet")]
+    NoControlNode,
+}
+
+impl Fleet {
+    /// Whether an edge is sent new people.
+    ///
+    /// # Errors
+    /// [`OperateError`].
+    pub async fn edge_cordon(&self, edge: EdgeId, cordoned: bool) -> Result<(), OperateError> {
+        let now = now_unix_ms();
+        self.command_edge(Command::EdgeCordon { edge, cordoned, now })
+            .await
+    }
+
+    async fn command_edge(&self, command: Command) -> Result<(), OperateError> {
+        match self.decide(command).await {
+            Err(OperateError::Refused(Refused::UnknownEdge(_))) => Err(OperateError::UnknownEdge),
+            other => other.map(drop),
+        }
+    }
+
+    async fn decide(&self, command: Command) -> Result<Response, OperateError> {
+        let committed = self
+            .inner
+            .consensus
+            .propose(command)
+            .await
+            .map_err(OperateError::Unavailable)?;
+        committed.response.accepted().map_err(OperateError::Refused)
+    }
+
+    /// Ends a room: it is forgotten, and edges are told to close it.
+    ///
+    /// # Errors
+    /// [`OperateError`].
+    pub async fn room_close(&self, room: RoomId) -> Result<(), OperateError> {
+        let now = now_unix_ms();
+        self.decide(Command::RoomClose { room, now }).await.map(drop)
+    }
+
+    /// A token that lets one edge in, once. Only the hash of its secret is kept.
+    ///
+    /// # Errors
+    /// [`OperateError`].
+    pub async fn join_token_create(&self, life_seconds: Option<u32>) -> Result<JoinToken, OperateError> {
+        let state = self.state();
+        let control: Vec<String> = state
+            .controls
+            .values()
+            .map(|node| node.descriptor.link_address.clone())
+            .collect();
+        if control.is_empty() {
+            return Err(OperateError::NoControlNode);
+        }
+        let ca = &self.inner.ca;
+        let token = medmesh_link::JoinToken::generate(ca.cluster().clone(), ca.fingerprint(), control);
+        let life_ms = u64::from(life_seconds.unwrap_or(JOIN_TOKEN_SECONDS_DEFAULT)) * 1000;
+        let now = now_unix_ms();
+        let expires_at = now + life_ms;
+        self.decide(Command::JoinTokenAdd {
+            token: token.secret_hash(),
+            expires_at,
+            now,
+        })
+        .await?;
+        Ok(JoinToken {
+            token: Secret::new(token.to_text()),
+            expires_at: instant(expires_at),
+        })
+    }
+
+    /// Adds a node to the Raft group, without a vote.
+    ///
+    /// # Errors
+    /// [`OperateError::Members`].
+    pub async fn raft_add_learner(&self, node: ControlId, link_address: &str) -> Result<(), OperateError> {
+        self.inner.consensus.add_learner(node, link_address).await?;
+        Ok(())
+    }
+
+    /// Gives a learner that has caught up a vote.
+    ///
+    /// # Errors
+    /// [`OperateError::Members`].
+    pub async fn raft_promote(&self, node: ControlId) -> Result<(), OperateError> {
+        self.inner.consensus.promote(node).await?;
+        Ok(())
+    }
+
+    /// Takes a node out of the Raft group, and forgets its address.
+    ///
+    /// # Errors
+    /// [`OperateError`].
+    pub async fn raft_remove(&self, node: ControlId) -> Result<(), OperateError> {
+        self.inner.consensus.remove(node).await?;
+        let now = now_unix_ms();
+        self.decide(Command::ControlRemove { node, now }).await.map(drop)
+    }
+}

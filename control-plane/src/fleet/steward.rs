@@ -1,0 +1,184 @@
+//! What each node does by itself: introduce itself, and as the leader keep the
+//! ledger in step with what the edges report.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use medmesh_base::EdgeId;
+use medmesh_base::drain::Drain;
+use medmesh_ledger::{Command, EdgeDescriptor, EdgeStatus, Response, State};
+use tokio::time::MissedTickBehavior;
+
+use super::handle::{Fleet, now_unix_ms};
+use super::transition::transitions;
+use super::view;
+
+/// How often ledger and telemetry are compared: well below the three seconds that
+/// make an edge stale.
+const TICK: Duration = Duration::from_millis(500);
+
+/// What the steward remembers from tick to tick.
+#[derive(Default)]
+struct Memory {
+    leading_since: Option<Instant>,
+    refused: BTreeMap<EdgeId, EdgeDescriptor>,
+}
+
+impl Fleet {
+    pub(super) async fn steward(&self, drain: Drain) {
+        let mut memory = Memory::default();
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = drain.stopping() => return,
+                _ = ticks.tick() => {}
+            }
+            tokio::select! {
+                () = drain.stopping() => return,
+                () = self.tick(&mut memory) => {}
+            }
+        }
+    }
+
+    async fn tick(&self, memory: &mut Memory) {
+        let state = self.state();
+        self.tidy(&state);
+        self.introduce(&state).await;
+        if !self.inner.consensus.is_leader() {
+            memory.leading_since = None;
+            return;
+        }
+        let since = *memory.leading_since.get_or_insert_with(Instant::now);
+        let leading_for_ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let commands = {
+            let telemetry = self.inner.telemetry.read();
+            let now_ms = self.now_ms();
+            transitions(
+                &state,
+                &telemetry,
+                &memory.refused,
+                leading_for_ms,
+                now_ms,
+                now_unix_ms(),
+            )
+        };
+        if commands.is_empty() {
+            return;
+        }
+        let batch = Command::Batch(commands.clone());
+        match self.inner.consensus.propose(batch).await {
+            Ok(answer) => self.record(memory, commands, answer.response),
+            // Whatever did not happen is still due at the next tick.
+            Err(error) => tracing::debug!(%error, "transitions were not committed"),
+        }
+    }
+
+    fn record(&self, memory: &mut Memory, commands: Vec<Command>, response: Response) {
+        let Response::Batch(responses) = response else {
+            return;
+        };
+        for (command, response) in commands.into_iter().zip(responses) {
+            let kind = kind(&command);
+            self.inner.metrics.transitions.with_label_values(&[kind]).inc();
+            match (command, response.accepted()) {
+                (Command::EdgeUpsert { edge, descriptor, .. }, Err(why)) => {
+                    tracing::warn!(%edge, %why, "an edge's new description was refused");
+                    memory.refused.insert(edge, descriptor);
+                }
+                (Command::EdgeUpsert { edge, .. }, Ok(_)) => {
+                    memory.refused.remove(&edge);
+                }
+                (Command::EdgeStatusSet { edge, status, .. }, Ok(_)) => match status {
+                    EdgeStatus::Up => tracing::info!(%edge, "an edge is back"),
+                    EdgeStatus::Down => tracing::warn!(%edge, "an edge is down"),
+                },
+                (_, Err(why)) => tracing::warn!(kind, %why, "a transition was refused"),
+                (_, Ok(_)) => {}
+            }
+        }
+    }
+
+    /// Publishes this node's address and token key, and again should the ledger lose or change them.
+    async fn introduce(&self, state: &State) {
+        let inner = &self.inner;
+        let node = self.node();
+        let now = now_unix_ms();
+        let mut due = Vec::new();
+        let known = state.controls.get(&node).map(|held| &held.descriptor);
+        if known != Some(&inner.descriptor) {
+            due.push(Command::ControlUpsert {
+                node,
+                descriptor: inner.descriptor.clone(),
+                now,
+            });
+        }
+        if !state.token_keys.contains_key(inner.signer.key_id()) {
+            due.push(Command::TokenKeyPut {
+                kid: inner.signer.key_id().to_owned(),
+                jwk: inner.signer.public_jwk_json(),
+                owner: node,
+                now,
+            });
+        }
+        if due.is_empty() {
+            return;
+        }
+        match inner.consensus.propose(Command::Batch(due)).await {
+            Ok(_) => tracing::info!("introduced this node to the fleet"),
+            // Without a leader it stays due.
+            Err(error) => tracing::debug!(%error, "not introduced yet"),
+        }
+    }
+
+    /// Lets go of what the reports have overtaken, and counts what is left.
+    fn tidy(&self, state: &State) {
+        let now_ms = self.now_ms();
+        let telemetry = self.inner.telemetry.read();
+        let mut desk = self.inner.desk.lock();
+        desk.reservations.prune(now_ms, |edge, room, participant| {
+            telemetry
+                .get(edge)
+                .and_then(|report| report.rooms.get(&room))
+                .is_some_and(|people| people.contains(&participant))
+        });
+        desk.access_us
+            .retain(|(room, _), _| state.rooms.contains_key(room));
+        let promised: u32 = desk.reservations.by_edge(now_ms).values().sum();
+        drop(desk);
+        let metrics = &self.inner.metrics;
+        metrics.reservations.set(i64::from(promised));
+        let mut counts = BTreeMap::from([("healthy", 0), ("silent", 0), ("down", 0)]);
+        for (edge, known) in &state.edges {
+            let health = if view::is_healthy(state, &telemetry, *edge, now_ms) {
+                "healthy"
+            } else if known.status == EdgeStatus::Up {
+                "silent"
+            } else {
+                "down"
+            };
+            *counts.entry(health).or_insert(0) += 1;
+        }
+        for (health, count) in counts {
+            metrics.edges.with_label_values(&[health]).set(count);
+        }
+    }
+}
+
+fn kind(command: &Command) -> &'static str {
+    match command {
+        Command::EdgeStatusSet {
+            status: EdgeStatus::Up,
+            ..
+        } => "edge_up",
+        Command::EdgeStatusSet {
+            status: EdgeStatus::Down,
+            ..
+        } => "edge_down",
+        Command::EdgeUpsert { .. } => "edge_changed",
+        Command::TurnSecretRotate { .. } => "turn_rotate",
+        Command::TurnSecretRetire { .. } => "turn_retire",
+        Command::Expire { .. } => "expire",
+        _ => "other",
+    }
+}

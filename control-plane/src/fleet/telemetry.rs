@@ -1,0 +1,181 @@
+//! What the edges last said of themselves. Pure, in memory, rebuilt within seconds:
+//! every edge reports to every control node, so that whichever leads knows the load.
+//!
+//! All times are milliseconds of this process's steady clock.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use medmesh_base::{EdgeId, ParticipantId, RoomId};
+use medmesh_ledger::EdgeDescriptor;
+use medmesh_place::Path;
+use medmesh_wire::fleet::{EdgeDescriptor as WireDescriptor, EdgeReport};
+
+/// An edge that has not reported for this long is unhealthy. Reports come once a
+/// second: two may be lost, and a visit that starts meanwhile has fall-backs.
+pub const STALE_AFTER_MS: u64 = 3_000;
+
+/// Rooms in one report; four times what the largest edge carries.
+const ROOMS_MAX: usize = 16_384;
+/// Participants of one room in one report, as the ledger bounds them, twice (moves overlap).
+const ROOM_PARTICIPANTS_MAX: usize = 32;
+/// Paths in one report: one to every other edge of the largest fleet.
+const PATHS_MAX: usize = medmesh_ledger::limits::EDGES_MAX;
+
+/// A report that is not one; the stream it came on ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("malformed report: {0}")]
+pub struct MalformedReport(&'static str);
+
+/// The load an edge reported.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Load {
+    /// People it carries.
+    pub participants: u32,
+    /// Rooms it carries a part of.
+    pub rooms: u32,
+    /// Load of all its cores, 0.0 to 1.0.
+    pub cpu_ratio: f64,
+    /// Received, bits per second.
+    pub ingress_bps: u64,
+    /// Sent, bits per second.
+    pub egress_bps: u64,
+    /// Relayed connections.
+    pub turn_allocations: u32,
+}
+
+/// One edge, as last reported.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EdgeTelemetry {
+    /// What it says of itself; `None` where that does not parse.
+    pub descriptor: Option<EdgeDescriptor>,
+    /// The build it runs.
+    pub version: String,
+    /// Its load.
+    pub load: Load,
+    /// Its links to other edges.
+    pub paths: BTreeMap<EdgeId, Path>,
+    /// Who is there.
+    pub rooms: BTreeMap<RoomId, BTreeSet<ParticipantId>>,
+    /// The configuration in force there.
+    pub config_version: u64,
+    /// When it was received.
+    pub received_at_ms: u64,
+}
+
+/// The latest report of each edge.
+#[derive(Clone, Debug, Default)]
+pub struct Telemetry {
+    edges: BTreeMap<EdgeId, EdgeTelemetry>,
+}
+
+impl Telemetry {
+    /// Takes a report; the previous one of the edge is replaced whole.
+    ///
+    /// # Errors
+    /// When a part of it does not parse or is larger than an edge can be; nothing is changed then.
+    pub fn handle_report(
+        &mut self,
+        edge: EdgeId,
+        report: EdgeReport,
+        now_ms: u64,
+    ) -> Result<(), MalformedReport> {
+        let load = report.load.unwrap_or_default();
+        if !(0.0..=1.0).contains(&load.cpu_ratio) {
+            return Err(MalformedReport("cpu_ratio"));
+        }
+        if report.rooms.len() > ROOMS_MAX {
+            return Err(MalformedReport("rooms"));
+        }
+        if report.peers.len() > PATHS_MAX {
+            return Err(MalformedReport("peers"));
+        }
+        let mut paths = BTreeMap::new();
+        for peer in report.peers {
+            let to = EdgeId::from_slice(&peer.edge_id).map_err(|_| MalformedReport("peers"))?;
+            let path = Path {
+                rtt_us: peer.rtt_us,
+                jitter_us: peer.jitter_us,
+                loss_ppm: peer.loss_ppm,
+            };
+            paths.insert(to, path);
+        }
+        let mut rooms = BTreeMap::new();
+        for presence in report.rooms {
+            let room = RoomId::from_slice(&presence.room_id).map_err(|_| MalformedReport("rooms"))?;
+            if presence.participant_ids.len() > ROOM_PARTICIPANTS_MAX {
+                return Err(MalformedReport("rooms"));
+            }
+            let people = presence
+                .participant_ids
+                .iter()
+                .map(|id| ParticipantId::from_slice(id))
+                .collect::<Result<_, _>>()
+                .map_err(|_| MalformedReport("rooms"))?;
+            rooms.insert(room, people);
+        }
+        let version = report
+            .edge
+            .as_ref()
+            .map_or_else(String::new, |edge| edge.version.clone());
+        let telemetry = EdgeTelemetry {
+            descriptor: report.edge.and_then(descriptor_from_wire),
+            version: version.chars().take(VERSION_CHARS_MAX).collect(),
+            load: Load {
+                participants: load.participants,
+                rooms: load.rooms,
+                cpu_ratio: load.cpu_ratio,
+                ingress_bps: load.ingress_bps,
+                egress_bps: load.egress_bps,
+                turn_allocations: load.turn_allocations,
+            },
+            paths,
+            rooms,
+            config_version: report.config_version,
+            received_at_ms: now_ms,
+        };
+        self.edges.insert(edge, telemetry);
+        Ok(())
+    }
+
+    /// The edge's latest report, fresh or not.
+    #[must_use]
+    pub fn get(&self, edge: EdgeId) -> Option<&EdgeTelemetry> {
+        self.edges.get(&edge)
+    }
+
+    /// The edge's latest report, unless it is stale.
+    #[must_use]
+    pub fn fresh(&self, edge: EdgeId, now_ms: u64) -> Option<&EdgeTelemetry> {
+        self.get(edge)
+            .filter(|known| now_ms.saturating_sub(known.received_at_ms) < STALE_AFTER_MS)
+    }
+
+    /// Edges that reported the room, fresh or not.
+    pub fn edges_of_room(&self, room: RoomId) -> impl Iterator<Item = EdgeId> + '_ {
+        self.edges
+            .iter()
+            .filter(move |(_, known)| known.rooms.contains_key(&room))
+            .map(|(edge, _)| *edge)
+    }
+
+    /// Forgets edges that are no longer in the fleet.
+    pub fn retain(&mut self, keep: impl Fn(EdgeId) -> bool) {
+        self.edges.retain(|edge, _| keep(*edge));
+    }
+}
+
+/// Longest build name kept, characters.
+const VERSION_CHARS_MAX: usize = 64;
+
+/// What an edge says of itself, if its region is one. Lengths are the ledger's to check.
+#[must_use]
+pub(super) fn descriptor_from_wire(wire: WireDescriptor) -> Option<EdgeDescriptor> {
+    Some(EdgeDescriptor {
+        region: wire.region.parse().ok()?,
+        name: wire.name,
+        signalling_url: wire.signalling_url,
+        link_address: wire.link_address,
+        turn_urls: wire.turn_urls,
+        capacity_participants: wire.capacity_participants,
+    })
+}
