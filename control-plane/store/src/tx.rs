@@ -13,6 +13,10 @@ use crate::Result;
 
 /// A transaction. Dropping it without [`Tx::commit`] undoes everything,
 /// audit leaves included.
+///
+/// After an operation failed, let it go: PostgreSQL takes back at commit what a
+/// failed statement left, without saying so. While it lives it may hold the locks
+/// of an appointment, so it should end before the answer is sent.
 #[derive(Debug)]
 pub struct Tx {
     tx: Transaction<'static, Postgres>,

@@ -383,7 +383,10 @@ fn init(binaries: &Binaries, runner: &Runner, settings: &Settings) -> Result<(),
             output,
         });
     }
-    fs::rename(&fresh, settings.dir.join("data")).map_err(io_error("put the new cluster in place"))
+    fs::rename(&fresh, settings.dir.join("data")).map_err(io_error("put the new cluster in place"))?;
+    // Or a power cut might bring the old name back, and with it the next start's broom.
+    let dir = File::open(&settings.dir).map_err(io_error("open the directory"))?;
+    dir.sync_all().map_err(io_error("sync the directory"))
 }
 
 fn spawn(
