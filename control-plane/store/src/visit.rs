@@ -1,14 +1,17 @@
 //! Visits: loaded whole, stepped by the pure rules, saved where they differ.
 
-use medmesh_base::{AppointmentId, ClinicId, ParticipantId, PersonId, Phi, RoomId, VisitId};
+mod row;
+
+use medmesh_base::{ClinicId, ParticipantId, PersonId, RoomId, VisitId};
 use medmesh_clinic::access::Visible;
 use medmesh_clinic::audit::{Action, Object, ObjectKind};
 use medmesh_clinic::{
-    AppointmentStatus, JoinWindow, Participant, ParticipantRole, PersonRef, Phase, Refusal, Slot, Version,
-    Visit, VisitState,
+    AppointmentStatus, JoinWindow, Participant, Phase, Refusal, Version, Visit, VisitState,
 };
-use time::{Date, OffsetDateTime};
+use time::Date;
 use uuid::Uuid;
+
+use row::{ParticipantRow, VisitRow, participant_from, visit_from};
 
 use crate::outbox::EventKind;
 use crate::{Result, Store, StoreError, Tx};
@@ -41,29 +44,6 @@ pub struct RoomLocation {
     pub clinic_id: ClinicId,
     /// The visit.
     pub visit_id: VisitId,
-}
-
-#[derive(sqlx::FromRow)]
-struct VisitRow {
-    id: Uuid,
-    appointment_id: Uuid,
-    room_id: Uuid,
-    state: String,
-    opened_at: Option<OffsetDateTime>,
-    ended_at: Option<OffsetDateTime>,
-    version: i64,
-    starts_at: OffsetDateTime,
-    ends_at: OffsetDateTime,
-}
-
-#[derive(sqlx::FromRow)]
-struct ParticipantRow {
-    visit_id: Uuid,
-    participant_id: Uuid,
-    person_id: Uuid,
-    display_name: String,
-    role: String,
-    state: String,
 }
 
 macro_rules! select {
@@ -431,47 +411,4 @@ impl Store {
 /// Whose record a visit belongs to.
 pub(crate) fn patient_of(visit: &Visit) -> Option<PersonId> {
     visit.patient().map(|patient| patient.person.id)
-}
-
-fn visit_from(row: &VisitRow) -> Result<Visit> {
-    let corrupt = || StoreError::corrupt("visit.state");
-    let phase = match (
-        row.state.parse().map_err(|_| corrupt())?,
-        row.opened_at,
-        row.ended_at,
-    ) {
-        (VisitState::Scheduled, None, None) => Phase::Scheduled,
-        (VisitState::Waiting, None, None) => Phase::Waiting,
-        (VisitState::Open, Some(opened_at), None) => Phase::Open { opened_at },
-        (VisitState::Ended, opened_at, Some(ended_at)) => Phase::Ended { opened_at, ended_at },
-        _ => return Err(corrupt()),
-    };
-    Ok(Visit {
-        id: VisitId::from_uuid(row.id),
-        appointment_id: AppointmentId::from_uuid(row.appointment_id),
-        room_id: RoomId::from_uuid(row.room_id),
-        slot: Slot::new(row.starts_at, row.ends_at)
-            .map_err(|_| StoreError::corrupt("appointment.starts_at"))?,
-        phase,
-        participants: Vec::new(),
-        version: Version(row.version),
-    })
-}
-
-fn participant_from(row: ParticipantRow) -> Result<Participant> {
-    Ok(Participant {
-        id: ParticipantId::from_uuid(row.participant_id),
-        person: PersonRef {
-            id: PersonId::from_uuid(row.person_id),
-            display_name: Phi::new(row.display_name),
-        },
-        role: row
-            .role
-            .parse::<ParticipantRole>()
-            .map_err(|_| StoreError::corrupt("visit_participant.role"))?,
-        state: row
-            .state
-            .parse()
-            .map_err(|_| StoreError::corrupt("visit_participant.state"))?,
-    })
 }
