@@ -185,11 +185,15 @@ impl Peer {
         let peer = self.clone();
         let connector = tower::service_fn(move |_: Uri| {
             let peer = peer.clone();
-            async move {
+            // In a task of its own: a channel stops polling its connector when the call that
+            // asked for it is given up, and would keep the dial's lock from every other channel.
+            let dialling = tokio::spawn(async move {
                 let session = peer.session().await?;
                 let stream = session.open_stream(StreamClass::Grpc, class.priority()).await?;
                 Ok::<_, LinkError>(TokioIo::new(stream))
-            }
+            });
+            // Ends early only by a panic, or by the runtime's end, where nobody waits.
+            async move { dialling.await.unwrap_or(Err(LinkError::DialTimeout)) }
         });
         let mut endpoint = tonic::transport::Endpoint::from_static("http://link.medmesh.invalid");
         if class == TrafficClass::Bulk {

@@ -82,6 +82,28 @@ async fn a_channel_comes_back_when_its_server_does() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_given_up_while_dialling_blocks_no_other_channel() {
+    let ca = new_ca("one");
+    let edge = Node::start(&ca, an_edge());
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap().to_string();
+    let peer = Peer::new(&edge.endpoint, address, Expect::Control(ControlId(1)));
+    let (raft, fleet) = (
+        peer.channel(TrafficClass::Raft),
+        peer.channel(TrafficClass::Fleet),
+    );
+    // Nobody polls the dial of this channel any more once its only call is gone.
+    tokio::time::timeout(Duration::from_millis(50), who_am_i(&raft))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        soon(who_am_i(&fleet)).await.unwrap_err().code(),
+        Code::Unavailable
+    );
+    stop(&edge.drain).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_peer_that_falls_silent_is_noticed_in_two_seconds() {
     let ca = new_ca("one");
     let server = Node::start(&ca, control(1));
