@@ -33,12 +33,12 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let body = serde_json::json!({
-            "type": "about:blank",
+            "type": format!("urn:medmesh:problem:{}", self.code.code()),
             "title": self.code.title(),
             "status": self.code.status(),
             "code": self.code.code(),
             "message": self.message,
-            "details": [],
+            "details": {},
             "request_id": RequestId::generate(),
         });
         let mut response = (status, body.to_string()).into_response();

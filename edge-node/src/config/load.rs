@@ -8,6 +8,8 @@ use figment::providers::{Env, Format as _, Toml};
 
 use super::{Config, SHARDS_MAX};
 
+/// What our environment variables begin with.
+const ENVIRONMENT_PREFIX: &str = "MEDMESH_";
 /// Longest edge name: it is a DNS label and a metric label.
 const NAME_LENGTH_MAX: usize = 63;
 
@@ -73,6 +75,19 @@ impl Config {
                 {
                     path.push(name.clone());
                 }
+                let from_environment = error
+                    .metadata
+                    .as_ref()
+                    .is_some_and(|source| source.name.contains("environment"));
+                if from_environment {
+                    let name = format!("{ENVIRONMENT_PREFIX}{}", path.join("__").to_uppercase());
+                    return ConfigError {
+                        file: PathBuf::from("environment"),
+                        line: None,
+                        key: name,
+                        message: error.kind.to_string(),
+                    };
+                }
                 fault(line_of(text, &path), path.join("."), error.kind.to_string())
             })?;
         config.check().map_err(|(key, message)| {
@@ -131,7 +146,7 @@ impl Config {
 
 /// Only names with a section: `MEDMESH_LOG` is the log filter, no section called `log`.
 fn environment() -> Env {
-    Env::prefixed("MEDMESH_")
+    Env::prefixed(ENVIRONMENT_PREFIX)
         .filter(|name| name.as_str().contains("__"))
         .split("__")
 }

@@ -5,6 +5,8 @@ mod attach;
 mod identity;
 mod load;
 mod renew;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use attach::{Orders, Reporter, attach};
 pub(crate) use identity::{EnrolledEdge, obtain};

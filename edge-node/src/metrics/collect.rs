@@ -199,6 +199,7 @@ const LOOP_DROPS: &[LoopDrop] = &[
     ("command_queue_full", |s| s.commands_refused),
     ("mesh_queue_full", |s| s.mesh_queue_full),
     ("notice_queue_full", |s| s.notices_lost),
+    ("link_down", |s| s.mesh_no_link),
 ];
 
 type PeerValue = (

@@ -20,6 +20,7 @@ pub(crate) struct Counters {
     commands_refused: AtomicU64,
     mesh_queue_full: AtomicU64,
     notices_lost: AtomicU64,
+    mesh_no_link: AtomicU64,
 }
 
 /// [`Counters`] at one moment.
@@ -53,6 +54,8 @@ pub(crate) struct LoopStats {
     pub(crate) mesh_queue_full: u64,
     /// Notices the rest of the edge did not take in time.
     pub(crate) notices_lost: u64,
+    /// Media for a peer whose link is gone.
+    pub(crate) mesh_no_link: u64,
 }
 
 fn add(counter: &AtomicU64, value: usize) {
@@ -106,6 +109,10 @@ impl Counters {
         add(&self.notices_lost, 1);
     }
 
+    pub(crate) fn mesh_no_link(&self) {
+        add(&self.mesh_no_link, 1);
+    }
+
     pub(crate) fn read(&self) -> LoopStats {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         LoopStats {
@@ -123,6 +130,7 @@ impl Counters {
             commands_refused: get(&self.commands_refused),
             mesh_queue_full: get(&self.mesh_queue_full),
             notices_lost: get(&self.notices_lost),
+            mesh_no_link: get(&self.mesh_no_link),
         }
     }
 }

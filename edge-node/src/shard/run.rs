@@ -276,11 +276,10 @@ impl Runner {
                         egress.flush(&self.socket, segments_max, &self.ends.counters);
                     }
                 }
-                Output::MeshDatagram(datagram) => {
-                    if let Some(port) = self.ports.get(&datagram.peer) {
-                        port.send_datagram(datagram.flow, &datagram.body);
-                    }
-                }
+                Output::MeshDatagram(datagram) => match self.ports.get(&datagram.peer) {
+                    Some(port) => port.send_datagram(datagram.flow, &datagram.body),
+                    None => self.ends.counters.mesh_no_link(),
+                },
                 Output::MeshMessage { peer, message } => {
                     if let Some(port) = self.ports.get(&peer) {
                         port.send_message(message);

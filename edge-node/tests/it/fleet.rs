@@ -51,6 +51,19 @@ impl Fleet {
 
     /// As [`Fleet::start`]; an edge that stops gives people `drain_seconds` to move.
     pub(crate) async fn start_with(count: usize, turn: bool, drain_seconds: u32) -> Self {
+        // Later edges know the earlier ones, and have the higher ids: nobody dials ahead of need.
+        let ids = (0..count).map(|_| EdgeId::generate()).collect();
+        Self::start_as(ids, turn, drain_seconds).await
+    }
+
+    /// Two edges of which the second has the lower id, and so a standing link to dial.
+    pub(crate) async fn start_linked() -> Self {
+        let mut ids: Vec<EdgeId> = (0..2).map(|_| EdgeId::generate()).collect();
+        ids.reverse();
+        Self::start_as(ids, false, 0).await
+    }
+
+    async fn start_as(ids: Vec<EdgeId>, turn: bool, drain_seconds: u32) -> Self {
         // The process's choice of provider; a second test finds it made.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let cluster: ClusterName = "test".parse().unwrap();
@@ -58,8 +71,7 @@ impl Fleet {
         let issuer = Key::generate("k1");
         let mut edges = Vec::new();
         let mut peers: Vec<PeerEdge> = Vec::new();
-        for index in 0..count {
-            let id = EdgeId::generate();
+        for (index, id) in ids.into_iter().enumerate() {
             let dir = tempfile::tempdir().unwrap();
             let wire = EdgeConfig {
                 version: 1,

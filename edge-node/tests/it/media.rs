@@ -116,3 +116,25 @@ async fn a_visit_works_through_the_relays_alone() {
     drop(people);
     fleet.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_edges_of_a_fleet_are_linked_before_anybody_comes() {
+    let fleet = Fleet::start_linked().await;
+    for index in 0..2 {
+        let peer = fleet.edge(1 - index).id();
+        let rtt = format!("medmesh_edge_link_rtt_seconds{{edge=\"{peer}\"}}");
+        fleet.metric_reaches(index, &rtt, 1e-6).await;
+    }
+    let room = RoomId::generate();
+    let patient = Browser::join(&fleet, 0, &fleet.claims(room, 0)).await;
+    let clinician = Browser::join(&fleet, 1, &fleet.claims(room, 1)).await;
+    patient.until_media(5, 5).await;
+    clinician.until_media(5, 5).await;
+    for index in 0..2 {
+        let peer = fleet.edge(1 - index).id();
+        let sessions = format!("medmesh_edge_link_sessions_total{{edge=\"{peer}\"}}");
+        assert_eq!(fleet.metric(index, &sessions).await, 1.0);
+    }
+    drop((patient, clinician));
+    fleet.stop().await;
+}

@@ -255,6 +255,26 @@ async fn only_portals_may_call_and_anybody_may_probe() {
     fleet.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_address_cannot_call_without_end() {
+    let fleet = Fleet::start(1, false).await;
+    let probe = format!("{}/v1/probe", fleet.edge(0).addresses().signalling_url);
+    let turned_away = async { while fleet.http.get(&probe).send().await.unwrap().status() == 204 {} };
+    tokio::time::timeout(crate::fleet::PATIENCE, turned_away)
+        .await
+        .unwrap();
+    assert!(
+        fleet
+            .metric(0, "medmesh_edge_signalling_rate_limited_total")
+            .await
+            >= 1.0
+    );
+    // The operator's listener is another door.
+    let ready = format!("{}/readyz", fleet.edge(0).addresses().admin_url);
+    assert_eq!(fleet.http.get(ready).send().await.unwrap().status(), 200);
+    fleet.stop().await;
+}
+
 /// Everything garbage may look like, from its first byte.
 async fn throw_garbage(at: SocketAddr) {
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
