@@ -5,7 +5,7 @@
 //! framing once. [`Builder`] writes messages; only the control path does that.
 
 mod address;
-pub(crate) mod attribute;
+pub mod attribute;
 mod builder;
 mod channel;
 mod fields;

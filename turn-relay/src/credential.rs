@@ -17,7 +17,7 @@ use md5::{Digest as _, Md5};
 pub(crate) const USERNAME_BYTES_MAX: usize = 128;
 
 /// The key of MESSAGE-INTEGRITY for one user (RFC 8489 §9.2.2).
-pub(crate) type IntegrityKey = [u8; 16];
+pub type IntegrityKey = [u8; 16];
 
 /// The secret of one epoch.
 ///
@@ -123,7 +123,8 @@ impl<'a> Username<'a> {
 /// MD5 comes from RustCrypto's `md-5`: aws-lc-rs has no safe API for it (it is only in
 /// aws-lc-sys, behind FFI), and no secrecy rests on it here: the input already holds a
 /// 160-bit HMAC output, and the RFC fixes the function on the wire.
-pub(crate) fn long_term_key(username: &str, realm: &str, password: &str) -> IntegrityKey {
+#[must_use]
+pub fn long_term_key(username: &str, realm: &str, password: &str) -> IntegrityKey {
     let mut md5 = Md5::new();
     for part in [username, ":", realm, ":", password] {
         md5.update(part.as_bytes());

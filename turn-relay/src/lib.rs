@@ -29,7 +29,7 @@ mod driver;
 mod policy;
 pub mod server;
 
-pub use credential::{Secret, Secrets};
+pub use credential::{IntegrityKey, Secret, Secrets, long_term_key};
 pub use driver::{Relay, RelayAddress, RelayConfig, RelayError, RelayHandle, RelayStats};
 pub use policy::{PeerMode, PeerPolicy, PeerRule, PeerRuleError, embedded_ipv4};
 pub use server::Limits;

@@ -1,31 +1,35 @@
 //! Attributes: type, length, value, padding (RFC 8489 §14).
+#![expect(
+    missing_docs,
+    reason = "constants are the attributes of their names, RFC 8489 §18.3 and RFC 8656 §18"
+)]
 
 use super::message::{HEADER_BYTES, Message};
 use super::{DecodeError, integrity, padded};
 
-pub(crate) const USERNAME: u16 = 0x0006;
-pub(crate) const MESSAGE_INTEGRITY: u16 = 0x0008;
-pub(crate) const ERROR_CODE: u16 = 0x0009;
-pub(crate) const UNKNOWN_ATTRIBUTES: u16 = 0x000A;
-pub(crate) const CHANNEL_NUMBER: u16 = 0x000C;
-pub(crate) const LIFETIME: u16 = 0x000D;
-pub(crate) const XOR_PEER_ADDRESS: u16 = 0x0012;
-pub(crate) const DATA: u16 = 0x0013;
-pub(crate) const REALM: u16 = 0x0014;
-pub(crate) const NONCE: u16 = 0x0015;
-pub(crate) const XOR_RELAYED_ADDRESS: u16 = 0x0016;
-pub(crate) const REQUESTED_ADDRESS_FAMILY: u16 = 0x0017;
-pub(crate) const EVEN_PORT: u16 = 0x0018;
-pub(crate) const REQUESTED_TRANSPORT: u16 = 0x0019;
-pub(crate) const MESSAGE_INTEGRITY_SHA256: u16 = 0x001C;
-pub(crate) const USERHASH: u16 = 0x001E;
-pub(crate) const XOR_MAPPED_ADDRESS: u16 = 0x0020;
-pub(crate) const RESERVATION_TOKEN: u16 = 0x0022;
-pub(crate) const ADDITIONAL_ADDRESS_FAMILY: u16 = 0x8000;
-pub(crate) const ADDRESS_ERROR_CODE: u16 = 0x8001;
+pub const USERNAME: u16 = 0x0006;
+pub const MESSAGE_INTEGRITY: u16 = 0x0008;
+pub const ERROR_CODE: u16 = 0x0009;
+pub const UNKNOWN_ATTRIBUTES: u16 = 0x000A;
+pub const CHANNEL_NUMBER: u16 = 0x000C;
+pub const LIFETIME: u16 = 0x000D;
+pub const XOR_PEER_ADDRESS: u16 = 0x0012;
+pub const DATA: u16 = 0x0013;
+pub const REALM: u16 = 0x0014;
+pub const NONCE: u16 = 0x0015;
+pub const XOR_RELAYED_ADDRESS: u16 = 0x0016;
+pub const REQUESTED_ADDRESS_FAMILY: u16 = 0x0017;
+pub const EVEN_PORT: u16 = 0x0018;
+pub const REQUESTED_TRANSPORT: u16 = 0x0019;
+pub const MESSAGE_INTEGRITY_SHA256: u16 = 0x001C;
+pub const USERHASH: u16 = 0x001E;
+pub const XOR_MAPPED_ADDRESS: u16 = 0x0020;
+pub const RESERVATION_TOKEN: u16 = 0x0022;
+pub const ADDITIONAL_ADDRESS_FAMILY: u16 = 0x8000;
+pub const ADDRESS_ERROR_CODE: u16 = 0x8001;
 /// ADDITIONAL-ADDRESS-FAMILY in the drafts before RFC 8656; coturn still sends it.
-pub(crate) const ADDITIONAL_ADDRESS_FAMILY_DRAFT: u16 = 0x8032;
-pub(crate) const FINGERPRINT: u16 = 0x8028;
+pub const ADDITIONAL_ADDRESS_FAMILY_DRAFT: u16 = 0x8032;
+pub const FINGERPRINT: u16 = 0x8028;
 
 /// Type and length in front of each value.
 pub(super) const ATTRIBUTE_HEADER_BYTES: usize = 4;

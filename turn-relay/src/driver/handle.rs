@@ -38,7 +38,7 @@ pub(super) struct Shared {
 
 struct Running {
     shared: Arc<Shared>,
-    wakers: Vec<mio::Waker>,
+    wakers: Vec<Arc<mio::Waker>>,
     metrics: Arc<Metrics>,
     listeners: Vec<SocketAddr>,
     threads: Mutex<Vec<JoinHandle<()>>>,

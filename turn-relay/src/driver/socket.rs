@@ -2,7 +2,10 @@
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::AsFd;
 
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::{RcvBufForce, SndBufForce, UdpGroSegment};
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// A listening socket; every worker opens one on the same address and the kernel spreads
@@ -10,9 +13,14 @@ use socket2::{Domain, Protocol, Socket, Type};
 pub(super) fn listener(address: SocketAddr, buffer_bytes: usize) -> io::Result<UdpSocket> {
     let socket = open(address)?;
     socket.set_reuse_port(true)?;
-    // The kernel clamps to its own maximum; what it gives is what there is.
-    socket.set_recv_buffer_size(buffer_bytes)?;
-    socket.set_send_buffer_size(buffer_bytes)?;
+    // With CAP_NET_ADMIN the kernel gives what is asked for; without, it clamps to its own
+    // maximum (net.core.rmem_max), and what it gives is what there is.
+    if setsockopt(&socket, RcvBufForce, &buffer_bytes).is_err() {
+        socket.set_recv_buffer_size(buffer_bytes)?;
+    }
+    if setsockopt(&socket, SndBufForce, &buffer_bytes).is_err() {
+        socket.set_send_buffer_size(buffer_bytes)?;
+    }
     socket.bind(&address.into())?;
     Ok(socket.into())
 }
@@ -31,5 +39,14 @@ fn open(address: SocketAddr) -> io::Result<Socket> {
         socket.set_only_v6(true)?;
     }
     socket.set_nonblocking(true)?;
+    enable_gro(&socket);
     Ok(socket)
+}
+
+/// Asks for datagrams of one sender that arrived together to be handed over together. A
+/// kernel that cannot (before 5.0) hands them over singly, and nothing else changes.
+pub(super) fn enable_gro<S: AsFd>(socket: &S) {
+    if let Err(error) = setsockopt(socket, UdpGroSegment, &true) {
+        tracing::debug!(%error, "no generic receive offload for UDP");
+    }
 }

@@ -37,6 +37,8 @@ const WAKE: Token = Token(usize::MAX);
 pub(super) struct Worker {
     shared: Arc<Shared>,
     poll: Poll,
+    /// Kept open: a waker that is dropped takes the call it has just made with it.
+    _waker: Arc<Waker>,
     listeners: Vec<UdpSocket>,
     relays: RelaySockets,
     server: Server,
@@ -67,9 +69,9 @@ impl Worker {
         shared: Arc<Shared>,
         listeners: Vec<UdpSocket>,
         metrics: Arc<WorkerMetrics>,
-    ) -> io::Result<(Self, Waker)> {
+    ) -> io::Result<(Self, Arc<Waker>)> {
         let poll = Poll::new()?;
-        let waker = Waker::new(poll.registry(), WAKE)?;
+        let waker = Arc::new(Waker::new(poll.registry(), WAKE)?);
         for (index, socket) in listeners.iter().enumerate() {
             poll.registry().register(
                 &mut SourceFd(&socket.as_raw_fd()),
@@ -82,6 +84,7 @@ impl Worker {
         let worker = Self {
             shared,
             poll,
+            _waker: Arc::clone(&waker),
             listeners,
             relays,
             server,

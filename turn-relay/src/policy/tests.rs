@@ -39,7 +39,7 @@ fn corners_v4(net: Ipv4Addr, prefix: u8) -> [Ipv4Addr; 3] {
     let host = u32::MAX.checked_shr(prefix.into()).unwrap_or(0);
     [
         net,
-        Ipv4Addr::from_bits(net.to_bits() | host / 2),
+        Ipv4Addr::from_bits(net.to_bits() | (host / 2)),
         Ipv4Addr::from_bits(net.to_bits() | host),
     ]
 }

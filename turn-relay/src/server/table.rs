@@ -120,6 +120,11 @@ impl Table {
         });
     }
 
+    #[cfg(test)]
+    pub(super) fn timers(&self) -> usize {
+        self.timers.len()
+    }
+
     pub(super) fn next_due(&self) -> Option<Duration> {
         self.timers.peek().map(|Reverse((due, ..))| *due)
     }

@@ -1,1 +1,180 @@
+//! Real sockets on loopback.
 
+use std::net::UdpSocket;
+use std::os::fd::AsFd as _;
+use std::time::{Duration, Instant};
+
+use super::*;
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+fn socket(ip: &str, gro: bool) -> (UdpSocket, SocketAddr) {
+    let socket = UdpSocket::bind((ip, 0)).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    if gro {
+        super::super::socket::enable_gro(&socket);
+    }
+    let address = socket.local_addr().unwrap();
+    (socket, address)
+}
+
+/// Takes `count` datagrams, with how many messages they came in.
+fn take(socket: &UdpSocket, batch: &mut RecvBatch, count: usize) -> (Vec<(SocketAddr, Vec<u8>)>, usize) {
+    let deadline = Instant::now() + PATIENCE;
+    let (mut datagrams, mut messages) = (Vec::new(), 0);
+    while datagrams.len() < count {
+        assert!(Instant::now() < deadline, "{} of {count} came", datagrams.len());
+        batch.clear();
+        let Ok(received) = batch.receive(socket.as_fd(), 32) else {
+            std::thread::yield_now();
+            continue;
+        };
+        messages += received;
+        for index in 0..received {
+            let received = batch.get(index).unwrap();
+            datagrams.extend(received.datagrams().map(|(start, bytes)| {
+                assert_eq!(bytes, batch.slice(index, start..start + bytes.len()));
+                (received.source, bytes.to_vec())
+            }));
+        }
+    }
+    (datagrams, messages)
+}
+
+fn segment(to: SocketAddr, data: &[u8]) -> Segment<'_> {
+    Segment {
+        to,
+        prefix: &[],
+        data,
+        padding: &[],
+    }
+}
+
+#[test]
+fn what_is_sent_arrives_whole_in_order_and_from_the_sender() {
+    for ip in ["127.0.0.1", "::1"] {
+        for gro in [false, true] {
+            let (sender, from) = socket(ip, false);
+            let (receiver, to) = socket(ip, gro);
+            // Runs of equal length, a shorter end, single ones, empty ones.
+            let lengths = [
+                100, 100, 100, 40, 100, 0, 0, 1200, 1200, 7, 1200, 1, 1, 1, 1400, 9000, 9000,
+            ];
+            let data: Vec<Vec<u8>> = lengths
+                .iter()
+                .zip(0..)
+                .map(|(length, n)| vec![n; *length])
+                .collect();
+            let mut send = SendBatch::new();
+            let unsent = send.send(sender.as_fd(), data.iter().map(|data| segment(to, data)));
+            assert_eq!(unsent, Unsent::default());
+            let (arrived, messages) = take(&receiver, &mut RecvBatch::new(4), lengths.len());
+            let expected: Vec<_> = data.into_iter().map(|data| (from, data)).collect();
+            assert_eq!(arrived, expected, "{ip}, gro {gro}");
+            assert_eq!(
+                messages < lengths.len(),
+                gro,
+                "runs stay together for those who take them"
+            );
+        }
+    }
+}
+
+#[test]
+fn prefix_data_and_padding_make_one_datagram() {
+    let (sender, _) = socket("127.0.0.1", false);
+    let (receiver, to) = socket("127.0.0.1", true);
+    let parts = Segment {
+        to,
+        prefix: b"abcd",
+        data: b"efghi",
+        padding: &[0; 3],
+    };
+    assert_eq!(
+        SendBatch::new().send(sender.as_fd(), [parts; 150]),
+        Unsent::default()
+    );
+    let (arrived, messages) = take(&receiver, &mut RecvBatch::new(32), 150);
+    assert!(arrived.iter().all(|(_, bytes)| bytes == b"abcdefghi\0\0\0"));
+    assert_eq!(messages, 3, "two full runs and a rest");
+}
+
+#[test]
+fn destinations_may_take_turns() {
+    let (sender, _) = socket("127.0.0.1", false);
+    let (one, to_one) = socket("127.0.0.1", false);
+    let (two, to_two) = socket("127.0.0.1", false);
+    let data: Vec<[u8; 8]> = (0..200_u64).map(u64::to_be_bytes).collect();
+    let segments = data
+        .iter()
+        .map(|data| segment(if data[7] % 3 == 0 { to_one } else { to_two }, data));
+    assert_eq!(SendBatch::new().send(sender.as_fd(), segments), Unsent::default());
+    let mut batch = RecvBatch::new(8);
+    for (socket, mine) in [(&one, true), (&two, false)] {
+        let expected: Vec<_> = data
+            .iter()
+            .filter(|data| (data[7] % 3 == 0) == mine)
+            .map(|d| d.to_vec())
+            .collect();
+        let (arrived, _) = take(socket, &mut batch, expected.len());
+        assert_eq!(
+            arrived.into_iter().map(|(_, bytes)| bytes).collect::<Vec<_>>(),
+            expected
+        );
+    }
+}
+
+#[test]
+fn what_the_kernel_refuses_is_counted_and_stops_nothing_else() {
+    let (sender, _) = socket("127.0.0.1", false);
+    let (receiver, to) = socket("127.0.0.1", false);
+    let huge = vec![0; 65_530];
+    let nowhere = "[::1]:9".parse().unwrap();
+    let segments = [
+        segment(to, b"a"),
+        segment(to, &huge),
+        segment(nowhere, b"b"),
+        segment(nowhere, b"b"),
+        segment(to, b"c"),
+    ];
+    let unsent = SendBatch::new().send(sender.as_fd(), segments);
+    assert_eq!(
+        unsent,
+        Unsent {
+            buffer_full: 0,
+            failed: 4 - 1
+        }
+    );
+    let (arrived, _) = take(&receiver, &mut RecvBatch::new(8), 2);
+    assert_eq!(
+        arrived.iter().map(|(_, bytes)| &bytes[..]).collect::<Vec<_>>(),
+        [b"a", b"c"]
+    );
+}
+
+#[test]
+fn a_batch_fills_in_parts_and_says_when_there_is_no_more() {
+    let (sender, _) = socket("127.0.0.1", false);
+    let (receiver, to) = socket("127.0.0.1", false);
+    for n in 0..6_u8 {
+        sender.send_to(&[n], to).unwrap();
+    }
+    let mut batch = RecvBatch::new(4);
+    assert_eq!(batch.receive(receiver.as_fd(), 3).unwrap(), 3);
+    assert_eq!(
+        batch.receive(receiver.as_fd(), 3).unwrap(),
+        1,
+        "there is room for one"
+    );
+    assert_eq!((batch.room(), batch.len()), (0, 4));
+    assert_eq!(
+        (0..4)
+            .map(|index| batch.get(index).unwrap().bytes[0])
+            .collect::<Vec<_>>(),
+        [0, 1, 2, 3]
+    );
+    batch.clear();
+    assert_eq!(batch.receive(receiver.as_fd(), 4).unwrap(), 2);
+    let empty = batch.receive(receiver.as_fd(), 4).unwrap_err();
+    assert_eq!(empty.kind(), io::ErrorKind::WouldBlock);
+}

@@ -1,0 +1,8 @@
+//! The relay over real sockets: other people's clients, other people's server, our process.
+#![allow(clippy::unwrap_used, reason = "in a test a failure is an answer")]
+
+mod clients;
+mod differential;
+mod handle;
+mod process;
+mod support;

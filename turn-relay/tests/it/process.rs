@@ -1,0 +1,267 @@
+//! `medmesh-turn` as a process.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use medmesh_turn::codec::{Builder, Class, IntegrityKind, Method, attribute};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+use crate::support::*;
+
+const SECOND_SECRET: &str = "zyxwvutsrqponmlkjihgfedcba9876543210zyxwvut";
+
+struct Process {
+    child: Child,
+    directory: TempDir,
+    turn: SocketAddr,
+    admin: SocketAddr,
+}
+
+/// A port nobody has right now.
+fn free_port() -> u16 {
+    let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = tcp.local_addr().unwrap().port();
+    UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).map_or_else(|_| free_port(), |_| port)
+}
+
+fn write_secrets(directory: &TempDir, text: &str, mode: u32) -> PathBuf {
+    let path = directory.path().join("secrets");
+    fs::write(&path, text).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+    path
+}
+
+fn write_config(directory: &TempDir, turn: u16, admin: u16) -> PathBuf {
+    let path = directory.path().join("turn.toml");
+    let text = format!(
+        r#"
+[turn]
+listen = ["127.0.0.1:{turn}"]
+relay = ["127.0.0.1"]
+secrets_file = "{}/secrets"
+workers = 1
+drain_s = 30
+[turn.limits]
+unauthenticated_per_second = 1000000
+unauthenticated_burst = 1000000
+[peers]
+mode = "allow-list"
+allow = ["127.0.0.1"]
+[admin]
+listen = "127.0.0.1:{admin}"
+"#,
+        directory.path().display()
+    );
+    fs::write(&path, text).unwrap();
+    path
+}
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_medmesh-turn"));
+    command
+        .args(arguments)
+        .env_remove("MEDMESH_LOG")
+        .stdin(Stdio::null());
+    command
+}
+
+impl Process {
+    fn start() -> Self {
+        let directory = TempDir::new().unwrap();
+        write_secrets(&directory, &format!("1 {SECRET}\n"), 0o600);
+        let (turn, admin) = (free_port(), free_port());
+        let config = write_config(&directory, turn, admin);
+        let log = fs::File::create(directory.path().join("log")).unwrap();
+        let child = command(&["--config", config.to_str().unwrap()])
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let at = |port| SocketAddr::new(loopback(), port);
+        let process = Self {
+            child,
+            directory,
+            turn: at(turn),
+            admin: at(admin),
+        };
+        eventually("health", || {
+            process
+                .get("/healthz")
+                .is_some_and(|text| text.contains("200 OK"))
+        });
+        process
+    }
+
+    fn get(&self, path: &str) -> Option<String> {
+        let mut stream = TcpStream::connect(self.admin).ok()?;
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: turn\r\nConnection: close\r\n\r\n"
+        )
+        .ok()?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text).ok()?;
+        Some(text)
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.directory.path().join("log")).unwrap()
+    }
+
+    fn resident_bytes(&self) -> u64 {
+        let statm = fs::read_to_string(format!("/proc/{}/statm", self.child.id())).unwrap();
+        let pages: u64 = statm.split_whitespace().nth(1).unwrap().parse().unwrap();
+        pages * 4096
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn it_reloads_secrets_drains_and_leaves() {
+    let mut process = Process::start();
+    let echo = Echo::new();
+    let mut client = WireClient::new(process.turn, "somebody");
+    assert_eq!(client.allocate().code(), 0);
+    assert_eq!(client.bind(0x4000, echo.address), 0);
+
+    write_secrets(&process.directory, "2 short\n", 0o600);
+    process.signal(Signal::SIGHUP);
+    eventually("the complaint", || process.log().contains("the old ones stay"));
+    assert_eq!(WireClient::new(process.turn, "b").allocate().code(), 0);
+
+    write_secrets(&process.directory, &format!("2 {SECOND_SECRET}\n"), 0o600);
+    process.signal(Signal::SIGHUP);
+    eventually("rotation", || {
+        WireClient::new(process.turn, "c").allocate().code() == 401
+    });
+    assert!(client.echo_over_channel(0x4000, b"not a packet lost"));
+
+    process.signal(Signal::SIGTERM);
+    eventually("draining", || {
+        let mut late = WireClient::new(process.turn, "d");
+        late.password = medmesh_turn::Secret::new(2, SECOND_SECRET).password(&late.username);
+        late.allocate().code() == 508
+    });
+    assert!(client.echo_over_channel(0x4000, b"not a packet lost"));
+    assert_eq!(
+        process.child.try_wait().unwrap(),
+        None,
+        "it waits for its clients"
+    );
+    process.signal(Signal::SIGTERM);
+    assert!(process.child.wait().unwrap().success());
+    let log = process.log();
+    assert!(
+        log.lines()
+            .all(|line| line.starts_with('{') && line.ends_with('}')),
+        "{log}"
+    );
+    assert!(
+        !log.contains(SECRET) && !log.contains(SECOND_SECRET) && !log.contains("somebody"),
+        "{log}"
+    );
+}
+
+#[test]
+fn a_flood_of_spoofed_allocates_leaves_its_memory_flat() {
+    let process = Process::start();
+    let echo = Echo::new();
+    let mut client = WireClient::new(process.turn, "a");
+    assert_eq!(client.allocate().code(), 0);
+    assert_eq!(client.bind(0x4000, echo.address), 0);
+    let flood = |packets: u32| {
+        let (mut sent, mut sockets) = (0, 0_u32);
+        while sent < packets {
+            // A new source every 20 packets; nobody reads the answers.
+            let socket = UdpSocket::bind((Ipv4Addr::from_bits(0x7F00_0001 + sockets % 50_000), 0)).unwrap();
+            socket.connect(process.turn).unwrap();
+            sockets += 1;
+            for n in sent..sent + 20 {
+                let request = udp(Builder::new(Class::Request, Method::ALLOCATE, [9; 12]));
+                let request = if n % 2 == 0 {
+                    request.finish()
+                } else {
+                    lie(request, n)
+                };
+                // The relay's own buffer may be full; that is its kernel's business.
+                let _ = socket.send(&request);
+            }
+            sent += 20;
+        }
+        // What of the flood is still in the socket's buffer may push a packet out.
+        let soon = Duration::from_millis(200);
+        eventually("an echo", || client.echoes_within(soon, 0x4000, b"I belong here"));
+    };
+    flood(20_000);
+    let before = process.resident_bytes();
+    flood(200_000);
+    let after = process.resident_bytes();
+    assert!(
+        after.abs_diff(before) <= 1 << 20,
+        "{before} bytes before, {after} after"
+    );
+    let metrics = process.get("/metrics").unwrap();
+    assert!(metrics.contains("medmesh_turn_allocations 1\n"), "{metrics}");
+}
+
+/// A request with credentials that look right.
+fn lie(request: Builder, n: u32) -> Vec<u8> {
+    request
+        .attribute(attribute::USERNAME, format!("4000000000:{n}").as_bytes())
+        .attribute(attribute::REALM, REALM.as_bytes())
+        .attribute(attribute::NONCE, b"0123456789abcdef")
+        .integrity(IntegrityKind::Sha1, &n.to_be_bytes())
+        .finish()
+}
+
+fn check(config: &str) -> Output {
+    command(&["--check", "--config", config]).output().unwrap()
+}
+
+#[test]
+fn check_says_what_is_wrong_and_where() {
+    let directory = TempDir::new().unwrap();
+    write_secrets(&directory, &format!("1 {SECRET}\n"), 0o600);
+    let config = write_config(&directory, 3478, 9478);
+    let config = config.to_str().unwrap();
+    assert!(check(config).status.success());
+    let fails = |said: &str| {
+        let output = check(config);
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && text.contains(said), "{said}: {text}");
+    };
+    write_secrets(&directory, &format!("1 {SECRET}\n"), 0o644);
+    fails("everybody may read it");
+    write_secrets(&directory, &format!("1 {SECRET}\nx\n"), 0o600);
+    fails("line 2");
+    write_secrets(&directory, &format!("1 {SECRET}\n"), 0o600);
+    let good = fs::read_to_string(config).unwrap();
+    for (from, to, said) in [
+        ("workers = 1", "wrokers = 1", "line 6"),
+        (
+            "relay = [\"127.0.0.1\"]",
+            "relay = [\"0.0.0.0\"]",
+            "relay: the wildcard",
+        ),
+        ("allow = [\"127.0.0.1\"]", "allow = [\"127.0.0.\"]", "peers.allow"),
+    ] {
+        fs::write(config, good.replace(from, to)).unwrap();
+        fails(said);
+    }
+}

@@ -1,0 +1,263 @@
+//! Relays, peers, and a client that says exactly what a test wants said.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use medmesh_turn::codec::{
+    Builder, Class, Datagram, IntegrityKind, Message, Method, TransactionId, attribute, decode,
+    decode_xor_address,
+};
+use medmesh_turn::{PeerPolicy, Relay, RelayConfig, RelayHandle, Secret, Secrets, long_term_key};
+
+pub(crate) const REALM: &str = "medmesh";
+pub(crate) const SECRET: &str = "0123456789abcdef0123456789abcdef0123456789a";
+/// Long enough for a busy machine, short enough to notice.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(crate) fn loopback() -> IpAddr {
+    Ipv4Addr::LOCALHOST.into()
+}
+
+pub(crate) fn config() -> RelayConfig {
+    RelayConfig {
+        listen: vec![SocketAddr::new(loopback(), 0)],
+        workers: 2,
+        ..RelayConfig::default()
+    }
+}
+
+pub(crate) fn secrets() -> Secrets {
+    Secrets::new(Secret::new(1, SECRET), None)
+}
+
+/// Everything on loopback: what tests need and production must not have.
+pub(crate) fn loopback_peers() -> PeerPolicy {
+    PeerPolicy::allow_list(vec!["127.0.0.1".parse().unwrap(), "::1".parse().unwrap()])
+}
+
+pub(crate) fn spawn(config: RelayConfig, policy: PeerPolicy) -> RelayHandle {
+    Relay::spawn(config, secrets(), policy, &prometheus::Registry::new()).unwrap()
+}
+
+/// Waits until something holds.
+pub(crate) fn eventually(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "{what}: not within {PATIENCE:?}");
+        std::thread::yield_now();
+    }
+}
+
+pub(crate) fn credentials(user: &str) -> (String, String) {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let username = format!("{}:{user}", now + 600);
+    let password = Secret::new(1, SECRET).password(&username);
+    (username, password)
+}
+
+/// Sends back whatever it gets.
+pub(crate) struct Echo {
+    pub(crate) address: SocketAddr,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Echo {
+    pub(crate) fn new() -> Self {
+        let socket = UdpSocket::bind((loopback(), 0)).unwrap();
+        socket.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+        let address = socket.local_addr().unwrap();
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || {
+            let mut buffer = vec![0; 65_536];
+            while !stopped.load(Ordering::Relaxed) {
+                if let Ok((length, from)) = socket.recv_from(&mut buffer) {
+                    socket.send_to(&buffer[..length], from).unwrap();
+                }
+            }
+        });
+        Self {
+            address,
+            stop,
+            thread: Some(thread),
+        }
+    }
+}
+
+impl Drop for Echo {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.take().unwrap().join().unwrap();
+    }
+}
+
+/// A client on the wire that can be made to do anything.
+pub(crate) struct WireClient {
+    pub(crate) socket: UdpSocket,
+    pub(crate) username: String,
+    pub(crate) password: String,
+    pub(crate) realm: String,
+    nonce: Vec<u8>,
+    transactions: u32,
+}
+
+/// An answer off the wire.
+pub(crate) struct Reply(Vec<u8>);
+
+impl Reply {
+    pub(crate) fn message(&self) -> Message<'_> {
+        let Ok(Datagram::Message(message)) = decode(&self.0) else {
+            panic!("not a message: {:?}", self.0)
+        };
+        message
+    }
+
+    pub(crate) fn get(&self, kind: u16) -> Option<&[u8]> {
+        self.message()
+            .attributes()
+            .find(|attribute| attribute.kind == kind)
+            .map(|attribute| attribute.value)
+    }
+
+    /// 0 for success.
+    pub(crate) fn code(&self) -> u16 {
+        self.get(attribute::ERROR_CODE)
+            .map_or(0, |value| u16::from(value[2]) * 100 + u16::from(value[3]))
+    }
+
+    pub(crate) fn relayed(&self) -> SocketAddr {
+        let value = self.get(attribute::XOR_RELAYED_ADDRESS).expect("an allocation");
+        decode_xor_address(value, &self.message().transaction()).unwrap()
+    }
+}
+
+impl WireClient {
+    pub(crate) fn new(server: SocketAddr, user: &str) -> Self {
+        let (username, password) = credentials(user);
+        let socket = UdpSocket::bind((loopback(), 0)).unwrap();
+        socket.connect(server).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self {
+            socket,
+            username,
+            password,
+            realm: REALM.to_owned(),
+            nonce: Vec::new(),
+            transactions: 0,
+        }
+    }
+
+    /// The same 5-tuple with other credentials.
+    pub(crate) fn impostor(&self, user: &str) -> Self {
+        let (username, password) = credentials(user);
+        let socket = self.socket.try_clone().unwrap();
+        Self {
+            socket,
+            username,
+            password,
+            nonce: self.nonce.clone(),
+            realm: self.realm.clone(),
+            ..*self
+        }
+    }
+
+    pub(crate) fn transaction(&mut self) -> TransactionId {
+        self.transactions += 1;
+        let mut id = [0; 12];
+        id[..2].copy_from_slice(&self.socket.local_addr().unwrap().port().to_be_bytes());
+        id[2..6].copy_from_slice(&self.transactions.to_be_bytes());
+        id[6] = u8::try_from(self.username.len()).unwrap();
+        id
+    }
+
+    /// Sends bytes, takes the answer; `None` if there is none within `patience`.
+    pub(crate) fn exchange(&self, request: &[u8], patience: Duration) -> Option<Reply> {
+        self.socket.send(request).unwrap();
+        self.socket.set_read_timeout(Some(patience)).unwrap();
+        let mut buffer = [0; 2048];
+        let length = self.socket.recv(&mut buffer).ok()?;
+        Some(Reply(buffer[..length].to_vec()))
+    }
+
+    pub(crate) fn challenge(&mut self) {
+        let bare = udp(Builder::new(Class::Request, Method::ALLOCATE, self.transaction())).finish();
+        let reply = self.exchange(&bare, PATIENCE).expect("a challenge");
+        self.nonce = reply.get(attribute::NONCE).expect("a nonce").to_vec();
+    }
+
+    pub(crate) fn seal(&self, request: Builder) -> Vec<u8> {
+        let key = long_term_key(&self.username, &self.realm, &self.password);
+        request
+            .attribute(attribute::USERNAME, self.username.as_bytes())
+            .attribute(attribute::REALM, self.realm.as_bytes())
+            .attribute(attribute::NONCE, &self.nonce)
+            .integrity(IntegrityKind::Sha1, &key)
+            .finish()
+    }
+
+    pub(crate) fn try_request(
+        &mut self,
+        method: Method,
+        patience: Duration,
+        attributes: impl FnOnce(Builder) -> Builder,
+    ) -> Option<Reply> {
+        if self.nonce.is_empty() {
+            self.challenge();
+        }
+        let transaction = self.transaction();
+        let request = self.seal(attributes(Builder::new(Class::Request, method, transaction)));
+        self.exchange(&request, patience)
+    }
+
+    pub(crate) fn request(&mut self, method: Method, attributes: impl FnOnce(Builder) -> Builder) -> Reply {
+        self.try_request(method, PATIENCE, attributes).expect("an answer")
+    }
+
+    pub(crate) fn allocate(&mut self) -> Reply {
+        self.request(Method::ALLOCATE, udp)
+    }
+
+    pub(crate) fn permit(&mut self, peers: &[SocketAddr]) -> u16 {
+        let add = |request: Builder, peer: &SocketAddr| request.address(attribute::XOR_PEER_ADDRESS, *peer);
+        self.request(Method::CREATE_PERMISSION, |request| {
+            peers.iter().fold(request, add)
+        })
+        .code()
+    }
+
+    pub(crate) fn bind(&mut self, number: u16, peer: SocketAddr) -> u16 {
+        let [n1, n0] = number.to_be_bytes();
+        self.request(Method::CHANNEL_BIND, |request| {
+            request
+                .attribute(attribute::CHANNEL_NUMBER, &[n1, n0, 0, 0])
+                .address(attribute::XOR_PEER_ADDRESS, peer)
+        })
+        .code()
+    }
+
+    /// One round trip of `data` over a channel.
+    pub(crate) fn echo_over_channel(&self, number: u16, data: &[u8]) -> bool {
+        self.echoes_within(PATIENCE, number, data)
+    }
+
+    /// One round trip, if it takes no longer than `patience`.
+    pub(crate) fn echoes_within(&self, patience: Duration, number: u16, data: &[u8]) -> bool {
+        let mut datagram = number.to_be_bytes().to_vec();
+        datagram.extend_from_slice(&u16::try_from(data.len()).unwrap().to_be_bytes());
+        datagram.extend_from_slice(data);
+        self.socket.set_read_timeout(Some(patience)).unwrap();
+        self.socket.send(&datagram).unwrap();
+        let mut buffer = vec![0; 65_536];
+        self.socket
+            .recv(&mut buffer)
+            .is_ok_and(|length| buffer[..length] == datagram)
+    }
+}
+
+pub(crate) fn udp(request: Builder) -> Builder {
+    request.attribute(attribute::REQUESTED_TRANSPORT, &[17, 0, 0, 0])
+}
