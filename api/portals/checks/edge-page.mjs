@@ -69,9 +69,9 @@ function answerOffer(offer, script) {
 }
 
 /** Routes the WHIP requests of `page` to `edge`, a blank page of the same browser. */
-export async function attachEdge(page, edge, script) {
+export async function attachEdge(page, edge, script, origin = "http://edge.invalid") {
   const cors = { "Access-Control-Allow-Origin": "*", "Access-Control-Allow-Headers": "*", "Access-Control-Allow-Methods": "*", "Access-Control-Expose-Headers": "*" };
-  await page.route("http://edge.invalid/**", async (route) => {
+  await page.route(`${origin}/**`, async (route) => {
     const request = route.request();
     if (request.method() !== "POST") return route.fulfill({ status: 204, headers: cors });
     const answer = await edge.evaluate(`(${answerOffer})(${JSON.stringify(request.postData())}, ${JSON.stringify(script)})`);

@@ -12,7 +12,7 @@ const TYPES = { ".html": "text/html; charset=utf-8", ".js": "text/javascript", "
 
 export const POLICY = [
   "default-src 'none'", "script-src 'self'", "style-src 'self'", "img-src 'self' data: blob:", "media-src 'self' blob: mediastream:",
-  "connect-src 'self' http://edge.invalid", "worker-src 'self'", "font-src 'self'", "frame-ancestors 'none'", "base-uri 'none'", "form-action 'self'",
+  "connect-src 'self' http://edge.invalid http://other-edge.invalid", "worker-src 'self'", "font-src 'self'", "frame-ancestors 'none'", "base-uri 'none'", "form-action 'self'",
 ].join("; ");
 
 const person = (id, display_name) => ({ id, display_name });
@@ -59,7 +59,7 @@ function appointments() {
 }
 
 /** Starts on a free port of the loopback. `handlers` may be changed by a check while it runs. */
-export async function startFixture({ edgeUrl = "http://edge.invalid", locale = "en" } = {}) {
+export async function startFixture({ locale = "en" } = {}) {
   const state = { visits: visits(), messages: [], streams: new Set() };
   const sessions = new Map();
 
@@ -82,7 +82,10 @@ export async function startFixture({ edgeUrl = "http://edge.invalid", locale = "
     if (path === "/v1/signaling/candidates") return { body: { edges: [] } };
     if (path === "/v1/signaling/session") {
       const visit = state.visits.find((candidate) => candidate.id === body.visit_id);
-      const edges = [{ id: "e1", name: "madrid-1", region: "eu-south", whip_url: `${edgeUrl}/v1/whip` }];
+      const edges = [
+        { id: "e1", name: "madrid-1", region: "eu-south", whip_url: "http://edge.invalid/v1/whip" },
+        { id: "e2", name: "paris-1", region: "eu-west", whip_url: "http://other-edge.invalid/v1/whip" },
+      ];
       return { status: 201, body: { room_id: "r1", participant_id: seenBy(visit, who).you, epoch: 1, join_token: "join", resume_token: "resume", resume_expires_at: at("23:00"), edges, ice_servers: [] } };
     }
     const match = /^\/v1\/visits\/([^/]+)(?:\/(.+))?$/.exec(path);

@@ -63,8 +63,11 @@ describe("requests", () => {
     expect(seen.map((request) => request.headers["idempotency-key"])).toEqual(["key-12345", "key-12345", "key-12345", "key-12345"]);
     expect(new Set(seen.map((request) => request.body)).size).toBe(1);
     const failing = await listening(problem(503, "unavailable"));
-    await expect(failing.api.visitOpen("v")).rejects.toMatchObject({ status: 503 });
+    await expect(failing.api.appointmentChange("a", "1", {})).rejects.toMatchObject({ status: 503 });
     expect(failing.seen).toHaveLength(1);
+    const setting = await listening(problem(503, "unavailable"), answer(200, {}));
+    await setting.api.visitOpen("v");
+    expect(setting.seen).toHaveLength(2);
   });
 
   it("say once that the session has ended, but not that a password was wrong", async () => {

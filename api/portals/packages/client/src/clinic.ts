@@ -76,19 +76,19 @@ export class ClinicApi {
   }
 
   async visitCheckIn(visitId: string): Promise<Visit> {
-    return this.#post(`/v1/visits/${id(visitId)}/check-in`, {});
+    return this.#set(`/v1/visits/${id(visitId)}/check-in`, {});
   }
 
   async visitOpen(visitId: string): Promise<Visit> {
-    return this.#post(`/v1/visits/${id(visitId)}/open`, {});
+    return this.#set(`/v1/visits/${id(visitId)}/open`, {});
   }
 
   async visitAdmit(visitId: string, participantId: string): Promise<Visit> {
-    return this.#post(`/v1/visits/${id(visitId)}/admit`, { participant_id: participantId });
+    return this.#set(`/v1/visits/${id(visitId)}/admit`, { participant_id: participantId });
   }
 
   async visitEnd(visitId: string): Promise<Visit> {
-    return this.#post(`/v1/visits/${id(visitId)}/end`, {});
+    return this.#set(`/v1/visits/${id(visitId)}/end`, {});
   }
 
   async participantAdd(visitId: string, personId: string, idempotencyKey: string): Promise<Visit> {
@@ -114,12 +114,17 @@ export class ClinicApi {
   }
 
   async signalingSession(request: SignalingRequest): Promise<SignalingSession> {
-    return this.#post("/v1/signaling/session", request);
+    return this.#set("/v1/signaling/session", request);
   }
 
   #keep(session: Session): Session {
     this.transport.setCsrf(session.csrf_token);
     return session;
+  }
+
+  /** A POST after which things are as asked for, however often it arrived. */
+  async #set<T>(path: string, body: unknown): Promise<T> {
+    return (await this.transport.request<T>("POST", path, { body, repeatable: true })).data;
   }
 
   async #post<T>(path: string, body: unknown, idempotencyKey?: string): Promise<T> {

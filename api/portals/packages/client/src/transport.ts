@@ -3,7 +3,7 @@ import { ApiError, problemFrom } from "./problem.ts";
 
 /** Longer than any handler's own limit, shorter than a person's patience. */
 const REQUEST_TIMEOUT_MS = 10_000;
-/** Attempts of a request that carries an Idempotency-Key: a second outage is the person's to decide about. */
+/** Attempts of a request that may be repeated; an outage longer than that is the person's to decide about. */
 const ATTEMPTS_MAX = 4;
 const BACKOFF_BASE_MS = 250;
 
@@ -15,6 +15,8 @@ export interface RequestOptions {
   /** Makes the request safe to repeat: passing failures are retried with the same key. */
   readonly idempotencyKey?: string;
   readonly ifMatch?: string;
+  /** The request says where something shall be, not what shall be added: it may be repeated without a key. */
+  readonly repeatable?: boolean;
   readonly signal?: AbortSignal;
 }
 
@@ -39,7 +41,8 @@ export class Transport {
   }
 
   async request<T>(method: Method, path: string, options: RequestOptions = {}): Promise<Answer<T>> {
-    const attempts = options.idempotencyKey === undefined && method !== "GET" ? 1 : ATTEMPTS_MAX;
+    const repeatable = method === "GET" || options.repeatable === true || options.idempotencyKey !== undefined;
+    const attempts = repeatable ? ATTEMPTS_MAX : 1;
     for (let attempt = 1; ; attempt += 1) {
       try {
         return await this.#once<T>(method, path, options);

@@ -10,7 +10,7 @@ import { type Credential, whipDelete, whipPost, type WhipResource, whipRestart }
 
 /** Until `welcome` names another. */
 const HEARTBEAT_MS = 500;
-/** Heartbeats without any word from the edge before it counts as gone: about a second and a half. */
+/** Heartbeats without any word from the edge before it counts as gone: a second and a half, so that one late answer is no loss. */
 const HEARTBEATS_MISSED_MAX = 3;
 /** Relay allocation, checks and DTLS on a slow path; a fall-back edge is waiting meanwhile. */
 const CONNECT_TIMEOUT_MS = 8_000;
@@ -195,7 +195,8 @@ export class EdgeConnection {
     // A page that was asleep heard nothing because it did not listen.
     if (now - this.#tickedAt > 2 * this.#heartbeatMs) this.#heardAt = now;
     this.#tickedAt = now;
-    if (now - this.#heardAt > HEARTBEATS_MISSED_MAX * this.#heartbeatMs) {
+    // Half a beat of grace below the limit: ticks and answers are never in step.
+    if (now - this.#heardAt > (HEARTBEATS_MISSED_MAX - 0.5) * this.#heartbeatMs) {
       this.timings.counters.heartbeats_missed += HEARTBEATS_MISSED_MAX;
       this.#lose();
       return;
