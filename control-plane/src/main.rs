@@ -94,9 +94,12 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     runtime()?.block_on(async {
         let app = App::build(config).await?;
         let running = app.spawn();
-        drain::terminate_signal().await.context("cannot hear signals")?;
+        let fault = tokio::select! {
+            signal = drain::terminate_signal() => signal.context("cannot hear signals").err(),
+            reason = running.failed() => Some(anyhow::anyhow!(reason)),
+        };
         running.stop().await;
-        Ok(())
+        fault.map_or(Ok(()), Err)
     })
 }
 

@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use crate::database::Database;
 use crate::ephemeral::Ephemeral;
+use crate::fleet::Fleet;
 use crate::http::{Metrics, layered};
 
 /// What readiness is made of.
@@ -22,6 +23,7 @@ pub(super) struct Health {
     pub(super) metrics: Metrics,
     pub(super) database: Database,
     pub(super) ephemeral: Ephemeral,
+    pub(super) fleet: Fleet,
     pub(super) front: Drain,
 }
 
@@ -41,6 +43,10 @@ struct Readiness {
     ready: bool,
     database: bool,
     redis: bool,
+    /// This node has taken its part in the cluster since it started.
+    joined: bool,
+    /// The cluster can decide: place people, take edges in.
+    leader: bool,
     accepting: bool,
 }
 
@@ -48,7 +54,10 @@ async fn readyz(State(health): State<Health>) -> Response {
     let (database, redis) = tokio::join!(health.database.is_ready(), health.ephemeral.is_ready());
     let accepting = !health.front.is_stopping();
     // Without Redis the node still serves; it is told, but takes nobody out of rotation.
-    let ready = database && accepting;
+    // Neither does it without a leader: bookings and open visits go on. But a node that has just
+    // started waits until it has found the cluster.
+    let (joined, leader) = (health.fleet.has_joined(), health.fleet.has_leader());
+    let ready = database && joined && accepting;
     let status = if ready {
         StatusCode::OK
     } else {
@@ -60,6 +69,8 @@ async fn readyz(State(health): State<Health>) -> Response {
             ready,
             database,
             redis,
+            joined,
+            leader,
             accepting,
         }),
     )

@@ -25,6 +25,12 @@ pub(super) struct Listeners {
     admin: TcpListener,
 }
 
+/// What is served beside the clinic's routes.
+pub(super) struct Routers {
+    pub(super) operator: Router,
+    pub(super) admin: Router,
+}
+
 struct Https {
     tcp: TcpListener,
     quic: Endpoint,
@@ -65,12 +71,12 @@ impl Listeners {
     }
 
     /// Serves the API on `front`, and the admin listener on `back`: it answers to the last.
-    pub(super) fn spawn(self, config: &Config, api: &Api, admin: Router, front: &Drain, back: &Drain) {
+    pub(super) fn spawn(self, config: &Config, api: &Api, routers: Routers, front: &Drain, back: &Drain) {
         let portals = config.portals.as_ref().map(|portals| PortalFiles {
             dir: &portals.dir,
             connect_origins: config.connect_origins(),
         });
-        let router = http::router(api, portals, Router::new());
+        let router = http::router(api, portals, routers.operator);
         let connections = api.metrics.connections();
         let plain = |listener, router| Tcp {
             listener,
@@ -79,7 +85,7 @@ impl Listeners {
             connections: connections.clone(),
         };
         front.spawn(plain(self.http, router.clone()).run(front.clone()));
-        back.spawn(plain(self.admin, admin).run(back.clone()));
+        back.spawn(plain(self.admin, routers.admin).run(back.clone()));
         if let Some(Https {
             tcp,
             quic,

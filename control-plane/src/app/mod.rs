@@ -10,7 +10,8 @@ mod admin;
 mod listeners;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use medmesh_base::drain::Drain;
@@ -20,6 +21,8 @@ use prometheus::Registry;
 use crate::config::Config;
 use crate::database::Database;
 use crate::ephemeral::Ephemeral;
+use crate::fleet::operator::OperatorToken;
+use crate::fleet::{self, Fleet};
 use crate::http::server::CertificateError;
 use crate::http::{Api, Metrics, Parts, Passwords, Throttle};
 use crate::jobs;
@@ -61,6 +64,12 @@ pub enum StartError {
     /// A key is missing or unusable.
     #[error(transparent)]
     Keys(#[from] VaultError),
+    /// The operator's token cannot be read, or could be guessed.
+    #[error("operator.token_file {0} does not hold a token of 32 characters or more")]
+    OperatorToken(PathBuf),
+    /// This node cannot take its part in the cluster.
+    #[error(transparent)]
+    Fleet(#[from] fleet::StartError),
     /// The HTTPS certificate is unusable.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
@@ -77,13 +86,17 @@ pub struct App {
     database: Database,
     ephemeral: Ephemeral,
     api: Api,
+    fleet: Fleet,
+    operator: Option<OperatorToken>,
     front: Drain,
+    back: Drain,
 }
 
 /// A running control node.
 pub struct Running {
     front: Drain,
     back: Drain,
+    fleet: Fleet,
     database: Database,
     addresses: Addresses,
 }
@@ -117,12 +130,15 @@ impl App {
         let registry = Registry::new();
         let metrics = Metrics::new(&registry);
         let front = Drain::new();
+        let back = Drain::new();
+        let operator = operator_token(&config)?;
         let digest_key = secret.digest_key().as_bytes().to_vec();
+        let media = Media::new(signer.clone(), secret.clone());
         let database = Database::default();
         let api = Api::new(Parts {
             database: database.clone(),
             live: Live::new(ephemeral.news(), config.control_nodes().len()),
-            media: Media::new(signer, secret),
+            media: media.clone(),
             passwords: Passwords::new(metrics.hash_waiting()),
             throttle: Throttle::new(ephemeral.counters(), &digest_key),
             metrics,
@@ -132,6 +148,9 @@ impl App {
             digest_key,
         });
         let listeners = Listeners::bind(&config).await?;
+        // Last, because it starts to take part at once.
+        let fleet = fleet::start(&config, secret, signer, &registry, &back).await?;
+        media.adopt(Arc::new(fleet.clone()));
         Ok(Self {
             config,
             registry,
@@ -139,14 +158,17 @@ impl App {
             database,
             ephemeral,
             api,
+            fleet,
+            operator,
             front,
+            back,
         })
     }
 
     /// Starts every part.
     #[must_use]
     pub fn spawn(self) -> Running {
-        let back = Drain::new();
+        let back = self.back.clone();
         let addresses = self.listeners.addresses();
         self.spawn_jobs(&back);
         let admin = admin::router(admin::Health {
@@ -154,14 +176,18 @@ impl App {
             metrics: self.api.metrics.clone(),
             database: self.database.clone(),
             ephemeral: self.ephemeral,
+            fleet: self.fleet.clone(),
             front: self.front.clone(),
         });
+        let operator = fleet::operator::router(self.fleet.clone(), self.operator);
+        let routers = listeners::Routers { operator, admin };
         self.listeners
-            .spawn(&self.config, &self.api, admin, &self.front, &back);
+            .spawn(&self.config, &self.api, routers, &self.front, &back);
         tracing::info!(?addresses, node = %self.config.node.id, "control node started");
         Running {
             front: self.front,
             back,
+            fleet: self.fleet,
             database: self.database,
             addresses,
         }
@@ -194,13 +220,33 @@ impl Running {
         self.addresses
     }
 
+    /// Resolves when this node's part in the cluster has stopped by itself (its disk failed),
+    /// with the reason: the process should end.
+    pub async fn failed(&self) -> String {
+        self.fleet.failed().await
+    }
+
     /// Lets open requests finish, then stops the rest. Says how many tasks had to be left
     /// behind (0 is clean).
     pub async fn stop(self) -> usize {
         let cut = self.front.finish(FRONT_PATIENCE).await;
+        // While the link is still up: another node leads before this one is gone.
+        self.fleet.shutdown().await;
         let left = self.back.finish(BACK_PATIENCE).await;
         self.database.close().await;
         tracing::info!(cut, left, "control node stopped");
         cut + left
     }
+}
+
+/// The operator's token, if one is configured.
+fn operator_token(config: &Config) -> Result<Option<OperatorToken>, StartError> {
+    let Some(operator) = &config.operator else {
+        return Ok(None);
+    };
+    let read = |path: &Path| OperatorToken::new(&std::fs::read_to_string(path).ok()?);
+    let token = read(&operator.token_file);
+    token
+        .map(Some)
+        .ok_or_else(|| StartError::OperatorToken(operator.token_file.clone()))
 }

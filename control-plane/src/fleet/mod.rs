@@ -19,6 +19,7 @@ mod edge_config;
 mod enrolment;
 mod handle;
 mod metrics;
+pub mod openapi;
 mod operate;
 pub mod operator;
 mod overview;

@@ -137,6 +137,12 @@ impl Fleet {
         self.inner.consensus.failed().await
     }
 
+    /// Whether this node has found its way into the cluster: the ledger it holds names it.
+    #[must_use]
+    pub fn has_joined(&self) -> bool {
+        self.state().controls.contains_key(&self.node())
+    }
+
     /// Whether the control plane can decide anything at this moment, as far as this node knows.
     #[must_use]
     pub fn has_leader(&self) -> bool {

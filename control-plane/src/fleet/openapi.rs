@@ -1,0 +1,69 @@
+//! The description of the operator's API, made from the routes themselves.
+
+use medmesh_api_types::problem::{PROBLEM_JSON, Problem};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::{ContentBuilder, InfoBuilder, License, OpenApi, Ref, ResponseBuilder};
+use utoipa::{PartialSchema as _, ToSchema as _};
+
+use super::operator;
+
+const OPERATOR: &str = "operator";
+
+const DESCRIPTION: &str = "\
+What an operator sees and does: machines, rooms by opaque id, the Raft group, join tokens. Every call carries \
+the cluster's operator token as a bearer token; any control node answers. Errors are RFC 9457 problem documents.";
+
+/// The operator's API as OpenAPI 3.1.
+#[must_use]
+pub fn fleet() -> OpenApi {
+    let mut api = operator::described().into_openapi();
+    api.info = InfoBuilder::new()
+        .title("medmesh fleet API")
+        .version("1")
+        .description(Some(DESCRIPTION))
+        .license(Some(License::new("Apache-2.0")))
+        .build();
+    let components = api.components.get_or_insert_default();
+    let mut schemas = vec![("Problem".to_owned(), Problem::schema())];
+    Problem::schemas(&mut schemas);
+    components.schemas.extend(schemas);
+    let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
+    components.add_security_scheme(OPERATOR, SecurityScheme::Http(bearer));
+    api.security = Some(vec![SecurityRequirement::new(OPERATOR, [] as [&str; 0])]);
+    let operations = api.paths.paths.values_mut();
+    for operation in operations
+        .flat_map(|item| [&mut item.get, &mut item.post])
+        .flatten()
+    {
+        let content = ContentBuilder::new()
+            .schema(Some(Ref::from_schema_name("Problem")))
+            .build();
+        let problem = ResponseBuilder::new()
+            .description("Why not.")
+            .content(PROBLEM_JSON, content)
+            .build();
+        operation
+            .responses
+            .responses
+            .insert("default".to_owned(), problem.into());
+    }
+    api
+}
+
+#[cfg(test)]
+mod tests {
+    /// `UPDATE_OPENAPI=1 cargo test -p medmesh-control openapi` writes the file anew.
+    #[test]
+    fn the_committed_description_is_the_one_of_the_routes() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../api/openapi/fleet.json");
+        let made = super::fleet().to_pretty_json().unwrap() + "\n";
+        if std::env::var_os("UPDATE_OPENAPI").is_some() {
+            std::fs::write(path, &made).unwrap();
+        }
+        let committed = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(
+            committed == made,
+            "api/openapi/fleet.json differs from the routes: run UPDATE_OPENAPI=1 cargo test -p medmesh-control openapi"
+        );
+    }
+}
