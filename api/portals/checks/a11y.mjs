@@ -53,6 +53,7 @@ async function run({ language, width, scheme }) {
   };
   try {
     await admin(await open(), look, signIn, fixture);
+    await denied(await open(), look, signIn);
     await visit(await open(), await open(), look, signIn, fixture);
   } finally {
     for (const context of browser.contexts()) await context.close();
@@ -81,6 +82,17 @@ async function admin(page, look, signIn, fixture) {
   await look(page, "12-admin-people");
   await page.getByTestId("person-new").click();
   await look(page, "13-admin-person-new");
+}
+
+/** Neither camera nor microphone: told why, and let on all the same. */
+async function denied(page, look, signIn) {
+  await page.addInitScript(() => {
+    navigator.mediaDevices.getUserMedia = async () => { throw new DOMException("no", "NotAllowedError"); };
+  });
+  await signIn(page, "patient", "rosa@example.org");
+  await page.getByTestId("visit-join").click();
+  await page.getByTestId("failure-camera").waitFor();
+  await look(page, "19-patient-denied");
 }
 
 async function visit(patient, clinician, look, signIn, fixture) {

@@ -1,4 +1,4 @@
-import { useEffect, type ReactNode } from "react";
+import { useEffect, useRef, type ReactNode } from "react";
 import { useI18n } from "../i18n/I18n.tsx";
 import { LANGUAGE_NAMES, LANGUAGES, type Language } from "../i18n/language.ts";
 import { Mark } from "./Icon.tsx";
@@ -18,9 +18,32 @@ export function LanguageSwitch() {
   );
 }
 
+/** Whether a view has been shown already: the first one leaves the focus where the browser puts it. */
+let shown = false;
+
+/** Moves the focus to a view that has replaced another, so that keyboards and screen readers go on from its beginning. */
+export function useArrival<T extends HTMLElement>(view: string) {
+  const element = useRef<T>(null);
+  useEffect(() => {
+    if (shown) element.current?.focus({ preventScroll: true });
+    shown = true;
+  }, [view]);
+  return element;
+}
+
+interface ShellProps {
+  readonly title: string;
+  /** Names what is shown; another name is another view. */
+  readonly view?: string;
+  readonly nav?: ReactNode;
+  readonly end?: ReactNode;
+  readonly children: ReactNode;
+}
+
 /** The page around everything but the visit itself. */
-export function Shell({ title, nav, end, children }: { readonly title: string; readonly nav?: ReactNode; readonly end?: ReactNode; readonly children: ReactNode }) {
+export function Shell({ title, view = title, nav, end, children }: ShellProps) {
   const { t } = useI18n();
+  const main = useArrival<HTMLElement>(view);
   useTitle(title);
   return (
     <div className="shell">
@@ -33,7 +56,7 @@ export function Shell({ title, nav, end, children }: { readonly title: string; r
           {end}
         </div>
       </header>
-      <main id="main" className="main" tabIndex={-1}>{children}</main>
+      <main ref={main} id="main" className="main" tabIndex={-1}>{children}</main>
     </div>
   );
 }

@@ -3,7 +3,7 @@ import { useCallback, useEffect, useMemo, useRef, useState } from "react";
 import { useAccount } from "../account/Gate.tsx";
 import { Button, Notice } from "../components/basics.tsx";
 import { Icon, Mark } from "../components/Icon.tsx";
-import { useTitle } from "../components/Shell.tsx";
+import { useArrival, useTitle } from "../components/Shell.tsx";
 import { useStore } from "../hooks/store.ts";
 import { useI18n } from "../i18n/I18n.tsx";
 import { AudioOut } from "./AudioOut.tsx";
@@ -38,6 +38,7 @@ export function Call({ live, visitId, session, media, title, onLeave }: Props) {
   const unread = useUnread(chat, you, panel === "chat");
   const nameOf = useNames(live);
   const news = useNews(session, nameOf, t);
+  const head = useArrival<HTMLHeadingElement>("call");
   useTitle(title);
 
   const present = useMemo(() => new Set(state.roster.map((entry) => entry.participant)), [state.roster]);
@@ -54,7 +55,7 @@ export function Call({ live, visitId, session, media, title, onLeave }: Props) {
   return (
     <div className="call" data-testid="call" data-phase={state.phase}>
       <header className="call-top">
-        <h1 className="call-title"><Mark size={24} /> <span>{title}</span></h1>
+        <h1 ref={head} tabIndex={-1} className="call-title"><Mark size={24} /> <span>{title}</span></h1>
         <QualityMark session={session} />
       </header>
       <main className="call-main" data-panel={panel ?? "none"}>

@@ -113,7 +113,7 @@ export function VisitPage({ visitId, inCall }: Props) {
   }
   const back = <button type="button" className="nav-link" onClick={() => go([])} data-testid="back"><Icon name="left" /> {t.lobby.toVisits}</button>;
   return (
-    <Shell title={title} nav={back}>
+    <Shell title={title} view={visit === null ? "loading" : step} nav={back}>
       {(error ?? live.error) !== null && (
         <Notice tone="error" action={<Button onClick={() => { setError(null); live.reload(); }}>{t.common.retry}</Button>}>{errorText(error ?? live.error, t)}</Notice>
       )}
