@@ -1,3 +1,4 @@
 //! Harness and builders for integration, browser and host tests
 
+pub mod control;
 pub mod postgres;

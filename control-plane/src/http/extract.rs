@@ -75,18 +75,33 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     Ok(value)
 }
 
-/// Says where and what kind, and never repeats a value, which may be health data.
+/// Says where and what kind, and never repeats what was sent, which may be health data:
+/// neither a value nor the name of a field we do not know.
 fn misfit(field: &str, error: &serde_json::Error) -> ApiError {
     let text = error.to_string();
-    let why = match error.classify() {
-        serde_json::error::Category::Data if text.starts_with("missing field") => {
-            text.split(" at line").next().unwrap_or_default().to_owned()
+    let (field, why) = match error.classify() {
+        serde_json::error::Category::Data if text.starts_with("missing field") => (
+            field,
+            text.split(" at line").next().unwrap_or_default().to_owned(),
+        ),
+        serde_json::error::Category::Data if text.starts_with("unknown field") => {
+            let parent = field.rsplit_once('.').map_or("", |(parent, _)| parent);
+            (parent, "has an unknown field".to_owned())
         }
-        serde_json::error::Category::Data if text.starts_with("unknown field") => "unknown field".to_owned(),
-        serde_json::error::Category::Data => "is not of the expected form".to_owned(),
-        _ => format!("is not JSON at line {} column {}", error.line(), error.column()),
+        serde_json::error::Category::Data => (field, "is not of the expected form".to_owned()),
+        _ => (
+            "",
+            format!("is not JSON at line {} column {}", error.line(), error.column()),
+        ),
     };
-    ApiError::field(if field == "." { "body" } else { field }, why)
+    ApiError::field(
+        if field.is_empty() || field == "." {
+            "body"
+        } else {
+            field
+        },
+        why,
+    )
 }
 
 /// How deep the brackets go, strings left out; exact for valid JSON, never less for other bytes.
@@ -198,13 +213,13 @@ mod tests {
         }
         for (body, field) in [
             (r#"{"n":"CANARY"}"#, "n"),
-            (r#"{"n":1,"CANARY":2}"#, ""),
+            (r#"{"n":1,"CANARY":2}"#, "body"),
             (r#"{"n":1} CANARY"#, "body"),
-            (r#"{"n""#, ""),
+            (r#"{"n""#, "body"),
         ] {
             let error = parse::<Inner>(body.as_bytes()).unwrap_err();
             let fault = &error.fields[0];
-            assert!(field.is_empty() || fault.field == field, "{fault:?}");
+            assert_eq!(fault.field, field, "{fault:?}");
             assert!(!fault.message.contains("CANARY"), "{fault:?}");
         }
     }

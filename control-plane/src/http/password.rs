@@ -21,7 +21,7 @@ const QUEUE_MAX: usize = 64;
 /// What the caller is told to wait when the queue is full, seconds.
 const RETRY_SECONDS: u64 = 2;
 /// Shortest word of the caller's own that a password may not be built around.
-const CONTEXT_WORD_MIN: usize = 5;
+const CONTEXT_WORD_MIN: usize = 4;
 
 /// Well-known passwords of 15 characters or more, one a line, lower case.
 const BLOCKLIST: &str = include_str!("blocklist.txt");

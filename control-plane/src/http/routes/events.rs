@@ -142,7 +142,10 @@ impl Feed {
         }
         let mut messages = Vec::new();
         let mut is_all = true;
-        if self.seen.map_or(0, |seen| seen.message_sequence) < now.message_sequence {
+        let known = self.seen.map_or(0, |seen| seen.message_sequence);
+        // Also at a resume without news: it shows whether the message resumed from is of this visit.
+        let is_resume = self.seen.is_none() && self.last_message.is_some();
+        if known < now.message_sequence || is_resume {
             messages = tx
                 .message_list(self.visit, self.last_message, Some(MESSAGES_AT_ONCE))
                 .await?;

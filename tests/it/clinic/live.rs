@@ -1,0 +1,194 @@
+//! Chat and the stream of events: durable, in order, without loss, within a second.
+
+use std::time::Duration;
+
+use medmesh_api_client::{Clinic, Events, IdempotencyKey};
+use medmesh_api_types::message::{Message, MessageQuery};
+use medmesh_api_types::visit::{Visit, VisitEvent, VisitState};
+use medmesh_base::{ProblemCode, VisitId};
+use medmesh_tests::control::{ControlNode, Site, TestClinic, Wishes};
+use medmesh_tests::postgres::Scratch;
+use tokio::time::timeout;
+
+use super::{World, ready, refused};
+
+/// What the issue allows from sent to seen.
+const DELIVERY_MAX: Duration = Duration::from_secs(1);
+/// For what has no such promise.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+async fn say(client: &Clinic, visit: VisitId, text: &str) -> Message {
+    client
+        .message_create(&IdempotencyKey::fresh(), visit, text)
+        .await
+        .unwrap()
+}
+
+async fn next_message(events: &mut Events, within: Duration) -> Message {
+    let found = async {
+        loop {
+            match events.next().await.unwrap().expect("the stream goes on") {
+                VisitEvent::Message(message) => return *message,
+                VisitEvent::Visit(_) | VisitEvent::Ping => {}
+            }
+        }
+    };
+    timeout(within, found).await.expect("a message arrives in time")
+}
+
+async fn next_visit(events: &mut Events, within: Duration) -> Visit {
+    let found = async {
+        loop {
+            match events.next().await.unwrap().expect("the stream goes on") {
+                VisitEvent::Visit(visit) => return *visit,
+                VisitEvent::Message(_) | VisitEvent::Ping => {}
+            }
+        }
+    };
+    timeout(within, found).await.expect("the visit arrives in time")
+}
+
+#[tokio::test]
+async fn a_stream_says_the_visit_its_changes_and_its_messages() {
+    let world = World::new().await;
+    let id = world.booked_now().await.visit_id;
+    let (clinician, patient) = (
+        world.signed_in("clinician").await,
+        world.signed_in("patient").await,
+    );
+    let mut events = patient.visit_events(id, None).await.unwrap();
+    assert_eq!(
+        next_visit(&mut events, PATIENCE).await.state,
+        VisitState::Scheduled
+    );
+    clinician.visit_open(id).await.unwrap();
+    assert_eq!(
+        next_visit(&mut events, DELIVERY_MAX).await.state,
+        VisitState::Open
+    );
+    let sent = say(&clinician, id, "Can you hear me?").await;
+    assert_eq!(next_message(&mut events, DELIVERY_MAX).await, sent);
+    drop(events);
+    world.node.stop().await;
+}
+
+#[tokio::test]
+async fn a_stream_resumes_after_the_last_message_seen_without_loss_or_repeat() {
+    let world = World::new().await;
+    let id = world.booked_now().await.visit_id;
+    let (clinician, patient) = (
+        world.signed_in("clinician").await,
+        world.signed_in("patient").await,
+    );
+    let mut sent = Vec::new();
+    for n in 0..60 {
+        sent.push(say(&clinician, id, &format!("message {n}")).await);
+    }
+    let mut events = patient.visit_events(id, None).await.unwrap();
+    for expected in &sent[..10] {
+        assert_eq!(next_message(&mut events, PATIENCE).await, *expected);
+    }
+    drop(events);
+    let mut events = patient.visit_events(id, Some(sent[9].id)).await.unwrap();
+    for expected in &sent[10..] {
+        assert_eq!(next_message(&mut events, PATIENCE).await, *expected);
+    }
+    let last = say(&patient, id, "thank you").await;
+    assert_eq!(next_message(&mut events, DELIVERY_MAX).await, last);
+    let listed = patient
+        .message_list(
+            id,
+            &MessageQuery {
+                after: Some(sent[57].id),
+                limit: Some(2),
+            },
+        )
+        .await
+        .unwrap();
+    assert_eq!(listed.items, sent[58..]);
+}
+
+#[tokio::test]
+async fn messages_reach_streams_of_another_node() {
+    let scratch = Scratch::database().await.unwrap();
+    let clinic = TestClinic::open(&scratch, "riverside").await;
+    let (site, wishes) = (Site::new(2), Wishes::default());
+    let node = ControlNode::start_in(&site, 1, &scratch, &wishes).await;
+    let second = ControlNode::start_in(&site, 2, &scratch, &wishes).await;
+    ready(&node).await;
+    ready(&second).await;
+    let world = World {
+        scratch,
+        node,
+        clinic,
+    };
+    let id = world.booked_now().await.visit_id;
+    let patient = second.signed_in(&world.clinic.email("patient")).await;
+    let mut events = patient.visit_events(id, None).await.unwrap();
+    next_visit(&mut events, PATIENCE).await;
+    let clinician = world.signed_in("clinician").await;
+    for n in 0..3 {
+        let sent = say(&clinician, id, &format!("{n}")).await;
+        assert_eq!(next_message(&mut events, DELIVERY_MAX).await, sent);
+    }
+}
+
+#[tokio::test]
+async fn only_participants_write_read_and_watch_and_a_stream_ends_with_its_session() {
+    let world = World::new().await;
+    let id = world.booked_now().await.visit_id;
+    for login in ["second", "colleague", "admin"] {
+        let stranger = world.signed_in(login).await;
+        assert_eq!(
+            refused(stranger.visit_events(id, None).await),
+            ProblemCode::NotFound
+        );
+        assert_eq!(
+            refused(stranger.message_list(id, &MessageQuery::default()).await),
+            ProblemCode::NotFound
+        );
+        let said = stranger
+            .message_create(&IdempotencyKey::fresh(), id, "hello")
+            .await;
+        assert_eq!(refused(said), ProblemCode::NotFound);
+    }
+    let patient = world.signed_in("patient").await;
+    let unknown = patient
+        .visit_events(id, Some(medmesh_base::MessageId::generate()))
+        .await;
+    assert_eq!(refused(unknown), ProblemCode::InvalidRequest);
+    let key = IdempotencyKey::fresh();
+    let once = patient.message_create(&key, id, "hello").await.unwrap();
+    assert_eq!(patient.message_create(&key, id, "hello").await.unwrap(), once);
+    let all = patient.message_list(id, &MessageQuery::default()).await.unwrap();
+    assert_eq!(all.items, [once]);
+    world.signed_in("clinician").await.visit_open(id).await.unwrap();
+    world.signed_in("clinician").await.visit_end(id).await.unwrap();
+    let late = patient
+        .message_create(&IdempotencyKey::fresh(), id, "one more thing")
+        .await;
+    assert_eq!(refused(late), ProblemCode::StateConflict);
+}
+
+#[tokio::test]
+async fn a_session_has_a_bounded_number_of_streams() {
+    let world = World::new().await;
+    let id = world.booked_now().await.visit_id;
+    let patient = world.signed_in("patient").await;
+    let mut open = Vec::new();
+    for _ in 0..8 {
+        open.push(patient.visit_events(id, None).await.unwrap());
+    }
+    assert_eq!(
+        refused(patient.visit_events(id, None).await),
+        ProblemCode::RateLimited
+    );
+    let metrics = super::plain_http()
+        .get(format!("{}/metrics", world.node.admin_url()))
+        .send()
+        .await
+        .unwrap();
+    assert!(metrics.text().await.unwrap().contains("medmesh_event_streams 8"));
+    // Open streams do not keep a process from stopping.
+    world.node.stop().await;
+}

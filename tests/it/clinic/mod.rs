@@ -1,0 +1,98 @@
+//! The clinic API over the real router and a real PostgreSQL.
+
+mod auth;
+mod booking;
+mod border;
+mod live;
+mod protocols;
+mod quiet;
+mod visit;
+
+use medmesh_api_client::{ClientError, Clinic, IdempotencyKey};
+use medmesh_api_types::appointment::{Appointment, AppointmentCreate};
+use medmesh_base::{Phi, ProblemCode};
+use medmesh_tests::control::{ControlNode, TestClinic, Wishes};
+use medmesh_tests::postgres::Scratch;
+use time::{Duration, OffsetDateTime};
+
+/// A node over a fresh database with one clinic in it.
+struct World {
+    scratch: Scratch,
+    node: ControlNode,
+    clinic: TestClinic,
+}
+
+impl World {
+    async fn new() -> Self {
+        Self::with(&Wishes::default()).await
+    }
+
+    async fn with(wishes: &Wishes) -> Self {
+        let scratch = Scratch::database().await.unwrap();
+        let clinic = TestClinic::open(&scratch, "riverside").await;
+        let node = ControlNode::start(&scratch, wishes).await;
+        ready(&node).await;
+        Self {
+            scratch,
+            node,
+            clinic,
+        }
+    }
+
+    async fn signed_in(&self, login: &str) -> Clinic {
+        self.node.signed_in(&self.clinic.email(login)).await
+    }
+
+    /// A time of half an hour, `minutes` from now.
+    fn booking(&self, patient: &str, clinician: &str, minutes: i64) -> AppointmentCreate {
+        let starts_at = OffsetDateTime::now_utc() + Duration::minutes(minutes);
+        AppointmentCreate {
+            patient_id: self.clinic.person(patient),
+            clinician_id: self.clinic.person(clinician),
+            starts_at,
+            ends_at: starts_at + Duration::minutes(30),
+            reason: Some(Phi::new("a persistent cough".into())),
+        }
+    }
+
+    /// An appointment whose visit can begin at once.
+    async fn booked_now(&self) -> Appointment {
+        let clinician = self.signed_in("clinician").await;
+        let booking = self.booking("patient", "clinician", 1);
+        clinician
+            .appointment_create(&IdempotencyKey::fresh(), &booking)
+            .await
+            .unwrap()
+    }
+}
+
+/// Waits until the node says that it can work.
+async fn ready(node: &ControlNode) {
+    let url = format!("{}/readyz", node.admin_url());
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(20);
+    let http = plain_http();
+    while !http.get(&url).send().await.unwrap().status().is_success() {
+        assert!(tokio::time::Instant::now() < deadline, "the node becomes ready");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
+/// A bare HTTP client, for what the typed one cannot get wrong.
+fn plain_http() -> reqwest::Client {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .unwrap()
+}
+
+#[track_caller]
+fn refused<T: std::fmt::Debug>(result: Result<T, ClientError>) -> ProblemCode {
+    match result {
+        Err(ClientError::Problem(problem)) => {
+            assert_eq!(problem.status, problem.code.status());
+            problem.code
+        }
+        other => panic!("expected a problem, got {other:?}"),
+    }
+}

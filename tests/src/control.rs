@@ -1,0 +1,273 @@
+//! A control node in this process, over a database of its own.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use medmesh_api_client::Clinic as ClinicClient;
+use medmesh_base::{ClinicId, PersonId, Region};
+use medmesh_clinic::{Clinic, NewPerson, Role, Roles};
+use medmesh_control::app::{Addresses, App, Running};
+use medmesh_control::config::Config;
+use medmesh_control::http::password_hash;
+use medmesh_control::setup::cluster;
+use medmesh_store::seed::{Seed, SeedPerson};
+use tempfile::TempDir;
+
+use crate::postgres::Scratch;
+
+/// The password of everybody in a test clinic.
+pub const PASSWORD: &str = "seven quiet herons";
+
+/// What a test wants of its control node.
+#[derive(Clone, Debug, Default)]
+pub struct Wishes {
+    /// Database URL; the scratch database's when absent.
+    pub database_url: Option<String>,
+    /// Redis URL.
+    pub redis_url: Option<String>,
+    /// The portals' builds.
+    pub portals: Option<PathBuf>,
+    /// Certificate and key for HTTPS.
+    pub https: Option<(PathBuf, PathBuf)>,
+}
+
+/// What the control nodes of one cluster share: keys, and each other's addresses.
+#[derive(Debug)]
+pub struct Site {
+    dir: TempDir,
+    links: Vec<SocketAddr>,
+}
+
+impl Site {
+    /// Keys and addresses for this many nodes.
+    #[must_use]
+    pub fn new(nodes: usize) -> Arc<Self> {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        cluster::init(dir.path(), CLUSTER).expect("keys can be made in a fresh directory");
+        // Bound all at once, so that no port is given twice; free again when the sockets go.
+        let sockets: Vec<UdpSocket> = (0..nodes)
+            .map(|_| UdpSocket::bind("127.0.0.1:0").expect("loopback has free ports"))
+            .collect();
+        let links = sockets
+            .iter()
+            .map(|socket| socket.local_addr().expect("a bound socket has an address"));
+        Arc::new(Self {
+            links: links.collect(),
+            dir,
+        })
+    }
+
+    /// The operator's token.
+    #[must_use]
+    pub fn operator_token(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("operator.token")).expect("made with the site")
+    }
+}
+
+/// Name of every test cluster.
+const CLUSTER: &str = "test";
+
+/// A running control node. Dropping it leaves its tasks to the test's runtime, which ends them.
+pub struct ControlNode {
+    running: Option<Running>,
+    addresses: Addresses,
+    site: Arc<Site>,
+}
+
+impl ControlNode {
+    /// Starts a node that is alone in its cluster.
+    pub async fn start(scratch: &Scratch, wishes: &Wishes) -> Self {
+        Self::start_in(&Site::new(1), 1, scratch, wishes).await
+    }
+
+    /// Starts a node of a cluster; numbers begin with 1.
+    pub async fn start_in(site: &Arc<Site>, id: usize, scratch: &Scratch, wishes: &Wishes) -> Self {
+        let path = site.dir.path().join(format!("control-{id}.toml"));
+        std::fs::write(&path, toml(site, id, scratch, wishes)).expect("the directory is writable");
+        let config = Config::load(&path).expect("the harness writes valid configurations");
+        let app = App::build(config).await.expect("the node can be built");
+        let running = app.spawn();
+        Self {
+            addresses: running.addresses(),
+            running: Some(running),
+            site: site.clone(),
+        }
+    }
+
+    /// Base URL of its plain HTTP.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.addresses.http)
+    }
+
+    /// Base URL of its admin listener.
+    #[must_use]
+    pub fn admin_url(&self) -> String {
+        format!("http://{}", self.addresses.admin)
+    }
+
+    /// Where HTTPS listens.
+    #[must_use]
+    pub fn https(&self) -> SocketAddr {
+        self.addresses.https.expect("the test asked for HTTPS")
+    }
+
+    /// The cluster it belongs to.
+    #[must_use]
+    pub const fn site(&self) -> &Arc<Site> {
+        &self.site
+    }
+
+    /// A client that has not signed in.
+    #[must_use]
+    pub fn client(&self) -> ClinicClient {
+        ClinicClient::new(&self.url(), None).expect("the URL is one")
+    }
+
+    /// A signed-in client.
+    pub async fn signed_in(&self, email: &str) -> ClinicClient {
+        let client = self.client();
+        client
+            .login(email, PASSWORD)
+            .await
+            .expect("a seeded person signs in");
+        client
+    }
+
+    /// Stops the node; panics when a task had to be left behind.
+    pub async fn stop(mut self) {
+        let running = self.running.take().expect("stopped once");
+        assert_eq!(running.stop().await, 0, "every task ends");
+    }
+}
+
+fn toml(site: &Site, id: usize, scratch: &Scratch, wishes: &Wishes) -> String {
+    let dir = site.dir.path().display();
+    let database = wishes.database_url.as_ref().unwrap_or(&scratch.service_url);
+    let link = site.links[id - 1];
+    let peers: String = site
+        .links
+        .iter()
+        .enumerate()
+        .map(|(index, link)| {
+            format!(
+                "{{ id = {}, link = \"{link}\", http = \"http://127.0.0.1\" }},",
+                index + 1
+            )
+        })
+        .collect();
+    let mut text = format!(
+        r#"
+[node]
+id = {id}
+cluster = "{CLUSTER}"
+data_dir = "{dir}/{id}"
+[cluster]
+secret_file = "{dir}/cluster.secret"
+ca_cert_file = "{dir}/ca.pem"
+ca_key_file = "{dir}/ca.key"
+peers = [{peers}]
+[link]
+listen = "{link}"
+advertise = "{link}"
+[http]
+listen = "127.0.0.1:0"
+public_url = "http://portal.test"
+[admin]
+listen = "127.0.0.1:0"
+[database]
+url = "{database}"
+max_connections = 12
+[operator]
+token_file = "{dir}/operator.token"
+"#
+    );
+    if let Some(url) = &wishes.redis_url {
+        text += &format!("[redis]\nurl = \"{url}\"\n");
+    }
+    if let Some(portals) = &wishes.portals {
+        text += &format!("[portals]\ndir = \"{}\"\n", portals.display());
+    }
+    if let Some((cert, key)) = &wishes.https {
+        let (cert, key) = (cert.display(), key.display());
+        text += &format!("[https]\nlisten = \"127.0.0.1:0\"\ncert_file = \"{cert}\"\nkey_file = \"{key}\"\n");
+    }
+    text
+}
+
+/// A clinic with an admin, two clinicians, three patients and a person with both roles of staff.
+#[derive(Clone, Debug)]
+pub struct TestClinic {
+    /// Part of every address, so that clinics do not collide.
+    pub name: &'static str,
+    /// The clinic.
+    pub id: ClinicId,
+    people: Vec<(String, PersonId)>,
+}
+
+/// Who is in every test clinic.
+const PEOPLE: [(&str, &str, Role); 6] = [
+    ("admin", "Ada Admin", Role::Admin),
+    ("clinician", "Clara Clinician", Role::Clinician),
+    ("colleague", "Colin Colleague", Role::Clinician),
+    ("patient", "Paula Patient", Role::Patient),
+    ("second", "Serge Second", Role::Patient),
+    ("third", "Theo Third", Role::Patient),
+];
+
+impl TestClinic {
+    /// Opens a clinic with its people.
+    pub async fn open(scratch: &Scratch, name: &'static str) -> Self {
+        let id = ClinicId::generate();
+        let clinic = Clinic {
+            id,
+            name: format!("{name} clinic"),
+            time_zone: "Europe/Berlin".parse().expect("a time zone's name"),
+            home_region: "eu-central".parse::<Region>().expect("a region's name"),
+        };
+        let hash = password_hash(PASSWORD);
+        let people = PEOPLE.map(|(login, display_name, role)| SeedPerson {
+            person: NewPerson {
+                display_name: display_name.parse().expect("a name"),
+                email: format!("{login}@{name}.test").parse().expect("an address"),
+                roles: Roles::only(role),
+                locale: medmesh_clinic::Locale::En,
+            },
+            password: hash.clone(),
+        });
+        let seed = Seed {
+            clinic,
+            people: people.into(),
+            appointments: Vec::new(),
+        };
+        let store = scratch.store(2).await.expect("the database is there");
+        let seeded = store
+            .seed(&scratch.owner_url, &seed)
+            .await
+            .expect("a fresh clinic seeds");
+        store.close().await;
+        let people = seeded
+            .into_iter()
+            .map(|person| (person.email.expose().to_owned(), person.person_id));
+        Self {
+            name,
+            id,
+            people: people.collect(),
+        }
+    }
+
+    /// The address of one of the people: `patient`, `clinician`, ….
+    #[must_use]
+    pub fn email(&self, login: &str) -> String {
+        format!("{login}@{}.test", self.name)
+    }
+
+    /// One of the people.
+    #[must_use]
+    pub fn person(&self, login: &str) -> PersonId {
+        let email = self.email(login);
+        let found = self.people.iter().find(|(known, _)| *known == email);
+        found.expect("one of the seeded people").1
+    }
+}
