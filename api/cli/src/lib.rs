@@ -1,3 +1,4 @@
 //! The SRE's capacity CLI, and the whole system on one machine
 
+pub mod demo;
 pub mod operator;

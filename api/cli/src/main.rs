@@ -4,6 +4,8 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use medmesh_base::telemetry::{self, LogFormat};
+use medmesh_cli::demo::{self, DemoArgs};
 use medmesh_cli::operator::{Connection, Verb, run};
 
 /// Looks after a medmesh cluster
@@ -20,6 +22,8 @@ struct Cli {
 enum Command {
     #[command(flatten)]
     Operator(Verb),
+    /// Run the whole system on this machine until Ctrl-C
+    Demo(DemoArgs),
 }
 
 #[tokio::main]
@@ -27,6 +31,10 @@ async fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.command {
         Command::Operator(verb) => run(&cli.connection, verb).await,
+        Command::Demo(args) => {
+            telemetry::init("warn", LogFormat::Text);
+            demo::run(args).await.map(|()| String::new())
+        }
     };
     match outcome {
         Ok(text) => {

@@ -30,14 +30,17 @@ export async function until(what, look, deadlineMs = 15_000) {
   }
 }
 
+/** How long a creating request is retried at whatever node answers. */
+const RETRY_MS_MAX = 30_000;
+
 /** A signed-in REST client with cookie and CSRF token, for what a test needs beside the portals. */
 export async function restClient({ email, password }) {
   let cookie = "";
   let csrf = "";
-  const request = async (method, route, body) => {
+  const request = async (method, route, body, { key = crypto.randomUUID(), base = system.portal_url } = {}) => {
     const headers = { "Content-Type": "application/json", Cookie: cookie, Origin: new URL(system.portal_url).origin };
-    if (method !== "GET") Object.assign(headers, { "X-CSRF-Token": csrf, "Idempotency-Key": crypto.randomUUID() });
-    const response = await fetch(new URL(route, system.portal_url), { method, headers, body: body && JSON.stringify(body) });
+    if (method !== "GET") Object.assign(headers, { "X-CSRF-Token": csrf, "Idempotency-Key": key });
+    const response = await fetch(new URL(route, base), { method, headers, body: body && JSON.stringify(body) });
     const set = response.headers.getSetCookie().map((line) => line.split(";")[0]);
     if (set.length > 0) cookie = set.join("; ");
     return { status: response.status, body: response.status === 204 ? null : await response.json() };
@@ -45,7 +48,21 @@ export async function restClient({ email, password }) {
   const login = await request("POST", "/v1/auth/login", { email, password });
   if (login.status !== 200) throw new Error(`login answered ${login.status} ${login.body?.code}`);
   csrf = login.body.csrf_token;
-  return { request, session: login.body };
+  /** Creates exactly once: the same key at one node after the other until one answers. */
+  const create = async (route, body, onRetry) => {
+    const key = crypto.randomUUID();
+    const end = Date.now() + RETRY_MS_MAX;
+    for (let attempt = 0; ; attempt += 1) {
+      const base = system.controls[attempt % system.controls.length].http;
+      const answer = await request("POST", route, body, { key, base }).catch(() => null);
+      const again = answer === null || answer.status >= 500 || answer.body?.code === "request_in_flight";
+      if (!again) return answer;
+      if (Date.now() > end) throw new Error(`no node took ${route} within ${RETRY_MS_MAX} ms`);
+      onRetry?.();
+      await new Promise((done) => setTimeout(done, 100));
+    }
+  };
+  return { request, create, session: login.body };
 }
 
 const SLOT_MINUTES = 30;

@@ -1,0 +1,84 @@
+//! Today's visit, booked the way a clinic books: through the REST API.
+
+use anyhow::Context as _;
+use medmesh_api_client::{Clinic, IdempotencyKey};
+use medmesh_api_types::appointment::{AppointmentCreate, AppointmentQuery, AppointmentStatus};
+use medmesh_api_types::person::PersonQuery;
+use medmesh_base::{PersonId, Phi, VisitId};
+use time::{Duration, OffsetDateTime};
+
+use super::people::Login;
+
+/// Length of the visit.
+const VISIT: Duration = Duration::minutes(60);
+/// A visit that ends sooner than this is not worth signing in for.
+const LEFT_MIN: Duration = Duration::minutes(10);
+/// Visits begin on the five minutes.
+const GRID_SECONDS: i64 = 300;
+
+/// The visit of the first patient and the clinician that is on or about to begin; booked if there is none.
+pub(super) async fn visit_of_today(base_url: &str, logins: &[Login]) -> anyhow::Result<VisitId> {
+    let login = |key: &str| {
+        logins
+            .iter()
+            .find(|login| login.key == key)
+            .context("a login is missing")
+    };
+    let (patient, clinician) = (login("patient")?, login("clinician")?);
+    let client = Clinic::new(base_url, None)?;
+    client
+        .login(&clinician.email, &clinician.password)
+        .await
+        .context("the clinician cannot sign in")?;
+    let patient_id = person(&client, patient).await?;
+    let clinician_id = client.session().await?.person.id;
+
+    let now = OffsetDateTime::now_utc();
+    let query = AppointmentQuery {
+        from: Some(now - VISIT),
+        to: Some(now + VISIT),
+        cursor: None,
+        limit: None,
+    };
+    let booked = client
+        .appointment_list(&query)
+        .await?
+        .items
+        .into_iter()
+        .find(|appointment| {
+            appointment.status == AppointmentStatus::Booked
+                && appointment.patient.id == patient_id
+                && appointment.starts_at <= now + Duration::minutes(5)
+                && appointment.ends_at > now + LEFT_MIN
+        });
+    if let Some(appointment) = booked {
+        return Ok(appointment.visit_id);
+    }
+    let begins = now.unix_timestamp() / GRID_SECONDS * GRID_SECONDS;
+    let starts_at = OffsetDateTime::from_unix_timestamp(begins)?;
+    let new = AppointmentCreate {
+        patient_id,
+        clinician_id,
+        starts_at,
+        ends_at: starts_at + VISIT,
+        reason: Some(Phi::new("Follow-up".to_owned())),
+    };
+    let made = client.appointment_create(&IdempotencyKey::fresh(), &new).await?;
+    client.logout().await?;
+    Ok(made.visit_id)
+}
+
+async fn person(client: &Clinic, wanted: &Login) -> anyhow::Result<PersonId> {
+    let people = client
+        .person_list(&PersonQuery {
+            role: None,
+            cursor: None,
+            limit: None,
+        })
+        .await?;
+    let found = people
+        .items
+        .into_iter()
+        .find(|person| *person.display_name.expose() == wanted.display_name);
+    Ok(found.context("the patient is not in the clinic")?.id)
+}

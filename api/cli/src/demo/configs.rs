@@ -1,0 +1,142 @@
+//! The configuration files of a demo: the same files production uses.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use serde::Serialize;
+use toml::{Table, Value};
+
+use super::layout::{CONTROL_NODES, Layout};
+
+/// Name of the demo's cluster in its certificates.
+pub(super) const CLUSTER: &str = "demo";
+/// Names and regions of the edges.
+pub(super) const EDGE_NAMES: [(&str, &str); 2] = [("fra-1", "eu-central"), ("nyc-1", "us-east")];
+
+/// What `medmesh-control cluster init` writes.
+#[derive(Clone, Debug)]
+pub(super) struct ClusterFiles {
+    pub(super) secret: PathBuf,
+    pub(super) ca_cert: PathBuf,
+    pub(super) ca_key: PathBuf,
+    pub(super) operator_token: PathBuf,
+}
+
+impl ClusterFiles {
+    pub(super) fn of(layout: &Layout) -> Self {
+        let dir = layout.dir("cluster");
+        Self {
+            secret: dir.join("cluster.secret"),
+            ca_cert: dir.join("ca.pem"),
+            ca_key: dir.join("ca.key"),
+            operator_token: dir.join("operator.token"),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Peer {
+    id: u16,
+    link: String,
+    http: String,
+}
+
+/// Writes `control-N.toml` and returns where.
+pub(super) fn write_control(
+    layout: &Layout,
+    node: u16,
+    database_url: &str,
+    redis_url: &str,
+    portals: &Path,
+) -> anyhow::Result<PathBuf> {
+    let files = ClusterFiles::of(layout);
+    let peers: Vec<Peer> = (0..CONTROL_NODES)
+        .map(|n| Peer {
+            id: n + 1,
+            link: loopback(layout.control_link_port(n)),
+            http: format!("http://localhost:{}", layout.http_port(n)),
+        })
+        .collect();
+    let origins: Vec<String> = (0..CONTROL_NODES)
+        .map(|n| format!("http://localhost:{}", layout.http_port(n)))
+        .collect();
+    let config = table(serde_json::json!({
+        "node": { "id": node + 1, "cluster": CLUSTER, "data_dir": layout.dir(&format!("control-{}", node + 1)) },
+        "cluster": {
+            "secret_file": files.secret, "ca_cert_file": files.ca_cert, "ca_key_file": files.ca_key,
+            "peers": peers,
+        },
+        "link": {
+            "listen": loopback(layout.control_link_port(node)),
+            "advertise": loopback(layout.control_link_port(node)),
+        },
+        "http": {
+            "listen": loopback(layout.http_port(node)),
+            "public_url": format!("http://localhost:{}", layout.http_port(node)),
+            "allowed_origins": origins,
+        },
+        "admin": { "listen": loopback(layout.control_admin_port(node)) },
+        "database": { "url": database_url },
+        "redis": { "url": redis_url },
+        "portals": { "dir": portals },
+        "operator": { "token_file": files.operator_token },
+    }))?;
+    write(
+        &layout.dir("config").join(format!("control-{}.toml", node + 1)),
+        &config,
+    )
+}
+
+/// Writes `edge-NAME.toml` and returns where.
+pub(super) fn write_edge(layout: &Layout, edge: u16) -> anyhow::Result<PathBuf> {
+    let (name, region) = EDGE_NAMES[usize::from(edge)];
+    let (relay_first, relay_last) = layout.relay_ports(edge);
+    let nodes: Vec<String> = (0..CONTROL_NODES)
+        .map(|n| loopback(layout.control_link_port(n)))
+        .collect();
+    let config = table(serde_json::json!({
+        "edge": { "name": name, "region": region, "data_dir": layout.dir(&format!("edge-{name}")) },
+        "control": { "join_token_file": join_token_file(layout, edge), "nodes": nodes },
+        "link": {
+            "listen": loopback(layout.edge_link_port(edge)), "advertise": loopback(layout.edge_link_port(edge)),
+        },
+        "signalling": {
+            "listen": loopback(layout.signalling_port(edge)),
+            "public_url": format!("http://localhost:{}", layout.signalling_port(edge)),
+        },
+        "media": { "address": "127.0.0.1", "port_base": layout.media_port(edge) },
+        "turn": {
+            "enabled": true,
+            "listen": loopback(layout.turn_port(edge)),
+            "advertise": loopback(layout.turn_port(edge)),
+            "port_range": [relay_first, relay_last],
+        },
+        "admin": { "listen": loopback(layout.edge_admin_port(edge)) },
+    }))?;
+    write(&layout.dir("config").join(format!("edge-{name}.toml")), &config)
+}
+
+/// Where the edge's one-time join token is put.
+pub(super) fn join_token_file(layout: &Layout, edge: u16) -> PathBuf {
+    layout
+        .dir("config")
+        .join(format!("edge-{}.join", EDGE_NAMES[usize::from(edge)].0))
+}
+
+fn loopback(port: u16) -> String {
+    format!("127.0.0.1:{port}")
+}
+
+fn table(value: serde_json::Value) -> anyhow::Result<Table> {
+    match Value::try_from(value)? {
+        Value::Table(table) => Ok(table),
+        _ => anyhow::bail!("a configuration is a table"),
+    }
+}
+
+fn write(path: &Path, config: &Table) -> anyhow::Result<PathBuf> {
+    let text = toml::to_string_pretty(config)?;
+    fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(path.to_owned())
+}
