@@ -108,6 +108,8 @@ pub(crate) fn raft_config(config: &Config) -> Result<openraft::Config, StartErro
         // A leader that lost its majority falls silent in turns, so that a majority it can
         // still half reach may elect another one; the least that openraft accepts.
         quorum_loss_probe_interval: Some(2 * ms(election_max)),
+        // A leader that restarts asks for votes like everybody else: the others have moved on.
+        enable_leader_restore: Some(false),
         // A node that was cut off does not raise the term when it comes back.
         enable_pre_vote: Some(true),
         // The link below has its own backoff; this one only keeps the core from spinning.

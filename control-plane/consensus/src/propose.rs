@@ -21,6 +21,9 @@ use crate::types::{Proposal, Reply};
 const SEEK_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a leader may take to answer once it has the command.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long one attempt at a read may take. Reads may be repeated, so a leader that has just died
+/// costs this much and not the whole patience.
+const READ_ATTEMPT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Between attempts while the leader is unknown or has just changed.
 const SEEK_PAUSE: Duration = Duration::from_millis(50);
 
@@ -216,7 +219,7 @@ impl Consensus {
             Some(Way::To(_, channels)) => {
                 let mut client = channels.leader();
                 let call = client.read_index(ReadIndexRequest {});
-                match tokio::time::timeout(ANSWER_TIMEOUT, call).await {
+                match tokio::time::timeout(READ_ATTEMPT_TIMEOUT, call).await {
                     Ok(Ok(answer)) => Ok(answer.into_inner().log_index),
                     Ok(Err(status)) => Err(ReadError {
                         cause: status.message().to_owned(),

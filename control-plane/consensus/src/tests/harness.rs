@@ -143,6 +143,17 @@ impl Cluster {
         let node = self.nodes.remove(&ControlId(id)).unwrap();
         node.drain.finish(DEADLINE).await;
         assert!(node.consensus.stop().await, "everything ended");
+        drop(node);
+        self.port_free(id).await;
+    }
+
+    /// The socket goes a moment after its last user.
+    async fn port_free(&self, id: u64) {
+        let address = self.address(id);
+        eventually("a free port", || async {
+            std::net::UdpSocket::bind(address).ok()
+        })
+        .await;
     }
 
     /// Stops a node in order.
@@ -150,6 +161,8 @@ impl Cluster {
         let node = self.nodes.remove(&ControlId(id)).unwrap();
         assert!(node.consensus.shutdown().await, "everything ended");
         node.drain.finish(DEADLINE).await;
+        drop(node);
+        self.port_free(id).await;
     }
 
     pub(super) fn node(&self, id: u64) -> &Consensus {
