@@ -31,6 +31,8 @@ pub(crate) struct Demand {
     /// Height the subscriber has use for.
     pub(crate) height: u32,
     pub(crate) current: Option<u8>,
+    /// Stopped by lack of bandwidth, not new.
+    pub(crate) paused: bool,
 }
 
 impl Demand {
@@ -59,8 +61,6 @@ pub(crate) struct Allocation {
     pub(crate) layers: Vec<Option<u8>>,
     /// Bandwidth, not layout, kept at least one demand below its ideal.
     pub(crate) limited: bool,
-    /// Rate of the next step up while limited, else what is sent now: kept up with padding.
-    pub(crate) minimum_bps: u64,
     /// Rate of the ideal.
     pub(crate) desired_bps: u64,
 }
@@ -74,16 +74,16 @@ pub(crate) fn allocate(estimate_bps: u64, audio_slots: u64, demands: &[Demand], 
     for (chosen, demand) in layers.iter_mut().zip(demands) {
         let Some(lowest) = demand.lowest() else { continue };
         let cost = demand.cost(lowest);
-        if fits(cost, left, demand.current.is_none(), hold) {
+        if fits(cost, left, demand.current.is_none(), hold && demand.paused) {
             *chosen = Some(lowest);
             left -= cost.min(left);
         }
     }
-    let mut next_step = None;
+    let mut limited = false;
     for (chosen, demand) in layers.iter_mut().zip(demands) {
         let Some(ideal) = demand.ideal() else { continue };
         let Some(start) = *chosen else {
-            next_step = next_step.or(demand.lowest().map(|l| demand.cost(l)));
+            limited = true;
             continue;
         };
         for layer in start + 1..=ideal {
@@ -94,25 +94,20 @@ pub(crate) fn allocate(estimate_bps: u64, audio_slots: u64, demands: &[Demand], 
             let extra = demand.cost(layer).saturating_sub(demand.cost(now));
             let upgrade = demand.current.is_none_or(|c| layer > c);
             if !fits(extra, left, upgrade, hold && demand.current.is_some()) {
-                next_step = next_step.or(Some(extra));
+                limited = true;
                 break;
             }
             *chosen = Some(layer);
             left -= extra.min(left);
         }
     }
-    let sum = |pick: &dyn Fn(usize) -> Option<u8>| -> u64 {
-        demands
+    let ideal: u64 = audio
+        + demands
             .iter()
-            .enumerate()
-            .filter_map(|(i, d)| pick(i).map(|l| d.cost(l)))
-            .sum()
-    };
-    let spent = audio + sum(&|i| layers[i]);
-    let ideal = audio + sum(&|i| demands[i].ideal());
+            .filter_map(|d| d.ideal().map(|l| d.cost(l)))
+            .sum::<u64>();
     Allocation {
-        limited: next_step.is_some(),
-        minimum_bps: next_step.map_or(0, |step| spent + (step as f64 * UPGRADE_MARGIN) as u64),
+        limited,
         desired_bps: (ideal as f64 * UPGRADE_MARGIN / USABLE) as u64,
         layers,
     }

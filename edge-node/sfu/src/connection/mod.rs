@@ -98,8 +98,8 @@ pub(crate) struct Connection {
     pub(crate) stepped_up_at: Option<Instant>,
     /// How long the last step down forbids steps up.
     pub(crate) hold: Duration,
-    /// What the estimator was last told: least and most, bits per second.
-    pub(crate) bandwidth_wish: (u64, u64),
+    /// What the estimator was last told there is use for.
+    pub(crate) bandwidth_wish_bps: u64,
     /// When str0m wants to be called.
     pub(crate) due: Instant,
     /// The earliest entry in the timer heap.
@@ -185,7 +185,7 @@ impl Connection {
             stepped_down_at: None,
             stepped_up_at: None,
             hold: Duration::ZERO,
-            bandwidth_wish: (0, 0),
+            bandwidth_wish_bps: 0,
             due: now,
             scheduled: None,
             offer_sdp: join.offer_sdp,

@@ -114,12 +114,11 @@ impl Connection {
         said.unwrap_or(false)
     }
 
-    /// Tells str0m's estimator what the subscriber has use for.
-    pub(crate) fn set_bandwidth_wish(&mut self, minimum_bps: u64, desired_bps: u64) {
+    /// Tells str0m's estimator what the subscriber has use for: it probes up to that.
+    /// Nothing is kept up with padding, because the patient's data plan pays for it.
+    pub(crate) fn set_bandwidth_wish(&mut self, desired_bps: u64) {
         self.guard(|c| {
-            c.rtc
-                .bwe()
-                .set_bitrate(Bitrate::from(minimum_bps), Bitrate::from(desired_bps));
+            c.rtc.bwe().set_bitrate(Bitrate::ZERO, Bitrate::from(desired_bps));
             Ok(())
         });
     }

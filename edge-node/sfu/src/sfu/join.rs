@@ -28,6 +28,9 @@ const PASSWORD_CHARS: usize = 24;
 /// How often a connection's round trip and loss are looked at; `quality` goes out at most so often.
 const STATS_INTERVAL: Duration = Duration::from_secs(1);
 
+/// A receiver that reports nothing back cannot be adapted to: it gets what it asked for.
+const BANDWIDTH_UNKNOWN_BPS: u64 = 100_000_000;
+
 impl Sfu {
     /// Answers an offer. An older connection of the same participant is replaced,
     /// and stays untouched when the join is refused.
@@ -66,6 +69,11 @@ impl Sfu {
             self.remove(older);
         }
         let (room, mesh) = (join.room, join.mesh.clone());
+        let estimate_bps = if gives_feedback(&join.offer_sdp) {
+            self.config.limits.bandwidth_start_bps
+        } else {
+            BANDWIDTH_UNKNOWN_BPS
+        };
         self.connections_made += 1;
         let key = ConnectionKey(self.connections_made);
         let resource = ResourceId((u128::from(self.config.shard) << 120) | (self.rng.random::<u128>() >> 8));
@@ -77,7 +85,7 @@ impl Sfu {
                 rtc,
                 plan,
                 ufrag: ufrag.clone(),
-                estimate_bps: self.config.limits.bandwidth_start_bps,
+                estimate_bps,
                 first_sequence: self.rng.random_range(1..=FIRST_SEQUENCE_MAX),
                 join,
             },
@@ -126,7 +134,7 @@ impl Sfu {
             .set_dtls_cert(self.config.dtls_cert.clone())
             .set_local_ice_credentials(creds)
             .set_stats_interval(Some(STATS_INTERVAL))
-            .enable_bwe(Some(Bitrate::from(limits.bandwidth_start_bps)))
+            .enable_bwe(gives_feedback(sdp).then(|| Bitrate::from(limits.bandwidth_start_bps)))
             .set_send_buffer_video(limits.rtx_cache_packets)
             // The first is what browsers send: VP8, which every device encodes in layers.
             .clear_codecs()
@@ -343,6 +351,11 @@ impl Sfu {
         self.stats.rooms = self.rooms.len() as u64;
         self.stats.participants = self.connections.len() as u64;
     }
+}
+
+/// Whether the browser will tell when packets arrived (transport-wide congestion control).
+fn gives_feedback(offer_sdp: &str) -> bool {
+    offer_sdp.contains("transport-wide-cc-extensions")
 }
 
 fn refusal(error: &JoinError) -> &'static str {

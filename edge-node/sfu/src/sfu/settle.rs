@@ -224,6 +224,7 @@ fn fill(slots: &mut [crate::connection::Slot], wanted: &[impl Wanted]) {
     for (slot, track) in slots.iter_mut().zip(assign(&shown, &keys)) {
         if slot.track != track {
             slot.forwarder.detach();
+            slot.reason = LayerReason::Layout;
             slot.track = track;
         }
         let found = wanted.iter().enumerate().find(|(_, w)| Some(w.key()) == track);
@@ -260,6 +261,7 @@ fn choose_for(
             layers,
             height: slot.height,
             current: slot.forwarder.target(),
+            paused: slot.forwarder.target().is_none() && slot.reason == LayerReason::Bandwidth,
         });
     }
     let hold = connection
@@ -326,11 +328,11 @@ fn apply(
     } else {
         READY_BPS
     };
-    let (minimum, desired) = (allocation.minimum_bps, allocation.desired_bps.max(floor));
-    let near = |a: u64, b: u64| (a as f64 - b as f64).abs() <= b as f64 * WISH_STEP;
-    if !near(minimum, connection.bandwidth_wish.0) || !near(desired, connection.bandwidth_wish.1) {
-        connection.bandwidth_wish = (minimum, desired);
-        connection.set_bandwidth_wish(minimum, desired);
+    let desired = allocation.desired_bps.max(floor);
+    let known = connection.bandwidth_wish_bps;
+    if desired.abs_diff(known) as f64 > known as f64 * WISH_STEP {
+        connection.bandwidth_wish_bps = desired;
+        connection.set_bandwidth_wish(desired);
     }
 }
 

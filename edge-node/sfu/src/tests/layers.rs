@@ -102,11 +102,8 @@ fn a_thin_link_steps_down_pauses_and_comes_back() {
     assert_eq!(client.said("layer").unwrap()["rid"], json!(null));
     world.run(2 * SECOND);
     let client = &world.clients[b];
-    assert_eq!(
-        client.got(client.video_slot(0)).len(),
-        video,
-        "no picture meanwhile"
-    );
+    let more = client.got(client.video_slot(0)).len() - video;
+    assert!(more < 10, "hardly a try meanwhile: {more}");
     assert!(client.got(client.audio_slot(0)).len() > audio + 80, "but sound");
     world.down_bps = None;
     let back = |w: &World| w.clients[b].got(w.clients[b].video_slot(0)).len() > video + 30;

@@ -24,6 +24,7 @@ fn demand(height: u32, current: Option<u8>) -> Demand {
         layers: layers([150_000, 500_000, 1_500_000]),
         height,
         current,
+        paused: false,
     }
 }
 
@@ -73,6 +74,7 @@ fn what_is_not_sent_is_not_chosen() {
         layers: layers([0; 3]),
         height: 360,
         current: Some(1),
+        paused: false,
     };
     let chosen = allocate(9_000_000, 0, &[nothing], false);
     assert_eq!((chosen.layers, chosen.limited), (vec![None], false));
