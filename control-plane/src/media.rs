@@ -31,6 +31,9 @@ pub trait Placer: Send + Sync {
 
     /// A place for the participant, committed to the ledger before it is answered.
     fn place<'a>(&'a self, wish: &'a Wish) -> BoxFuture<'a, Result<Placed, PlaceError>>;
+
+    /// Ends a room: its places are forgotten and its edges let everybody go. Ending it again is fine.
+    fn close(&self, room: RoomId) -> BoxFuture<'_, Result<(), PlaceError>>;
 }
 
 /// Who wants to be placed.
@@ -182,6 +185,14 @@ impl Media {
             turn: turn::credentials(&secret, wish.participant, until),
             placed,
         })
+    }
+
+    /// Ends a room's media.
+    ///
+    /// # Errors
+    /// [`PlaceError::Unavailable`] when nobody could decide it; the room then ends by itself, hours later.
+    pub async fn close(&self, room: RoomId) -> Result<(), PlaceError> {
+        self.placer()?.close(room).await
     }
 
     fn placer(&self) -> Result<&dyn Placer, PlaceError> {

@@ -1,6 +1,6 @@
 //! `fleet.v1.Enrolment`: the one service a machine without a certificate reaches.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use medmesh_base::EdgeId;
 use medmesh_consensus::ProposeError;
@@ -14,10 +14,10 @@ use tonic::{Request, Response, Status};
 use super::handle::{Fleet, now_unix_ms};
 use super::telemetry::descriptor_from_wire;
 
-/// How often an enrolment whose outcome is unclear is proposed again: long enough for an election.
-const TRIES_MAX: u32 = 8;
+/// How long a command whose outcome is unclear is proposed again: an election, and a slow disk.
+const DECIDE_TIMEOUT: Duration = Duration::from_secs(4);
 /// Between tries.
-const TRY_PAUSE: Duration = Duration::from_millis(500);
+const DECIDE_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serve it on the enrolment protocol's streams and nowhere else.
 #[derive(Clone)]
@@ -77,15 +77,15 @@ impl Fleet {
             descriptor,
             now: now_unix_ms(),
         };
-        self.propose_surely(command)
-            .await?
-            .map_err(|refusal| match refusal {
-                Refused::TokenUnknown | Refused::TokenExpired | Refused::TokenUsed => {
-                    refused("the token is spent or unknown")
-                }
-                Refused::LimitReached(_) => Status::resource_exhausted("the fleet is full"),
-                other => Status::invalid_argument(other.to_string()),
-            })?;
+        let decided = self.propose_surely(command).await;
+        let decided = decided.map_err(|error| Status::unavailable(error.to_string()))?;
+        decided.map_err(|refusal| match refusal {
+            Refused::TokenUnknown | Refused::TokenExpired | Refused::TokenUsed => {
+                refused("the token is spent or unknown")
+            }
+            Refused::LimitReached(_) => Status::resource_exhausted("the fleet is full"),
+            other => Status::invalid_argument(other.to_string()),
+        })?;
         tracing::info!(%edge, "enrolled an edge");
         Ok(EnrolResponse {
             edge_id: edge.to_vec(),
@@ -124,19 +124,19 @@ impl Fleet {
     pub(super) async fn propose_surely(
         &self,
         command: Command,
-    ) -> Result<Result<medmesh_ledger::Response, Refused>, Status> {
-        for _ in 0..TRIES_MAX {
+    ) -> Result<Result<medmesh_ledger::Response, Refused>, ProposeError> {
+        let deadline = Instant::now() + DECIDE_TIMEOUT;
+        loop {
             match self.inner.consensus.propose(command.clone()).await {
                 Ok(answer) => return Ok(answer.response.accepted()),
-                Err(ProposeError::NoLeader { .. } | ProposeError::Ambiguous { .. }) => {
-                    tokio::time::sleep(TRY_PAUSE).await;
+                Err(ProposeError::NoLeader { .. } | ProposeError::Ambiguous { .. })
+                    if Instant::now() < deadline =>
+                {
+                    tokio::time::sleep(DECIDE_PAUSE).await;
                 }
-                Err(error @ (ProposeError::TooLarge { .. } | ProposeError::Unsupported { .. })) => {
-                    return Err(Status::failed_precondition(error.to_string()));
-                }
+                Err(error) => return Err(error),
             }
         }
-        Err(Status::unavailable("no leader took it in time"))
     }
 }
 

@@ -47,14 +47,12 @@ impl Fleet {
         }
     }
 
+    /// All of these commands change nothing the second time, so an unclear outcome is tried again.
     async fn decide(&self, command: Command) -> Result<Response, OperateError> {
-        let committed = self
-            .inner
-            .consensus
-            .propose(command)
-            .await
-            .map_err(OperateError::Unavailable)?;
-        committed.response.accepted().map_err(OperateError::Refused)
+        let decided = self.propose_surely(command).await;
+        decided
+            .map_err(OperateError::Unavailable)?
+            .map_err(OperateError::Refused)
     }
 
     /// Ends a room: it is forgotten, and edges are told to close it.

@@ -302,6 +302,13 @@ impl media::Placer for Fleet {
     fn place<'a>(&'a self, wish: &'a Wish) -> BoxFuture<'a, Result<Placed, PlaceError>> {
         Box::pin(self.place_wish(wish))
     }
+
+    fn close(&self, room: RoomId) -> BoxFuture<'_, Result<(), PlaceError>> {
+        Box::pin(async move {
+            let closed = self.room_close(room).await;
+            closed.map_err(|error| PlaceError::Unavailable(error.to_string()))
+        })
+    }
 }
 
 /// Codes after which asking again leads to the same answer.

@@ -1,6 +1,6 @@
 //! Answers as tables.
 
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, ContentArrangement, Table};
 use medmesh_api_types::fleet::{EdgeHealth, EdgeNode, Nodes, Raft, RaftRole, Sessions};
 use time::format_description::well_known::Rfc3339;
@@ -140,7 +140,7 @@ fn bits(bps: u64) -> String {
 fn table(head: &[&str]) -> Table {
     let mut table = Table::new();
     table
-        .load_preset(UTF8_HORIZONTAL_ONLY)
+        .load_preset(NOTHING)
         .set_content_arrangement(ContentArrangement::Disabled)
         .set_header(head);
     table

@@ -111,6 +111,13 @@ async fn visit_end(State(api): State<Api>, signed: Signed, Id(id): Id<VisitId>) 
     let mut tx = api.begin(&signed).await?;
     let visit = tx.visit_end(id).await?;
     tx.commit().await?;
+    // Its end is decided by the commit; that the edges hear of it must not keep the answer.
+    let (media, room) = (api.media.clone(), visit.room_id);
+    api.drain.spawn(async move {
+        if let Err(error) = media.close(room).await {
+            tracing::warn!(%error, "the room of an ended visit could not be closed");
+        }
+    });
     Ok(Json(mapping::visit(visit, signed.session.person.id)?))
 }
 
