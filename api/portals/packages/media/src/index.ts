@@ -1,6 +1,7 @@
 export * from "./messages.ts";
 export { Store } from "./store.ts";
 export { VisitSession, type SessionState, type RemoteVideo, type Phase, type Signalling, type SessionGrant } from "./session.ts";
+export { EdgeProbes } from "./probes.ts";
 export { WhipError } from "./whip.ts";
 export { WishBook } from "./wishes.ts";
 export { STEPS, type Step, type Measurements } from "./timings.ts";

@@ -1,7 +1,7 @@
 import { describe, expect, it, vi } from "vitest";
 import { base64Url, createProof, createProofKey } from "./keys.ts";
 import { parseServerMessage } from "./messages.ts";
-import { probeAll, type ProbeResult } from "./probes.ts";
+import { EdgeProbes, probeAll, type ProbeResult } from "./probes.ts";
 import { summarise } from "./report.ts";
 import { answerAfterRestart, iceParameters, restartFragment } from "./sdp.ts";
 import { levelOf } from "./sound.ts";
@@ -87,6 +87,22 @@ describe("probes", () => {
     const found: ProbeResult[] = [];
     await probeAll([{ id: "a", probe_url: "x" }], (result) => found.push(result), request, () => clock);
     expect(found).toEqual([{ edge_id: "a", rtt_ms: 20 }]);
+  });
+});
+
+describe("what is known of the edges", () => {
+  it("is asked for once while fresh, and again after a refusal", async () => {
+    let asked = 0;
+    const probes = new EdgeProbes(async () => {
+      asked += 1;
+      if (asked === 1) throw new Error("not admitted yet");
+      return [];
+    });
+    await probes.take();
+    expect(probes.results).toEqual([]);
+    await Promise.all([probes.take(), probes.take()]);
+    await probes.take();
+    expect(asked).toBe(2);
   });
 });
 

@@ -37,3 +37,35 @@ export async function probeAll(
 async function get(url: string): Promise<void> {
   await fetch(url, { cache: "no-store", credentials: "omit", signal: AbortSignal.timeout(ROUND_TIMEOUT_MS) });
 }
+
+/** Probes older than this are taken again before a join. */
+const FRESH_MS = 120_000;
+
+/** What is known of the candidates of one visit; outlives a join, so that coming back does not measure again. */
+export class EdgeProbes {
+  readonly #measured = new Map<string, ProbeResult>();
+  #taken: { readonly at: number; readonly done: Promise<void> } | null = null;
+
+  constructor(private readonly candidates: () => Promise<readonly ProbeTarget[]>) {}
+
+  get results(): ProbeResult[] {
+    return [...this.#measured.values()];
+  }
+
+  /** Resolves when there are fresh results, or none to be had. */
+  async take(): Promise<void> {
+    if (this.#taken === null || performance.now() - this.#taken.at > FRESH_MS) {
+      this.#taken = { at: performance.now(), done: this.#run() };
+    }
+    await this.#taken.done;
+  }
+
+  async #run(): Promise<void> {
+    try {
+      await probeAll(await this.candidates(), (result) => this.#measured.set(result.edge_id, result));
+    } catch {
+      // Not allowed yet, or out of reach: the next one asks again.
+      this.#taken = null;
+    }
+  }
+}

@@ -5,7 +5,7 @@
 import { EdgeConnection, type ConnectionHandlers } from "./connection.ts";
 import { createProofKey, type ProofKey } from "./keys.ts";
 import type { Quality, RosterEntry, ServerMessage, Slot, Source } from "./messages.ts";
-import { probeAll, type ProbeResult, type ProbeTarget } from "./probes.ts";
+import type { EdgeProbes, ProbeResult } from "./probes.ts";
 import { type CallReport, summarise } from "./report.ts";
 import { Store } from "./store.ts";
 import { Timings } from "./timings.ts";
@@ -22,7 +22,6 @@ export interface SessionGrant {
 
 /** What the session asks of the control plane; the REST client fits. */
 export interface Signalling {
-  candidates(visitId: string): Promise<readonly ProbeTarget[]>;
   session(request: { visit_id: string; probes: readonly ProbeResult[]; key: JsonWebKey }): Promise<SessionGrant>;
 }
 
@@ -57,8 +56,6 @@ const IDLE: SessionState = {
   roster: [], videos: [], audios: [], speaker: null, quality: null,
 };
 
-/** Probes of edges older than this are taken again before a join. */
-const PROBES_FRESH_MS = 120_000;
 /** A join waits this long for probes still under way, then goes with what is known. */
 const PROBES_WAIT_MS = 400;
 const RESUME_BACKOFF_BASE_MS = 250;
@@ -77,8 +74,6 @@ export class VisitSession {
   readonly #paused = new Set<number>();
   #slots: { audio: readonly (Slot | null)[]; video: readonly (Slot | null)[] } = { audio: [], video: [] };
   #key: Promise<ProofKey> | null = null;
-  #probes: { readonly at: number; readonly done: Promise<void> } | null = null;
-  readonly #measured = new Map<string, ProbeResult>();
   #ready: EdgeConnection | null = null;
   #connection: EdgeConnection | null = null;
   #grant: SessionGrant | null = null;
@@ -87,25 +82,13 @@ export class VisitSession {
   #wake: (() => void) | null = null;
   #unlisten: (() => void) | null = null;
 
-  constructor(private readonly visitId: string, private readonly signalling: Signalling) {}
+  constructor(private readonly visitId: string, private readonly signalling: Signalling, private readonly probes: EdgeProbes) {}
 
   /** Everything that can be done before the click: key, probes, connection, offer. Cheap to call again. */
   async prepare(): Promise<void> {
     this.#key ??= createProofKey();
-    if (this.#probes === null || performance.now() - this.#probes.at > PROBES_FRESH_MS) {
-      this.#probes = { at: performance.now(), done: this.#probe() };
-    }
     if (!this.#isOver) this.#ready ??= this.#newConnection();
-    await Promise.all([this.#key, this.#probes.done, this.#ready?.prepared()]);
-  }
-
-  async #probe(): Promise<void> {
-    try {
-      await probeAll(await this.signalling.candidates(this.visitId), (result) => this.#measured.set(result.edge_id, result));
-    } catch {
-      // Not allowed yet, or out of reach: the join asks again.
-      this.#probes = null;
-    }
+    await Promise.all([this.#key, this.probes.take(), this.#ready?.prepared()]);
   }
 
   /** Joins; the outcome is in `state`. Does nothing while a join or a visit is under way. */
@@ -153,7 +136,7 @@ export class VisitSession {
     await Promise.race([this.prepare(), new Promise((done) => setTimeout(done, PROBES_WAIT_MS))]);
     const key = await this.#key;
     if (key === null) throw new Error("prepare() made a key");
-    return this.signalling.session({ visit_id: this.visitId, probes: [...this.#measured.values()], key: key.publicJwk });
+    return this.signalling.session({ visit_id: this.visitId, probes: this.probes.results, key: key.publicJwk });
   }
 
   async #joinFirstEdge(grant: SessionGrant): Promise<void> {

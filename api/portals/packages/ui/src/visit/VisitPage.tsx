@@ -1,4 +1,4 @@
-import { LocalMedia, VisitSession } from "@medmesh/media";
+import { EdgeProbes, LocalMedia, VisitSession } from "@medmesh/media";
 import { useCallback, useEffect, useMemo, useRef, useState } from "react";
 import { useAccount } from "../account/Gate.tsx";
 import { Button, Loading, Notice } from "../components/basics.tsx";
@@ -27,6 +27,7 @@ export function VisitPage({ visitId, inCall }: Props) {
   const live = useVisit(api, visitId);
   const { visit, you, take } = live;
   const [media] = useState(() => new LocalMedia(storedPreference()));
+  const [probes] = useState(() => new EdgeProbes(() => api.candidates(visitId)));
   const [round, setRound] = useState(0);
   const [relayOnly, setRelayOnly] = useState(() => new URLSearchParams(location.search).get("relay") === "1");
   const [step, setStep] = useState<"check" | "lobby">(inCall ? "lobby" : "check");
@@ -37,9 +38,9 @@ export function VisitPage({ visitId, inCall }: Props) {
 
   // Each join is a session of its own; `round` counts them.
   const session = useMemo(() => {
-    const signalling = { candidates: (id: string) => api.candidates(id), session: api.signalingSession.bind(api) };
-    return Object.assign(new VisitSession(visitId, signalling), { round });
-  }, [api, visitId, round]);
+    const signalling = { session: api.signalingSession.bind(api) };
+    return Object.assign(new VisitSession(visitId, signalling, probes), { round });
+  }, [api, visitId, probes, round]);
   session.relayOnly = relayOnly;
   const state = useStore(session.state);
 
