@@ -250,8 +250,13 @@ impl System {
         }
         let operator = self.operator()?;
         self.ready("the control plane", "control-1", PATIENCE, async || {
-            let raft = operator.raft().await;
-            raft.is_ok_and(|raft| raft.leader.is_some() && raft.members.len() == usize::from(CONTROL_NODES))
+            let has_leader = operator.raft().await.is_ok_and(|raft| raft.leader.is_some());
+            // A node is known once it has introduced itself; join tokens name all of them.
+            has_leader
+                && operator.nodes().await.is_ok_and(|nodes| {
+                    let known = nodes.controls.iter().filter(|node| node.http_url.is_some());
+                    known.count() == usize::from(CONTROL_NODES)
+                })
         })
         .await
     }
