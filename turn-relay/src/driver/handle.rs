@@ -166,7 +166,8 @@ fn open_listeners(config: &RelayConfig) -> Result<Listeners, RelayError> {
     Ok((addresses, sockets))
 }
 
-/// A peer policy that knows which addresses are the relay's own.
+/// A peer policy that knows which addresses are the relay's own: what it listens on, relays
+/// on and advertises, and every address of the host, which a wildcard listener answers on too.
 fn with_own_addresses(mut policy: PeerPolicy, config: &RelayConfig, listeners: &[SocketAddr]) -> PeerPolicy {
     policy.own.extend(listeners.iter().map(SocketAddr::ip));
     policy.own.extend(
@@ -175,6 +176,7 @@ fn with_own_addresses(mut policy: PeerPolicy, config: &RelayConfig, listeners: &
             .iter()
             .flat_map(|relay| [relay.bind, relay.advertise]),
     );
+    policy.own.extend(socket::host_addresses());
     policy.own.sort_unstable();
     policy.own.dedup();
     policy

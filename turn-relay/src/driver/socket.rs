@@ -1,11 +1,12 @@
 //! Opening UDP sockets the way the relay wants them.
 
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
 
-use nix::sys::socket::setsockopt;
+use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::sockopt::{RcvBufForce, SndBufForce, UdpGroSegment};
+use nix::sys::socket::{SockaddrStorage, setsockopt};
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// A listening socket; every worker opens one on the same address and the kernel spreads
@@ -48,5 +49,36 @@ fn open(address: SocketAddr) -> io::Result<Socket> {
 pub(super) fn enable_gro<S: AsFd>(socket: &S) {
     if let Err(error) = setsockopt(socket, UdpGroSegment, &true) {
         tracing::debug!(%error, "no generic receive offload for UDP");
+    }
+}
+
+/// Every address of this host's interfaces, as far as the kernel tells.
+pub(super) fn host_addresses() -> Vec<IpAddr> {
+    let interfaces = match getifaddrs() {
+        Ok(interfaces) => interfaces,
+        Err(error) => {
+            tracing::warn!(%error, "cannot list the host's addresses; only configured ones are taken for our own");
+            return Vec::new();
+        }
+    };
+    let address = |storage: SockaddrStorage| match (storage.as_sockaddr_in(), storage.as_sockaddr_in6()) {
+        (Some(v4), _) => Some(IpAddr::from(v4.ip())),
+        (_, Some(v6)) => Some(IpAddr::from(v6.ip())),
+        _ => None,
+    };
+    interfaces
+        .filter_map(|interface| interface.address.and_then(address))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    #[test]
+    fn the_host_knows_its_own_addresses() {
+        assert!(host_addresses().contains(&Ipv4Addr::LOCALHOST.into()));
     }
 }
