@@ -212,14 +212,16 @@ impl Mesh {
         }
         let preferred = self.own.min(edge);
         let peer = self.peers.entry(edge).or_default();
-        if let Some(active) = &peer.active
-            && active.session.is_open()
-        {
-            if active.dialled_by == preferred && dialled_by != preferred {
+        if let Some(active) = peer.active.take() {
+            let older_stays = active.dialled_by == preferred && dialled_by != preferred;
+            if active.session.is_open() && older_stays {
+                peer.active = Some(active);
                 session.close(CloseReason::Replaced);
                 return;
             }
             active.session.close(CloseReason::Replaced);
+            // Also where the peer had closed it already and its `Down` is still on the way,
+            // which will then be about a session that counts no more.
             if active.up {
                 self.shards.send_all(|| Command::MeshDown { peer: edge }).await;
             }

@@ -1,12 +1,12 @@
 //! Edges in this process, under a test CA, each with a stored configuration made by hand.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, UdpSocket};
 use std::path::Path;
 use std::time::Duration;
 
 use medmesh_base::media_token::{MediaClaims, MeshEdge, SignallingEdge};
-use medmesh_base::{EdgeId, RoomId};
-use medmesh_edge::{Config, Edge, IdentityFiles, settings};
+use medmesh_base::{EdgeId, RoomId, telemetry};
+use medmesh_edge::{Config, Edge, IdentityFiles, StartError, settings};
 use medmesh_link::{ClusterCa, ClusterName, LEAF_LIFE, Role};
 use medmesh_wire::fleet::{EdgeConfig, PeerEdge, TurnSecret};
 use tempfile::TempDir;
@@ -66,6 +66,8 @@ impl Fleet {
     async fn start_as(ids: Vec<EdgeId>, turn: bool, drain_seconds: u32) -> Self {
         // The process's choice of provider; a second test finds it made.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        // Silent unless `MEDMESH_LOG` asks.
+        telemetry::init("off", telemetry::LogFormat::Text);
         let cluster: ClusterName = "test".parse().unwrap();
         let ca = ClusterCa::create(cluster, OffsetDateTime::now_utc()).unwrap();
         let issuer = Key::generate("k1");
@@ -85,14 +87,13 @@ impl Fleet {
                 ..EdgeConfig::default()
             };
             store(dir.path(), &ca, id, &wire);
-            let mut config = Settings {
+            let config = Settings {
                 index,
                 turn,
-                link_port: 0,
+                link_port: lasting_port(),
                 drain_seconds,
             };
             let edge = Edge::start(config.read(dir.path())).await.unwrap();
-            config.link_port = edge.addresses().link.port();
             peers.push(PeerEdge {
                 edge_id: id.to_vec(),
                 name: format!("test-{index}"),
@@ -125,7 +126,17 @@ impl Fleet {
     /// Starts an edge that was taken out, from its files and on its old link address.
     pub(crate) async fn start_again(&mut self, index: usize) {
         let one = &mut self.edges[index];
-        one.edge = Some(Edge::start(one.config.read(one.dir.path())).await.unwrap());
+        // QUIC closes its socket a moment after its last handle is gone.
+        let started = async {
+            loop {
+                match Edge::start(one.config.read(one.dir.path())).await {
+                    Ok(edge) => return edge,
+                    Err(StartError::Link(_)) => tokio::task::yield_now().await,
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        };
+        one.edge = Some(tokio::time::timeout(PATIENCE, started).await.unwrap());
     }
 
     /// Claims for somebody new in `room` whose home is the edge `home`; the others follow.
@@ -207,6 +218,17 @@ impl Fleet {
     pub(crate) async fn stop(self) {
         for edge in self.edges.into_iter().filter_map(|one| one.edge) {
             assert!(edge.drain().await, "an edge left something behind");
+        }
+    }
+}
+
+/// A free port below the range the system gives out by itself (32768 and up), so that
+/// nobody takes it while its edge is away.
+fn lasting_port() -> u16 {
+    loop {
+        let port = rand::random_range(20_000..30_000);
+        if UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
         }
     }
 }
