@@ -10,8 +10,8 @@ use medmesh_base::{ControlId, EdgeId};
 use medmesh_consensus::{Config, Consensus, Timers};
 use medmesh_ledger::{ControlDescriptor, LEDGER_VERSION};
 use medmesh_link::{
-    ClusterCa, Endpoint, EndpointConfig, Enrolled, Expect, LEAF_LIFE, LinkMetrics, Peer, Role, TrafficClass,
-    Trust, enrol,
+    ClusterCa, Endpoint, EndpointConfig, Enrolled, Expect, Incoming, LEAF_LIFE, LinkMetrics, Peer, Role,
+    TrafficClass, Trust, enrol,
 };
 use medmesh_vault::{ClusterSecret, TokenSigner};
 use medmesh_wire::fleet as wire;
@@ -22,6 +22,7 @@ use time::OffsetDateTime;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
+use tonic::transport::Channel;
 
 use crate::fleet::{Fleet, FleetMetrics, Parts, spawn};
 
@@ -50,38 +51,61 @@ pub(crate) struct Control {
     pub(crate) fleet: Fleet,
     pub(crate) address: String,
     drain: Drain,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
-impl Control {
-    /// A group of one, with a leader that has introduced itself.
-    pub(crate) async fn start() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let drain = Drain::new();
-        let registry = Registry::new();
-        let ca = Arc::new(ClusterCa::create("test".parse().unwrap(), OffsetDateTime::now_utc()).unwrap());
-        let node = ControlId(1);
+/// A socket is open, so that its address can be told to the others.
+struct Bound {
+    node: ControlId,
+    endpoint: Endpoint,
+    incoming: Incoming,
+    registry: Registry,
+    drain: Drain,
+}
+
+impl Bound {
+    fn new(ca: &ClusterCa, node: ControlId) -> Self {
+        let (drain, registry) = (Drain::new(), Registry::new());
+        let identity = ca.issue(Role::Control(node), OffsetDateTime::now_utc(), LEAF_LIFE);
         let config = EndpointConfig {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             trust: Trust::new(ca.cluster().clone(), ca.certificate()).unwrap(),
-            identity: ca
-                .issue(Role::Control(node), OffsetDateTime::now_utc(), LEAF_LIFE)
-                .unwrap(),
+            identity: identity.unwrap(),
             enrolment: true,
         };
-        let (endpoint, incoming) =
-            Endpoint::bind(config, LinkMetrics::register(&registry).unwrap(), &drain).unwrap();
-        let address = endpoint.local_address().to_string();
-        let mut raft = Config::new(node, "test", dir.path().join("raft"));
-        raft.timers = Timers {
-            heartbeat: Duration::from_millis(50),
-            election_min: Duration::from_millis(100),
-            election_max: Duration::from_millis(200),
-        };
-        let consensus = Consensus::start(raft, endpoint, &registry).await.unwrap();
+        let metrics = LinkMetrics::register(&registry).unwrap();
+        let (endpoint, incoming) = Endpoint::bind(config, metrics, &drain).unwrap();
+        Self {
+            node,
+            endpoint,
+            incoming,
+            registry,
+            drain,
+        }
+    }
+
+    fn address(&self) -> String {
+        self.endpoint.local_address().to_string()
+    }
+
+    async fn join(self, ca: &Arc<ClusterCa>, voters: &BTreeMap<ControlId, String>) -> Control {
+        let dir = tempfile::tempdir().unwrap();
+        let address = self.address();
+        let mut raft = Config::new(self.node, "test", dir.path().join("raft"));
+        if voters.len() == 1 {
+            // Nobody to wait for.
+            raft.timers = Timers {
+                heartbeat: Duration::from_millis(50),
+                election_min: Duration::from_millis(100),
+                election_max: Duration::from_millis(200),
+            };
+        }
+        let consensus = Consensus::start(raft, self.endpoint, &self.registry)
+            .await
+            .unwrap();
         let fleet = Fleet::new(Parts {
             consensus: consensus.clone(),
-            ca,
+            ca: ca.clone(),
             secret: ClusterSecret::load_or_create(&dir.path().join("cluster.secret")).unwrap(),
             signer: TokenSigner::load_or_create(&dir.path().join("signing.key")).unwrap(),
             descriptor: ControlDescriptor {
@@ -90,23 +114,46 @@ impl Control {
                 ledger_version: LEDGER_VERSION,
             },
             origins: vec!["https://clinic.example".to_owned()],
-            metrics: FleetMetrics::register(&registry).unwrap(),
+            metrics: FleetMetrics::register(&self.registry).unwrap(),
         });
-        spawn(&fleet, incoming, &drain);
-        consensus
-            .bootstrap(&BTreeMap::from([(node, address.clone())]))
-            .await
-            .unwrap();
-        eventually(async || {
-            (fleet.state().controls.len() == 1 && fleet.state().turn.current > 0).then_some(())
-        })
-        .await;
-        Self {
+        spawn(&fleet, self.incoming, &self.drain);
+        consensus.bootstrap(voters).await.unwrap();
+        Control {
             fleet,
             address,
-            drain,
-            _dir: dir,
+            drain: self.drain,
+            dir,
         }
+    }
+}
+
+impl Control {
+    /// A group of one, with a leader that has introduced itself.
+    pub(crate) async fn start() -> Self {
+        Self::group(1).await.remove(0)
+    }
+
+    /// A group whose nodes have all introduced themselves.
+    pub(crate) async fn group(size: u64) -> Vec<Self> {
+        let ca = Arc::new(ClusterCa::create("test".parse().unwrap(), OffsetDateTime::now_utc()).unwrap());
+        let bound: Vec<_> = (1..=size).map(|id| Bound::new(&ca, ControlId(id))).collect();
+        let voters = bound.iter().map(|node| (node.node, node.address())).collect();
+        let mut group = Vec::new();
+        for node in bound {
+            group.push(node.join(&ca, &voters).await);
+        }
+        for control in &group {
+            eventually(async || {
+                let state = control.fleet.state();
+                (state.controls.len() == voters.len() && state.turn.current > 0).then_some(())
+            })
+            .await;
+        }
+        group
+    }
+
+    pub(crate) fn leads(&self) -> bool {
+        self.fleet.inner.consensus.is_leader()
     }
 
     pub(crate) async fn join_token(&self) -> String {
@@ -125,6 +172,7 @@ impl Control {
     pub(crate) async fn stop(self) {
         self.fleet.shutdown().await;
         assert_eq!(self.drain.finish(PATIENCE).await, 0, "a task outlived the drain");
+        drop(self.dir);
     }
 }
 
@@ -132,6 +180,7 @@ pub(crate) struct Edge {
     pub(crate) id: EdgeId,
     pub(crate) enrolled: Enrolled,
     pub(crate) peer: Peer,
+    endpoint: Endpoint,
     name: String,
     region: String,
     drain: Drain,
@@ -173,6 +222,7 @@ impl Edge {
         Self {
             id: enrolled.edge,
             peer: Peer::new(&endpoint, control, Expect::AnyControl),
+            endpoint,
             enrolled,
             name: name.to_owned(),
             region: region.to_owned(),
@@ -180,7 +230,12 @@ impl Edge {
         }
     }
 
-    pub(crate) fn client(&self) -> FleetClient<tonic::transport::Channel> {
+    /// The same edge, attaching to another control node.
+    pub(crate) fn towards(&self, control: &Control) -> Peer {
+        Peer::new(&self.endpoint, control.address.clone(), Expect::AnyControl)
+    }
+
+    pub(crate) fn client(&self) -> FleetClient<Channel> {
         FleetClient::new(self.peer.channel(TrafficClass::Fleet))
     }
 
@@ -189,8 +244,12 @@ impl Edge {
     }
 
     pub(crate) async fn attach(&self) -> Result<Attached, tonic::Status> {
+        Self::attach_by(self.client()).await
+    }
+
+    async fn attach_by(mut client: FleetClient<Channel>) -> Result<Attached, tonic::Status> {
         let (up, reports) = mpsc::channel(4);
-        let down = soon(self.client().attach(ReceiverStream::new(reports))).await?;
+        let down = soon(client.attach(ReceiverStream::new(reports))).await?;
         Ok(Attached {
             up,
             down: down.into_inner(),
@@ -199,7 +258,17 @@ impl Edge {
 
     /// Attaches and reports every 200 ms until the returned drain stops.
     pub(crate) async fn keep_reporting(&self) -> (Attached, Drain) {
-        self.keep_sending(self.report()).await
+        self.keep_sending(self.client(), self.report()).await
+    }
+
+    /// The same towards each control node of a group, as edges do.
+    pub(crate) async fn keep_reporting_to(&self, group: &[Control]) -> Vec<(Attached, Drain)> {
+        let mut kept = Vec::new();
+        for control in group {
+            let client = FleetClient::new(self.towards(control).channel(TrafficClass::Fleet));
+            kept.push(self.keep_sending(client, self.report()).await);
+        }
+        kept
     }
 
     /// The same, with a measured path to another edge.
@@ -210,11 +279,16 @@ impl Edge {
             rtt_us,
             ..wire::PeerPath::default()
         });
-        self.keep_sending(report).await
+        self.keep_sending(self.client(), report).await
     }
 
-    async fn keep_sending(&self, report: wire::EdgeReport) -> (Attached, Drain) {
-        let attached = self.attach().await.unwrap();
+    async fn keep_sending(
+        &self,
+        client: FleetClient<Channel>,
+        report: wire::EdgeReport,
+    ) -> (Attached, Drain) {
+        // A node that lags has not heard of the enrolment yet.
+        let attached = eventually(async || Self::attach_by(client.clone()).await.ok()).await;
         let (up, drain) = (attached.up.clone(), Drain::new());
         let stop = drain.clone();
         drain.spawn(async move {

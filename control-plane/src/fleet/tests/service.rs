@@ -259,3 +259,39 @@ async fn many_who_join_at_once_are_spread_before_any_report() {
     }
     control.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_control_node_enrols_and_places_and_a_new_leader_goes_on() {
+    let mut group = Control::group(3).await;
+    let follower = |group: &[Control]| group.iter().position(|node| !node.leads()).unwrap();
+    let edge = group[follower(&group)].enrol("fra-1", "eu").await;
+    let reports = edge.keep_reporting_to(&group).await;
+    let visit = wish(1, 1, &[(&edge, 10)]);
+    let mut epochs = Vec::new();
+    for control in &group {
+        let placed = eventually(async || control.fleet.place(&visit).await.ok()).await;
+        assert_eq!(home(&placed), edge.id);
+        epochs.push(placed.epoch);
+    }
+    assert_eq!(epochs, vec![epochs[0]; 3], "asking elsewhere changes nothing");
+
+    let leader = eventually(async || group.iter().position(Control::leads)).await;
+    group.remove(leader).stop().await;
+    for (number, control) in group.iter().enumerate() {
+        let next = wish(2, 10 + number as u128, &[(&edge, 10)]);
+        let placed = eventually(async || control.fleet.place(&next).await.ok()).await;
+        assert!(
+            placed.epoch > epochs[0],
+            "what was agreed before is not agreed again"
+        );
+        let again = eventually(async || control.fleet.place(&visit).await.ok()).await;
+        assert_eq!(again.epoch, epochs[0], "what was placed before is still placed");
+    }
+    for (_, drain) in reports {
+        drain.finish(Duration::from_secs(5)).await;
+    }
+    edge.stop().await;
+    for control in group {
+        control.stop().await;
+    }
+}
