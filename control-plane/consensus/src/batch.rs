@@ -25,12 +25,21 @@ pub(crate) struct Ticket {
 
 pub(crate) type Tickets = mpsc::Sender<Ticket>;
 
+/// Who leads the entries of a batch to the log.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum To {
+    /// Whoever leads: for this node's own callers.
+    Leader,
+    /// This node or nobody: for calls of other nodes, which must not be passed on.
+    Here,
+}
+
 pub(crate) fn channel() -> (Tickets, mpsc::Receiver<Ticket>) {
     mpsc::channel(PROPOSALS_WAITING_MAX)
 }
 
 /// Takes tickets until the channel is closed or the node stops.
-pub(crate) async fn run(consensus: Consensus, mut tickets: mpsc::Receiver<Ticket>) {
+pub(crate) async fn run(consensus: Consensus, to: To, mut tickets: mpsc::Receiver<Ticket>) {
     let places = Arc::new(Semaphore::new(ENTRIES_UNDER_WAY_MAX));
     let mut left_over = None;
     loop {
@@ -52,7 +61,7 @@ pub(crate) async fn run(consensus: Consensus, mut tickets: mpsc::Receiver<Ticket
         (batch, left_over) = gather(first, &mut tickets);
         let consensus_of_batch = consensus.clone();
         consensus.drain().spawn(async move {
-            submit(&consensus_of_batch, batch).await;
+            submit(&consensus_of_batch, to, batch).await;
             drop(place);
         });
     }
@@ -79,12 +88,19 @@ fn gather(first: Ticket, tickets: &mut mpsc::Receiver<Ticket>) -> (Vec<Ticket>, 
     (batch, None)
 }
 
-async fn submit(consensus: &Consensus, mut batch: Vec<Ticket>) {
+async fn commit(consensus: &Consensus, to: To, command: &Command) -> Result<Committed, ProposeError> {
+    match to {
+        To::Leader => consensus.route(command).await,
+        To::Here => consensus.propose_here(command).await,
+    }
+}
+
+async fn submit(consensus: &Consensus, to: To, mut batch: Vec<Ticket>) {
     if batch.len() == 1 {
         let Ticket { command, reply, .. } = batch.remove(0);
         consensus.metrics().batched(weight(&command));
         // A caller that no longer waits does not want to know.
-        let _ = reply.send(consensus.route(&command).await);
+        let _ = reply.send(commit(consensus, to, &command).await);
         return;
     }
     let mut commands = Vec::new();
@@ -102,7 +118,7 @@ async fn submit(consensus: &Consensus, mut batch: Vec<Ticket>) {
         }
     }
     consensus.metrics().batched(commands.len());
-    match consensus.route(&Command::Batch(commands)).await {
+    match commit(consensus, to, &Command::Batch(commands)).await {
         Ok(Committed {
             response: Response::Batch(responses),
             index,

@@ -18,7 +18,7 @@ use prometheus::Registry;
 use tokio::sync::watch;
 use tonic::transport::Channel;
 
-use crate::batch::{self, Tickets};
+use crate::batch::{self, Tickets, To};
 use crate::changes::Changes;
 use crate::config::{Config, raft_config};
 use crate::error::StartError;
@@ -61,6 +61,7 @@ struct Inner {
     peers: Peers,
     metrics: Metrics,
     tickets: Tickets,
+    forwarded: Tickets,
     leader: watch::Sender<Option<ControlId>>,
     fault: watch::Sender<Option<String>>,
     snapshot_bytes: usize,
@@ -105,6 +106,7 @@ impl Consensus {
         .await
         .map_err(|error| StartError::Raft(error.to_string()))?;
         let (tickets, queue) = batch::channel();
+        let (forwarded, forwarded_queue) = batch::channel();
         let inner = Inner {
             node: config.node,
             raft,
@@ -113,6 +115,7 @@ impl Consensus {
             peers,
             metrics,
             tickets,
+            forwarded,
             leader: watch::channel(None).0,
             fault: watch::channel(None).0,
             snapshot_bytes: config.snapshots.log_bytes,
@@ -122,7 +125,9 @@ impl Consensus {
         let consensus = Self {
             inner: Arc::new(inner),
         };
-        consensus.inner.drain.spawn(batch::run(consensus.clone(), queue));
+        let drain = &consensus.inner.drain;
+        drain.spawn(batch::run(consensus.clone(), To::Leader, queue));
+        drain.spawn(batch::run(consensus.clone(), To::Here, forwarded_queue));
         consensus.inner.drain.spawn(observe(consensus.clone()));
         Ok(consensus)
     }
@@ -266,6 +271,10 @@ impl Consensus {
 
     pub(crate) fn tickets(&self) -> &Tickets {
         &self.inner.tickets
+    }
+
+    pub(crate) fn forwarded(&self) -> &Tickets {
+        &self.inner.forwarded
     }
 
     pub(crate) fn metrics(&self) -> &Metrics {

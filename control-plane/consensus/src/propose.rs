@@ -11,7 +11,7 @@ use openraft::errors::{ClientWriteError, RaftError};
 use tokio::sync::oneshot;
 use tonic::{Code, Status};
 
-use crate::batch::{ENTRY_BYTES_MAX, Ticket};
+use crate::batch::{ENTRY_BYTES_MAX, Ticket, Tickets};
 use crate::consensus::{Committed, Consensus};
 use crate::error::{ProposeError, ReadError};
 use crate::network::Channels;
@@ -57,25 +57,38 @@ impl Consensus {
     }
 
     async fn propose_ticket(&self, command: Command) -> Result<Committed, ProposeError> {
+        self.enter(self.tickets(), command).await
+    }
+
+    /// Commits a command that another node brought to this one, together with what others bring.
+    pub(crate) async fn propose_forwarded(&self, command: Command) -> Result<Committed, ProposeError> {
+        if !self.is_leader() {
+            return Err(ProposeError::NoLeader {
+                leader: self.leader(),
+            });
+        }
+        self.enter(self.forwarded(), command).await
+    }
+
+    async fn enter(&self, tickets: &Tickets, command: Command) -> Result<Committed, ProposeError> {
         let size_bytes = command.encode().len();
         self.check(&command, size_bytes)?;
         let (reply, answer) = oneshot::channel();
-        let no_leader = || ProposeError::NoLeader {
+        let ticket = Ticket {
+            command,
+            size_bytes,
+            reply,
+        };
+        let no_leader = |_| ProposeError::NoLeader {
             leader: self.leader(),
         };
-        self.tickets()
-            .send(Ticket {
-                command,
-                size_bytes,
-                reply,
-            })
-            .await
-            .map_err(|_| no_leader())?;
-        answer.await.unwrap_or_else(|_| {
+        tickets.send(ticket).await.map_err(no_leader)?;
+        let stopping = |_| {
             Err(ProposeError::Ambiguous {
                 cause: "this node is stopping".to_owned(),
             })
-        })
+        };
+        answer.await.unwrap_or_else(stopping)
     }
 
     fn check(&self, command: &Command, size_bytes: usize) -> Result<(), ProposeError> {

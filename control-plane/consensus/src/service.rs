@@ -180,7 +180,7 @@ impl<P: Placer> Leader for LeaderService<P> {
             Command::decode(&bytes).map_err(|error| Status::invalid_argument(format!("command: {error}")))?;
         let answer = self
             .consensus
-            .propose_here(&command)
+            .propose_forwarded(command)
             .await
             .map_err(|error| propose_status(&error))?;
         Ok(Response::new(ProposeResponse {
