@@ -121,7 +121,7 @@ async fn a_peer_that_falls_silent_is_noticed_in_two_seconds() {
     let since = std::time::Instant::now();
     soon(session.closed()).await;
     let took = since.elapsed();
-    assert!(took < Duration::from_millis(3500), "noticed only after {took:?}");
+    assert!(took < Duration::from_secs(4), "noticed only after {took:?}");
     for drain in [&edge.drain, &server.drain] {
         stop(drain).await;
     }
