@@ -141,10 +141,20 @@ fn what_follows_the_integrity_attribute_is_not_read() {
         .attribute(attribute::NONCE, &client.nonce)
         .integrity(IntegrityKind::Sha1, &client.key())
         .address(attribute::XOR_PEER_ADDRESS, addr("192.0.2.66:1"))
-        .attribute(attribute::LIFETIME, &[0; 4])
         .finish();
     assert!(world.input(client.address, &request).unwrap().is_success());
     assert_eq!(world.count(Counter::Permissions), 1);
+
+    let refresh = client.seal(bare(&mut world, Method::REFRESH));
+    let refresh = refresh[..refresh.len() - 8].to_vec();
+    let mut forged = [&refresh[..], &[0, 0x0D, 0, 4, 0, 0, 0, 0]].concat();
+    let length = u16::try_from(forged.len() - 20).unwrap();
+    forged[2..4].copy_from_slice(&length.to_be_bytes());
+    assert_eq!(
+        world.input(client.address, &forged).unwrap().lifetime_s(),
+        600,
+        "not ended by an added LIFETIME"
+    );
 }
 
 #[test]

@@ -266,6 +266,27 @@ fn quotas_are_486_for_a_user_and_508_for_the_relay() {
 }
 
 #[test]
+fn what_a_request_reserves_and_does_not_use_goes_back() {
+    let policy = PeerPolicy::allow_list(vec!["192.0.2.0/24".parse().unwrap()]);
+    let mut world = World::with(
+        Limits {
+            permissions: 3,
+            ..Limits::default()
+        },
+        policy,
+    );
+    let mut client = client();
+    client.allocate(&mut world);
+    // Three asked for, one granted: two are left.
+    assert_eq!(
+        client.permit(&mut world, &["192.0.2.1:1", "192.0.2.1:2", "192.0.2.1:3"]),
+        0
+    );
+    assert_eq!(client.permit(&mut world, &["192.0.2.2:1", "192.0.2.3:1"]), 0);
+    assert_eq!(client.permit(&mut world, &["192.0.2.4:1"]), 508);
+}
+
+#[test]
 fn no_port_is_508_and_leaves_nothing() {
     let (mut world, mut client) = (World::new(), client());
     world.closed = vec![Family::V4];
