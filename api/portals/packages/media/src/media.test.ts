@@ -196,7 +196,8 @@ describe("small parts", () => {
       { id: "P", type: "candidate-pair", localCandidateId: "L", currentRoundTripTime: 0.0124, bytesReceived: 10, bytesSent: 20 },
       { id: "L", type: "local-candidate", candidateType: "relay", address: "10.0.0.1" },
       { id: "v", type: "inbound-rtp", kind: "video", mid: "9", packetsReceived: 5, framesDecoded: 3, framesPerSecond: 29, frameHeight: 360, packetsLost: 2 },
-      { id: "w", type: "inbound-rtp", kind: "video", mid: "10", packetsReceived: 0 },
+      // Padding that probes the bandwidth is no picture.
+      { id: "w", type: "inbound-rtp", kind: "video", mid: "10", packetsReceived: 40, framesDecoded: 0 },
       { id: "a", type: "inbound-rtp", kind: "audio", mid: "3", packetsReceived: 7, totalAudioEnergy: 0.5 },
     ]);
     expect(report).toMatchObject({ rtt_ms: 12, send_bps: null, receive_bytes: 10, packets_lost: 2, relayed: true });

@@ -31,7 +31,7 @@ export function summarise(stats: Iterable<Entry>): CallReport {
   const pair = byId.get(transport?.["selectedCandidatePairId"]) ?? {};
   const local = byId.get(pair["localCandidateId"]) ?? {};
   const inbound = entries.filter((entry) => entry["type"] === "inbound-rtp");
-  const videos = inbound.filter((entry) => entry["kind"] === "video" && number(entry["packetsReceived"]) > 0);
+  const videos = inbound.filter((entry) => entry["kind"] === "video" && number(entry["framesDecoded"]) > 0);
   const audios = inbound.filter((entry) => entry["kind"] === "audio" && number(entry["packetsReceived"]) > 0);
   const rtt = pair["currentRoundTripTime"];
   const estimate = pair["availableOutgoingBitrate"];
