@@ -8,12 +8,19 @@
 //! It never decrypts, stores or names what it forwards, and it never needs the control
 //! plane to keep a visit going: what that last said is on disk ([`settings`]).
 
+#![allow(
+    unexpected_cfgs,
+    reason = "`fuzzing` is set by the fuzzer's build, which is no part of this workspace"
+)]
+
 mod admin;
 pub mod admission;
 mod app;
 pub mod config;
 mod control;
 mod files;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod journal;
 mod mesh;
 mod metrics;

@@ -9,6 +9,7 @@ use jsonwebtoken::DecodingKey;
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, JwkSet};
 use medmesh_base::EdgeId;
 use medmesh_wire::fleet::EdgeConfig;
+use parking_lot::Mutex;
 use prost::Message as _;
 use tokio::sync::watch;
 
@@ -139,6 +140,8 @@ fn keys(jwks: &str) -> Result<HashMap<String, DecodingKey>, SettingsError> {
 pub struct SettingsStore {
     file: PathBuf,
     sender: watch::Sender<Arc<Settings>>,
+    /// One taker at a time: every control node sends the same news at the same moment.
+    taking: Mutex<()>,
 }
 
 impl SettingsStore {
@@ -155,7 +158,11 @@ impl SettingsStore {
             Err(error) => return Err(error.into()),
         };
         let (sender, _) = watch::channel(Arc::new(Settings::from_wire(&wire)?));
-        Ok(Self { file, sender })
+        Ok(Self {
+            file,
+            sender,
+            taking: Mutex::new(()),
+        })
     }
 
     /// A reader that sees every later change.
@@ -176,6 +183,7 @@ impl SettingsStore {
     /// # Errors
     /// When it is malformed or cannot be stored; the old one stays in force.
     pub fn apply(&self, wire: &EdgeConfig) -> Result<bool, SettingsError> {
+        let _taking = self.taking.lock();
         if wire.version <= self.version() {
             return Ok(false);
         }
@@ -192,4 +200,42 @@ impl SettingsStore {
 /// When the file cannot be written.
 pub fn write_stored(data_dir: &Path, wire: &EdgeConfig) -> std::io::Result<()> {
     files::write_private(&data_dir.join(FILE), &wire.encode_to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+
+    use medmesh_wire::fleet::EdgeConfig;
+
+    use super::SettingsStore;
+
+    #[test]
+    fn news_from_several_control_nodes_at_once_is_taken_once() {
+        const NODES: usize = 5;
+        let dir = tempfile::tempdir().unwrap();
+        let store = SettingsStore::open(dir.path()).unwrap();
+        for version in 1..=20 {
+            let wire = EdgeConfig {
+                version,
+                ..EdgeConfig::default()
+            };
+            let together = Barrier::new(NODES);
+            let takes = std::thread::scope(|scope| {
+                let nodes = [(); NODES].map(|()| {
+                    scope.spawn(|| {
+                        together.wait();
+                        store.apply(&wire).unwrap()
+                    })
+                });
+                nodes.map(|node| node.join().unwrap())
+            });
+            assert_eq!(
+                takes.iter().filter(|taken| **taken).count(),
+                1,
+                "version {version}"
+            );
+        }
+        assert_eq!(SettingsStore::open(dir.path()).unwrap().version(), 20);
+    }
 }

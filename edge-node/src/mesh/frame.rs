@@ -46,7 +46,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
 }
 
 /// Takes one whole message off the front, if it is all there.
-fn take(buffer: &mut BytesMut) -> io::Result<Option<MeshMessage>> {
+pub(crate) fn take(buffer: &mut BytesMut) -> io::Result<Option<MeshMessage>> {
     let invalid = |what| io::Error::new(io::ErrorKind::InvalidData, what);
     let mut peek = &buffer[..];
     let length = match decode_varint(&mut peek) {

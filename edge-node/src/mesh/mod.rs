@@ -3,8 +3,8 @@
 //! One task decides ([`Mesh::run`]); each session is a task of its own; the shards send
 //! their datagrams and messages directly through a [`PeerPort`].
 
-mod convert;
-mod frame;
+pub(crate) mod convert;
+pub(crate) mod frame;
 mod port;
 mod session;
 #[cfg(test)]

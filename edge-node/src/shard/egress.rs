@@ -14,8 +14,9 @@ use super::counters::Counters;
 const BATCH: usize = 64;
 /// Bytes of one GSO send: what an IPv4 datagram can carry (RFC 791) less headers.
 const RUN_BYTES_MAX: usize = 65_507;
-/// Shortest run that goes out by GSO; below it a slot in the batch costs less than a call.
-const RUN_MIN: usize = 3;
+/// Shortest run that goes out by GSO: already for two, one pass through the kernel's stack
+/// instead of two is worth more than the call that a place in the batch would save.
+const RUN_MIN: usize = 2;
 /// Turns that produce more flush in between, so that a burst does not hold memory.
 pub(crate) const QUEUE_MAX: usize = 1024;
 
@@ -224,7 +225,7 @@ mod tests {
         let counters = Counters::default();
         let mut egress = Egress::new();
         let mut expected: BTreeMap<usize, Vec<(u8, usize)>> = BTreeMap::new();
-        // Receiver 0: single then run; 1: only singles; 2: one long run.
+        // Receiver 0: single then run; 1: only singles, apart; 2: one long run.
         let plan = [(0, 100), (1, 50), (0, 700), (0, 700), (0, 700), (0, 20), (1, 60)]
             .into_iter()
             .chain((0..70).map(|_| (2, 900)));

@@ -8,6 +8,15 @@ use quinn_udp::{BATCH_SIZE, RecvMeta, UdpSocketState};
 /// Largest coalesced receive: the length field of UDP.
 const SLOT_BYTES: usize = 65_536;
 
+/// What one receive call brought.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Batch {
+    pub(crate) datagrams: usize,
+    /// Every slot was filled, so there may be more. Asking again otherwise would cost a
+    /// call that says "empty", and the next poll says that for free.
+    pub(crate) more: bool,
+}
+
 /// Buffers of one shard's socket.
 pub(crate) struct Ingress {
     state: UdpSocketState,
@@ -30,13 +39,12 @@ impl Ingress {
         self.state.max_gso_segments()
     }
 
-    /// Receives one batch and hands each datagram to `take`. Returns how many there
-    /// were; 0 when the socket is empty.
+    /// Receives one batch and hands each datagram to `take`.
     pub(crate) fn receive(
         &mut self,
         socket: &UdpSocket,
         mut take: impl FnMut(SocketAddr, &[u8]),
-    ) -> io::Result<usize> {
+    ) -> io::Result<Batch> {
         let mut slots: Vec<IoSliceMut<'_>> = self
             .buffer
             .chunks_exact_mut(SLOT_BYTES)
@@ -44,7 +52,7 @@ impl Ingress {
             .collect();
         let filled = match self.state.recv(socket.into(), &mut slots, &mut self.meta) {
             Ok(filled) => filled,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Batch::default()),
             Err(error) => return Err(error),
         };
         let mut datagrams = 0;
@@ -58,6 +66,9 @@ impl Ingress {
                 datagrams += 1;
             }
         }
-        Ok(datagrams.max(filled))
+        Ok(Batch {
+            datagrams,
+            more: filled == BATCH_SIZE,
+        })
     }
 }

@@ -135,9 +135,13 @@ impl Runner {
                 sfu.handle_datagram(now, source, local, datagram);
             });
             match received {
-                Ok(0) => break,
-                Ok(datagrams) => {
-                    self.ends.counters.received(datagrams);
+                Ok(batch) => {
+                    if batch.datagrams > 0 {
+                        self.ends.counters.received(batch.datagrams);
+                    }
+                    if !batch.more {
+                        break;
+                    }
                     self.more |= turn == RECEIVES_PER_TURN;
                 }
                 Err(_) => {
