@@ -291,6 +291,14 @@ async fn a_voter_that_lost_its_disk_is_not_counted_on() {
         (member.silent_ms? > 1_000).then_some(())
     });
     lost.await;
+    // The leader is unharmed: openraft takes a follower whose log went back for a broken promise.
+    cluster
+        .node(leader.0)
+        .propose(checkpoint("much-later"))
+        .await
+        .unwrap();
+    let status = cluster.node(leader.0).status();
+    assert_eq!((status.role, status.fault), (Role::Leader, None));
     assert!(cluster.node(victim).read().checkpoints.is_empty());
     cluster.end().await;
 }
