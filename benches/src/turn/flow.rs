@@ -1,0 +1,126 @@
+//! One TURN client with one channel.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, ensure};
+use medmesh_turn::codec::{
+    Builder, Class, Datagram, IntegrityKind, Message, Method, attribute, decode, decode_xor_address,
+};
+use medmesh_turn::{Secret, long_term_key};
+
+/// Realm and secret both servers are given.
+pub(super) const REALM: &str = "medmesh";
+pub(super) const SECRET: &str = "0123456789abcdef0123456789abcdef0123456789a";
+/// Loopback answers in microseconds, a busy machine in less than this.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// An allocation with a channel to the sink.
+pub(super) struct Flow {
+    pub(super) socket: UdpSocket,
+    pub(super) relayed: SocketAddr,
+    pub(super) number: u16,
+    peer: SocketAddr,
+}
+
+impl Flow {
+    /// Allocates and, for `channel`, binds; otherwise only permits.
+    pub(super) fn open(
+        server: SocketAddr,
+        peer: SocketAddr,
+        index: u16,
+        channel: bool,
+    ) -> anyhow::Result<Self> {
+        let socket = UdpSocket::bind((IpAddr::from(Ipv4Addr::LOCALHOST), 0))?;
+        socket.connect(server)?;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+        let username = format!("{}:bench-{index}", now + 3600);
+        let key = long_term_key(&username, REALM, &Secret::new(1, SECRET).password(&username));
+        let mut transaction = 0_u32;
+        let mut nonce = Vec::new();
+        let mut call = |method, attributes: &dyn Fn(Builder) -> Builder, wanted| -> anyhow::Result<Vec<u8>> {
+            transaction += 1;
+            let mut id = [0; 12];
+            id[..4].copy_from_slice(&transaction.to_be_bytes());
+            id[4..6].copy_from_slice(&index.to_be_bytes());
+            let request = attributes(Builder::new(Class::Request, method, id));
+            let request = if nonce.is_empty() {
+                request.finish()
+            } else {
+                request
+                    .attribute(attribute::USERNAME, username.as_bytes())
+                    .attribute(attribute::REALM, REALM.as_bytes())
+                    .attribute(attribute::NONCE, &nonce)
+                    .integrity(IntegrityKind::Sha1, &key)
+                    .finish()
+            };
+            socket.send(&request)?;
+            let mut buffer = [0; 2048];
+            let length = socket.recv(&mut buffer).context("no answer")?;
+            let Ok(Datagram::Message(message)) = decode(&buffer[..length]) else {
+                anyhow::bail!("the answer is no STUN message")
+            };
+            let value = find(&message, wanted);
+            if wanted == attribute::NONCE {
+                nonce.clone_from(&value.clone().context("no challenge")?);
+            }
+            match (value, wanted) {
+                (Some(value), attribute::XOR_RELAYED_ADDRESS) => {
+                    let address = decode_xor_address(&value, &message.transaction()).context("no address")?;
+                    Ok(address.to_string().into_bytes())
+                }
+                (Some(value), _) => {
+                    ensure!(
+                        message.class == Class::Success || wanted == attribute::NONCE,
+                        "refused: {method:?}"
+                    );
+                    Ok(value)
+                }
+                (None, _) => anyhow::bail!("refused: {method:?} {:?}", find(&message, attribute::ERROR_CODE)),
+            }
+        };
+        let udp = |r: Builder| r.attribute(attribute::REQUESTED_TRANSPORT, &[17, 0, 0, 0]);
+        call(Method::ALLOCATE, &udp, attribute::NONCE)?;
+        let relayed = call(Method::ALLOCATE, &udp, attribute::XOR_RELAYED_ADDRESS)?;
+        let relayed: SocketAddr = String::from_utf8(relayed)?.parse()?;
+        let number = 0x4000 + index % 0x0FFF;
+        let permit = |r: Builder| r.address(attribute::XOR_PEER_ADDRESS, peer);
+        let [n1, n0] = number.to_be_bytes();
+        let bind = |r: Builder| permit(r.attribute(attribute::CHANNEL_NUMBER, &[n1, n0, 0, 0]));
+        if channel {
+            call(Method::CHANNEL_BIND, &bind, attribute::MESSAGE_INTEGRITY)?;
+        } else {
+            call(Method::CREATE_PERMISSION, &permit, attribute::MESSAGE_INTEGRITY)?;
+        }
+        socket.set_nonblocking(true)?;
+        Ok(Self {
+            socket,
+            relayed,
+            number,
+            peer,
+        })
+    }
+
+    /// What this client sends for `payload`, and where in it the payload begins.
+    pub(super) fn frame(&self, payload: &[u8], channel: bool) -> (Vec<u8>, usize) {
+        if channel {
+            let length = u16::try_from(payload.len()).unwrap_or(u16::MAX);
+            let header = [self.number.to_be_bytes(), length.to_be_bytes()].concat();
+            return ([&header, payload].concat(), header.len());
+        }
+        let indication = Builder::new(Class::Indication, Method::SEND, [9; 12])
+            .address(attribute::XOR_PEER_ADDRESS, self.peer)
+            .attribute(attribute::DATA, payload)
+            .finish();
+        // Header, peer attribute of 12 bytes, header of the data attribute.
+        (indication, 20 + 12 + 4)
+    }
+}
+
+fn find(message: &Message<'_>, kind: u16) -> Option<Vec<u8>> {
+    message
+        .attributes()
+        .find(|attribute| attribute.kind == kind)
+        .map(|attribute| attribute.value.to_vec())
+}
