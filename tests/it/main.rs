@@ -1,4 +1,5 @@
 //! One binary for everything that needs more than one crate.
+#![allow(clippy::unwrap_used, reason = "an integration test is a test throughout")]
 
 mod clinic;
 mod house;

@@ -2,3 +2,4 @@
 
 pub mod control;
 pub mod postgres;
+pub mod redis;

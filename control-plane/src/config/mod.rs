@@ -208,7 +208,8 @@ pub struct Log {
 impl Default for Log {
     fn default() -> Self {
         Self {
-            filter: "info".into(),
+            // openraft tells each of its steps at info.
+            filter: "info,openraft=warn".into(),
             format: LogFormat::Json,
         }
     }

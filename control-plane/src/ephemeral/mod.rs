@@ -54,7 +54,7 @@ impl Ephemeral {
     /// Whether it works at this moment.
     pub async fn is_ready(&self) -> bool {
         match &self.shared {
-            Some(shared) => shared.ping().await.is_ok(),
+            Some(shared) => shared.is_ready().await,
             None => true,
         }
     }
@@ -88,32 +88,28 @@ impl Counters {
 
     /// Adds one; the first begins a window of this length.
     pub async fn add(&self, key: &str, window: Duration) -> Count {
-        if let Some(shared) = &self.shared {
-            match shared.add(key, window).await {
-                Ok(count) => return count,
-                Err(error) => shared.complain(&error),
-            }
+        if let Some(shared) = &self.shared
+            && let Some(count) = shared.add(key, window).await
+        {
+            return count;
         }
         self.memory.add(key, window)
     }
 
     /// The present value; 0 outside a window.
     pub async fn get(&self, key: &str) -> u64 {
-        if let Some(shared) = &self.shared {
-            match shared.get(key).await {
-                Ok(value) => return value,
-                Err(error) => shared.complain(&error),
-            }
+        if let Some(shared) = &self.shared
+            && let Some(value) = shared.get(key).await
+        {
+            return value;
         }
         self.memory.get(key)
     }
 
     /// Ends the window.
     pub async fn clear(&self, key: &str) {
-        if let Some(shared) = &self.shared
-            && let Err(error) = shared.clear(key).await
-        {
-            shared.complain(&error);
+        if let Some(shared) = &self.shared {
+            shared.clear(key).await;
         }
         self.memory.clear(key);
     }

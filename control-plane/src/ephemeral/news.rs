@@ -35,10 +35,8 @@ impl News {
     pub async fn tell(&self, visit: VisitId) {
         // An error means that nobody listens here.
         let _ = self.local.send(visit);
-        if let Some(shared) = &self.shared
-            && let Err(error) = shared.publish(&visit.to_string()).await
-        {
-            shared.complain(&error);
+        if let Some(shared) = &self.shared {
+            shared.publish(&visit.to_string()).await;
         }
     }
 
@@ -70,9 +68,9 @@ impl News {
     }
 
     async fn relay(&self, shared: &Shared) {
-        let hearing = match shared.listen().await {
-            Ok(hearing) => hearing,
-            Err(error) => return shared.complain(&error),
+        // The counters complain when Redis is away; here it is only tried again.
+        let Ok(hearing) = shared.listen().await else {
+            return;
         };
         let mut messages = hearing.into_on_message();
         while let Some(message) = messages.next().await {

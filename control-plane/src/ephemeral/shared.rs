@@ -1,11 +1,14 @@
 //! Counters and news in Redis.
 
+use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{AsyncTypedCommands as _, Client, RedisError, SetExpiry, SetOptions};
+use redis::{Client, RedisError, SetExpiry, SetOptions};
+
+use tokio::time::Instant;
 
 use super::Count;
 
@@ -13,15 +16,18 @@ use super::Count;
 const RESPONSE_TIMEOUT: Duration = Duration::from_millis(500);
 /// Longest wait for a connection.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(1);
-/// Reconnection attempts inside one call; the next call tries again.
-const RETRIES: usize = 1;
+/// Reconnection attempts inside one call; a later call tries again.
+const RETRIES: usize = 0;
+/// After a failure nobody asks for this long, so that requests do not queue behind a dead server.
+const PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Clone)]
 pub(super) struct Shared {
     client: Client,
     connection: ConnectionManager,
     cluster: Arc<str>,
-    is_away: Arc<AtomicBool>,
+    /// Set while it is away: when to ask again.
+    away: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Shared {
@@ -35,54 +41,89 @@ impl Shared {
             connection: ConnectionManager::new_lazy_with_config(client.clone(), config)?,
             client,
             cluster: cluster.into(),
-            is_away: Arc::default(),
+            away: Arc::default(),
         })
     }
 
-    pub(super) async fn add(&self, key: &str, window: Duration) -> Result<Count, RedisError> {
+    /// Does something in Redis. `None` when that is not possible now, which is logged once.
+    ///
+    /// It is tried twice: a call on a connection that broke gets that connection's error, and only
+    /// the next one waits for the new connection. Everything we do may be done twice.
+    async fn attempt<T, W>(&self, work: impl Fn(ConnectionManager) -> W) -> Option<T>
+    where
+        W: Future<Output = Result<T, RedisError>>,
+    {
+        if self.away.lock().is_some_and(|until| until > Instant::now()) {
+            return None;
+        }
+        let mut result = work(self.connection.clone()).await;
+        if result.is_err() {
+            result = work(self.connection.clone()).await;
+        }
+        let mut away = self.away.lock();
+        match result {
+            Ok(value) => {
+                if away.take().is_some() {
+                    tracing::info!("redis is back");
+                }
+                Some(value)
+            }
+            Err(error) => {
+                if away.replace(Instant::now() + PAUSE).is_none() {
+                    tracing::warn!(%error, "redis is away, going on in this process");
+                }
+                None
+            }
+        }
+    }
+
+    pub(super) async fn add(&self, key: &str, window: Duration) -> Option<Count> {
+        let window_ms = u64::try_from(window.as_millis()).unwrap_or(u64::MAX);
         let begin = SetOptions::default()
             .conditional_set(redis::ExistenceCheck::NX)
-            .with_expiration(SetExpiry::PX(
-                u64::try_from(window.as_millis()).unwrap_or(u64::MAX),
-            ));
-        let (value, left_ms): (u64, i64) = redis::pipe()
-            .atomic()
+            .with_expiration(SetExpiry::PX(window_ms));
+        let mut add = redis::pipe();
+        add.atomic()
             .set_options(key, 0, begin)
             .ignore()
             .incr(key, 1)
-            .pttl(key)
-            .query_async(&mut self.connection.clone())
-            .await?;
-        self.is_away.store(false, Ordering::Relaxed);
+            .pttl(key);
+        let add = &add;
+        let query = |mut connection| async move { add.query_async(&mut connection).await };
+        let (value, left_ms): (u64, i64) = self.attempt(query).await?;
         let left = u64::try_from(left_ms).unwrap_or_default();
-        Ok(Count {
+        Some(Count {
             value,
             ends_in: Duration::from_millis(left),
         })
     }
 
-    pub(super) async fn get(&self, key: &str) -> Result<u64, RedisError> {
-        let value: Option<u64> = redis::cmd("GET")
-            .arg(key)
-            .query_async(&mut self.connection.clone())
-            .await?;
-        Ok(value.unwrap_or(0))
+    pub(super) async fn get(&self, key: &str) -> Option<u64> {
+        let mut get = redis::cmd("GET");
+        get.arg(key);
+        let value: Option<u64> = self.query(&get).await?;
+        Some(value.unwrap_or(0))
     }
 
-    pub(super) async fn clear(&self, key: &str) -> Result<(), RedisError> {
-        self.connection.clone().del(key).await.map(drop)
+    pub(super) async fn clear(&self, key: &str) {
+        let mut clear = redis::cmd("DEL");
+        clear.arg(key);
+        self.query::<u64>(&clear).await;
     }
 
-    pub(super) async fn ping(&self) -> Result<(), RedisError> {
-        redis::cmd("PING").query_async(&mut self.connection.clone()).await
+    pub(super) async fn is_ready(&self) -> bool {
+        self.query::<()>(&redis::cmd("PING")).await.is_some()
     }
 
-    pub(super) async fn publish(&self, text: &str) -> Result<(), RedisError> {
-        self.connection
-            .clone()
-            .publish(self.channel(), text)
-            .await
-            .map(drop)
+    pub(super) async fn publish(&self, text: &str) {
+        let mut publish = redis::cmd("PUBLISH");
+        publish.arg(self.channel()).arg(text);
+        self.query::<u64>(&publish).await;
+    }
+
+    async fn query<T: redis::FromRedisValue>(&self, command: &redis::Cmd) -> Option<T> {
+        let query = |mut connection| async move { command.query_async(&mut connection).await };
+        self.attempt(query).await
     }
 
     /// A connection of its own that hears what any node publishes.
@@ -94,12 +135,5 @@ impl Shared {
 
     fn channel(&self) -> String {
         format!("medmesh:{}:visits", self.cluster)
-    }
-
-    /// Logs the first failure after it last worked.
-    pub(super) fn complain(&self, error: &RedisError) {
-        if !self.is_away.swap(true, Ordering::Relaxed) {
-            tracing::warn!(%error, "redis is away, counting in this process");
-        }
     }
 }

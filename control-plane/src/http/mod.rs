@@ -82,3 +82,62 @@ fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
     // The panic hook has logged where; the payload may hold anything and is dropped.
     ApiError::from(ProblemCode::Internal).into_response()
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::routing::get;
+    use http::Request;
+    use http_body_util::BodyExt as _;
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    async fn answer(router: Router, path: &str) -> (StatusCode, serde_json::Value) {
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        let response = router.oneshot(request).await.unwrap();
+        let status = response.status();
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        (status, serde_json::from_slice(&bytes).unwrap())
+    }
+
+    fn metrics() -> Metrics {
+        Metrics::new(&prometheus::Registry::new())
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_a_problem_without_its_text() {
+        let router = Router::new().route("/panic", get(|| async { panic!("CANARY") as () }));
+        let (status, problem) = answer(layered(router, metrics()), "/panic").await;
+        assert_eq!(
+            (status, &problem["code"]),
+            (StatusCode::INTERNAL_SERVER_ERROR, &"internal".into())
+        );
+        assert!(!problem.to_string().contains("CANARY"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_does_not_come_is_a_problem() {
+        let router = Router::new().route("/slow", get(std::future::pending::<()>));
+        let (status, problem) = answer(layered(router, metrics()), "/slow").await;
+        assert_eq!(
+            (status, &problem["code"]),
+            (StatusCode::SERVICE_UNAVAILABLE, &"unavailable".into())
+        );
+    }
+
+    #[tokio::test]
+    async fn requests_that_end_early_are_no_longer_in_flight() {
+        let metrics = metrics();
+        let router = layered(
+            Router::new().route("/slow", get(std::future::pending::<()>)),
+            metrics.clone(),
+        );
+        let request = Request::get("/slow").body(Body::empty()).unwrap();
+        let mut running = Box::pin(router.oneshot(request));
+        assert!(futures::poll!(&mut running).is_pending());
+        assert_eq!(metrics.in_flight.get(), 1);
+        drop(running);
+        assert_eq!(metrics.in_flight.get(), 0);
+    }
+}

@@ -6,25 +6,24 @@ use medmesh_api_client::{Clinic, Events, IdempotencyKey};
 use medmesh_api_types::message::{Message, MessageQuery};
 use medmesh_api_types::visit::{Visit, VisitEvent, VisitState};
 use medmesh_base::{ProblemCode, VisitId};
-use medmesh_tests::control::{ControlNode, Site, TestClinic, Wishes};
-use medmesh_tests::postgres::Scratch;
+use medmesh_tests::control::Wishes;
 use tokio::time::timeout;
 
-use super::{World, ready, refused};
+use super::{World, refused};
 
 /// What the issue allows from sent to seen.
-const DELIVERY_MAX: Duration = Duration::from_secs(1);
+pub(super) const DELIVERY_MAX: Duration = Duration::from_secs(1);
 /// For what has no such promise.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
-async fn say(client: &Clinic, visit: VisitId, text: &str) -> Message {
+pub(super) async fn say(client: &Clinic, visit: VisitId, text: &str) -> Message {
     client
         .message_create(&IdempotencyKey::fresh(), visit, text)
         .await
         .unwrap()
 }
 
-async fn next_message(events: &mut Events, within: Duration) -> Message {
+pub(super) async fn next_message(events: &mut Events, within: Duration) -> Message {
     let found = async {
         loop {
             match events.next().await.unwrap().expect("the stream goes on") {
@@ -36,7 +35,7 @@ async fn next_message(events: &mut Events, within: Duration) -> Message {
     timeout(within, found).await.expect("a message arrives in time")
 }
 
-async fn next_visit(events: &mut Events, within: Duration) -> Visit {
+pub(super) async fn next_visit(events: &mut Events, within: Duration) -> Visit {
     let found = async {
         loop {
             match events.next().await.unwrap().expect("the stream goes on") {
@@ -110,18 +109,7 @@ async fn a_stream_resumes_after_the_last_message_seen_without_loss_or_repeat() {
 
 #[tokio::test]
 async fn messages_reach_streams_of_another_node() {
-    let scratch = Scratch::database().await.unwrap();
-    let clinic = TestClinic::open(&scratch, "riverside").await;
-    let (site, wishes) = (Site::new(2), Wishes::default());
-    let node = ControlNode::start_in(&site, 1, &scratch, &wishes).await;
-    let second = ControlNode::start_in(&site, 2, &scratch, &wishes).await;
-    ready(&node).await;
-    ready(&second).await;
-    let world = World {
-        scratch,
-        node,
-        clinic,
-    };
+    let (world, second) = World::of_two(&Wishes::default()).await;
     let id = world.booked_now().await.visit_id;
     let patient = second.signed_in(&world.clinic.email("patient")).await;
     let mut events = patient.visit_events(id, None).await.unwrap();

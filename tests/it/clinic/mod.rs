@@ -6,12 +6,13 @@ mod border;
 mod live;
 mod protocols;
 mod quiet;
+mod shared;
 mod visit;
 
 use medmesh_api_client::{ClientError, Clinic, IdempotencyKey};
 use medmesh_api_types::appointment::{Appointment, AppointmentCreate};
 use medmesh_base::{Phi, ProblemCode};
-use medmesh_tests::control::{ControlNode, TestClinic, Wishes};
+use medmesh_tests::control::{ControlNode, Site, TestClinic, Wishes};
 use medmesh_tests::postgres::Scratch;
 use time::{Duration, OffsetDateTime};
 
@@ -37,6 +38,25 @@ impl World {
             node,
             clinic,
         }
+    }
+
+    /// Two nodes of one cluster; the second is the caller's to hold.
+    async fn of_two(wishes: &Wishes) -> (Self, ControlNode) {
+        let scratch = Scratch::database().await.unwrap();
+        let clinic = TestClinic::open(&scratch, "riverside").await;
+        let site = Site::new(2);
+        let node = ControlNode::start_in(&site, 1, &scratch, wishes).await;
+        let second = ControlNode::start_in(&site, 2, &scratch, wishes).await;
+        ready(&node).await;
+        ready(&second).await;
+        (
+            Self {
+                scratch,
+                node,
+                clinic,
+            },
+            second,
+        )
     }
 
     async fn signed_in(&self, login: &str) -> Clinic {
