@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use medmesh_turn::codec::{Datagram, Fields, decode};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use socket2::SockRef;
 
@@ -186,12 +187,6 @@ fn receive(
     for (index, socket) in sockets.iter().enumerate() {
         epoll.add(socket, EpollEvent::new(EpollFlags::EPOLLIN, index as u64))?;
     }
-    // Where the payload begins in what arrives: channel data, or a Data indication.
-    let at = match (load.direction, load.channel) {
-        (Direction::Up, _) => 0,
-        (Direction::Down, true) => 4,
-        (Direction::Down, false) => 36,
-    };
     let mut latencies = Vec::with_capacity(1 << 20);
     let mut events = [EpollEvent::empty(); 64];
     let mut buffer = [0; 2048];
@@ -208,9 +203,8 @@ fn receive(
                 nix::sys::socket::MsgFlags::MSG_DONTWAIT,
             ) {
                 count += 1;
-                if count.is_multiple_of(SAMPLE) && length >= at + 8 && latencies.len() < latencies.capacity()
-                {
-                    let then = u64::from_ne_bytes(buffer[at..at + 8].try_into()?);
+                let sampled = count.is_multiple_of(SAMPLE) && latencies.len() < latencies.capacity();
+                if sampled && let Some(then) = stamp(load.direction, &buffer[..length]) {
                     let now = u64::try_from(epoch.elapsed().as_nanos())?;
                     latencies.push(now.saturating_sub(then) as f64 / 1000.0);
                 }
@@ -219,4 +213,15 @@ fn receive(
         }
     }
     Ok(latencies)
+}
+
+/// When a packet was sent, in nanoseconds since the epoch of the run.
+fn stamp(direction: Direction, bytes: &[u8]) -> Option<u64> {
+    let payload = match (direction, decode(bytes)) {
+        (Direction::Up, _) => bytes,
+        (Direction::Down, Ok(Datagram::ChannelData(channel))) => channel.data,
+        (Direction::Down, Ok(Datagram::Message(message))) => Fields::read(&message).data?,
+        (Direction::Down, Err(_)) => return None,
+    };
+    payload.first_chunk().map(|bytes| u64::from_ne_bytes(*bytes))
 }
