@@ -29,19 +29,19 @@ describe("a visit that moves", () => {
     for (const person of [patient, clinician]) await person?.close();
   });
 
-  const flowing = async (person) => {
+  /** Pictures flow at full rate for a while; a stretch in which the machine was busy elsewhere is watched again. */
+  const flowing = (person) => until(`${person.name} sees ${FRAMES_PER_SECOND_MIN} frames/s`, async () => {
     const start = await person.measure();
     await until("a while", async () => (await person.measure()).at - start.at >= WATCH_MS);
-    return between(start, await person.measure()).frames_per_second;
-  };
+    return between(start, await person.measure()).frames_per_second >= FRAMES_PER_SECOND_MIN;
+  }, 20_000);
 
   it("restarts ICE on a new network, on the same connection", async () => {
     await patient.page.evaluate(() => window.dispatchEvent(new Event("online")));
     await until("the restart", async () => (await patient.measure()).counters.ice_restarts === 1);
-    const rate = await flowing(patient);
-    assert.ok(rate >= FRAMES_PER_SECOND_MIN, `decoded ${rate} frames/s`);
+    await flowing(patient);
+    await flowing(clinician);
     assert.deepEqual((await patient.measure()).counters, { sdp_exchanges: 1, ice_restarts: 1, resumes: 0, heartbeats_missed: 0 });
-    assert.ok(await flowing(clinician) >= FRAMES_PER_SECOND_MIN);
   });
 
   it("goes on over the other edge when the patient's dies", { skip: edgeA.pid === undefined && "the system file names no process" }, async () => {
@@ -55,8 +55,8 @@ describe("a visit that moves", () => {
     const picture_ms = Date.now() - killedAt;
     await patient.photo("visit");
     writeResult("edge-death", { resumed_ms, picture_ms });
-    assert.ok(await flowing(patient) >= FRAMES_PER_SECOND_MIN);
-    assert.ok(await flowing(clinician) >= FRAMES_PER_SECOND_MIN);
+    await flowing(patient);
+    await flowing(clinician);
     assert.equal((await clinician.measure()).counters.sdp_exchanges, 1);
   });
 });

@@ -107,6 +107,21 @@ describe("a visit through the mesh", () => {
     colleague = undefined;
   });
 
+  it("takes in somebody without camera and microphone, who sees and hears the others", async () => {
+    colleague = await Person.arrive("without-devices", "clinician", system.logins.colleague, { near: edgeB, devices: false });
+    await colleague.comeToVisit(visitId);
+    await colleague.join();
+    const id = await colleague.participant();
+    await colleague.seesVideoOf(patientId);
+    await patient.page.locator(`[data-testid="tile"][data-participant="${id}"][data-video="false"] .tile-muted`).waitFor();
+    const start = await colleague.measure();
+    await until("sound", async () => between(start, await colleague.measure()).audio_energy > ENERGY_MIN);
+    await colleague.photo("visit");
+    await colleague.leave();
+    await colleague.close();
+    colleague = undefined;
+  });
+
   it("shows a shared screen, and takes it away again", async () => {
     await clinician.id("share").click();
     await patient.seesVideoOf(clinicianId, "screen");

@@ -12,14 +12,23 @@ const FLAGS = [
 const FAR_MS = 250;
 
 export class Person {
-  /** `near` is the edge that answers their probes without delay; without it all do. */
-  static async arrive(name, portal, login, { near, query = "" } = {}) {
+  /**
+   * `near` is the edge that answers their probes without delay; without it all do. Without `devices` their computer has
+   * neither camera nor microphone.
+   */
+  static async arrive(name, portal, login, { near, query = "", devices = true } = {}) {
     const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: FLAGS });
     const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, permissions: ["camera", "microphone"], ignoreHTTPSErrors: true, locale: "en" });
     // The portals' own "save data": a 360p camera, so that encoders leave the machine room for everything else.
     await context.addInitScript(() => localStorage.setItem("medmesh.devices", JSON.stringify({ saveData: true })));
+    if (!devices) {
+      await context.addInitScript(() => {
+        navigator.mediaDevices.getUserMedia = async () => { throw new DOMException("no such device", "NotFoundError"); };
+      });
+    }
     const page = await context.newPage();
     const person = new Person(name, portal, browser, context, page, query);
+    person.devices = devices;
     if (near !== undefined) await person.#slowProbes(system.edges.filter((edge) => edge !== near));
     await person.#signIn(login);
     return person;
@@ -73,8 +82,10 @@ export class Person {
     await button.waitFor({ timeout: 15_000 });
     await this.photo("visits");
     await button.click();
-    await this.page.getByTestId("preview").locator("video").waitFor();
-    await until(`${this.name}'s microphone moves the meter`, async () => Number(await this.id("level").getAttribute("aria-valuenow")) > 0);
+    if (this.devices) {
+      await this.page.getByTestId("preview").locator("video").waitFor();
+      await until(`${this.name}'s microphone moves the meter`, async () => Number(await this.id("level").getAttribute("aria-valuenow")) > 0);
+    } else await this.see("failure-camera");
     await this.probesTaken();
     await this.photo("check");
     await this.id("check-continue").click();

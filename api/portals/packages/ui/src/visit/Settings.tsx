@@ -1,6 +1,7 @@
 import { STEPS, type CallReport, type LocalMedia, type VisitSession } from "@medmesh/media";
 import { useEffect, useState } from "react";
 import { Check, Dialog } from "../components/basics.tsx";
+import { LanguageSwitch } from "../components/Shell.tsx";
 import { useStore } from "../hooks/store.ts";
 import { useI18n } from "../i18n/I18n.tsx";
 import { DevicePickers, Level, SpeakerTest } from "./devices.tsx";
@@ -19,6 +20,7 @@ export function Settings({ media, session, onClose }: { readonly media: LocalMed
           <Level track={microphone} />
           <SpeakerTest speaker={preference.speaker} />
           <Check label={t.check.saveData} hint={t.check.saveDataHint} checked={preference.saveData ?? false} onChange={(event) => void media.setSaveData(event.target.checked)} />
+          <LanguageSwitch />
         </div>
         <Statistics session={session} />
       </div>
