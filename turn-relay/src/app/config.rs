@@ -250,6 +250,17 @@ listen = "127.0.0.1:9478"
     }
 
     #[test]
+    fn the_example_is_valid_and_says_the_defaults() {
+        let config = Config::parse(include_str!("../../turn.example.toml")).unwrap();
+        let relay = config.relay().unwrap();
+        relay.validate().unwrap();
+        config.peers.policy().unwrap();
+        assert_eq!(relay.limits, Limits::default());
+        assert_eq!(relay.ports, RelayConfig::default().ports);
+        assert_eq!(config.turn.drain_s, default_drain_s());
+    }
+
+    #[test]
     fn errors_say_where() {
         for (from, to, said) in [
             ("allocations_per_user = 3", "allocations_per_usr = 3", "line 7"),

@@ -20,7 +20,7 @@
 #![allow(unsafe_code, reason = "the module's purpose; see the proof above")]
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::ops::AddAssign;
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 use std::ptr;
@@ -79,12 +79,19 @@ impl Name {
     fn decode(&self) -> Option<SocketAddr> {
         let bytes = &self.0;
         let port = u16::from_be_bytes([bytes[2], bytes[3]]);
-        let ip: IpAddr = match i32::from(libc::sa_family_t::from_ne_bytes([bytes[0], bytes[1]])) {
-            libc::AF_INET => Ipv4Addr::from_octets(*bytes[4..].first_chunk()?).into(),
-            libc::AF_INET6 => Ipv6Addr::from_octets(*bytes[8..].first_chunk()?).into(),
-            _ => return None,
-        };
-        Some(SocketAddr::new(ip, port))
+        match i32::from(libc::sa_family_t::from_ne_bytes([bytes[0], bytes[1]])) {
+            libc::AF_INET => {
+                let ip = Ipv4Addr::from_octets(*bytes[4..].first_chunk()?);
+                Some(SocketAddrV4::new(ip, port).into())
+            }
+            libc::AF_INET6 => {
+                let ip = Ipv6Addr::from_octets(*bytes[8..].first_chunk()?);
+                // A link-local client is answered on its own link.
+                let scope = u32::from_ne_bytes(*bytes[24..].first_chunk()?);
+                Some(SocketAddrV6::new(ip, port, 0, scope).into())
+            }
+            _ => None,
+        }
     }
 }
 

@@ -178,3 +178,17 @@ fn a_batch_fills_in_parts_and_says_when_there_is_no_more() {
     let empty = batch.receive(receiver.as_fd(), 4).unwrap_err();
     assert_eq!(empty.kind(), io::ErrorKind::WouldBlock);
 }
+
+#[test]
+fn addresses_survive_the_way_to_the_kernel_and_back() {
+    for text in [
+        "192.0.2.1:3478",
+        "[2001:db8::1]:65535",
+        "[fe80::1%7]:1",
+        "0.0.0.0:0",
+    ] {
+        let address: SocketAddr = text.parse().unwrap();
+        assert_eq!(Name::encode(address).0.decode(), Some(address));
+    }
+    assert_eq!(Name::EMPTY.decode(), None);
+}
