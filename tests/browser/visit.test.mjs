@@ -117,6 +117,8 @@ describe("a visit through the mesh", () => {
     const start = await colleague.measure();
     await until("sound", async () => between(start, await colleague.measure()).audio_energy > ENERGY_MIN);
     await colleague.photo("visit");
+    await colleague.id("camera").click();
+    await colleague.see("device-trouble");
     await colleague.leave();
     await colleague.close();
     colleague = undefined;

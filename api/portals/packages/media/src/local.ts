@@ -63,12 +63,13 @@ export class LocalMedia {
     this.state.patch({ starting: false });
   }
 
-  setMuted(muted: boolean): void {
+  /** Unmuting asks for a microphone if there was none. */
+  async setMuted(muted: boolean): Promise<void> {
     this.state.patch({ muted });
     const { microphone } = this.state.get();
     if (microphone !== null) microphone.enabled = !muted;
     this.onTrack?.("mic", microphone, !muted);
-    if (!muted && microphone === null) void this.#openMicrophone();
+    if (!muted && microphone === null) await this.#openMicrophone();
   }
 
   /** Off means off: the device is released and its light goes out. */

@@ -29,7 +29,8 @@ export function Call({ live, visitId, session, media, title, onLeave }: Props) {
   const { t } = useI18n();
   const { api } = useAccount();
   const state = useStore(session.state);
-  const { preference, screen } = useStore(media.state);
+  const { preference, screen, cameraFailure, microphoneFailure } = useStore(media.state);
+  const [tried, setTried] = useState<"camera" | "microphone" | null>(null);
   const [panel, setPanel] = useState<Panel>(null);
   const [settings, setSettings] = useState(false);
   const { visit, take, reload } = live;
@@ -41,6 +42,7 @@ export function Call({ live, visitId, session, media, title, onLeave }: Props) {
   const head = useArrival<HTMLHeadingElement>("call");
   useTitle(title);
 
+  const failure = tried === "camera" ? cameraFailure : microphoneFailure;
   const present = useMemo(() => new Set(state.roster.map((entry) => entry.participant)), [state.roster]);
   const waiting = visit?.participants.filter((participant) => participant.state === "waiting" && !present.has(participant.participant_id)) ?? [];
   const mayAdmit = live.you?.role === "clinician";
@@ -63,6 +65,9 @@ export function Call({ live, visitId, session, media, title, onLeave }: Props) {
           <div className="call-notices">
             {state.phase === "reconnecting" && <Notice tone="warning" testId="reconnecting">{t.call.reconnecting}</Notice>}
             {state.quality?.state === "audio_only" && <Notice tone="warning" testId="audio-only">{t.call.audioOnly}</Notice>}
+            {tried !== null && failure !== null && (
+              <Notice tone="warning" testId="device-trouble" action={<Button onClick={() => setTried(null)}>{t.common.close}</Button>}>{t.check.failure[tried][failure]}</Notice>
+            )}
             {screen !== null && <Notice action={<Button onClick={() => void media.setScreen(false)}>{t.call.stopSharing}</Button>}>{t.call.sharing}</Notice>}
             {mayAdmit && visit !== null && panel !== "people" && waiting.map((participant) => (
               <Notice key={participant.participant_id} testId="waiting-banner" action={<Admit visit={visit} participant={participant} onVisit={take} />}>
@@ -87,7 +92,7 @@ export function Call({ live, visitId, session, media, title, onLeave }: Props) {
       </main>
       <Controls
         media={media} panel={panel} unread={unread} waiting={mayAdmit ? waiting.length : 0}
-        onPanel={setPanel} onSettings={() => setSettings(true)} onLeave={onLeave}
+        onPanel={setPanel} onSettings={() => setSettings(true)} onLeave={onLeave} onTried={setTried}
       />
       {settings && <Settings media={media} session={session} onClose={() => setSettings(false)} />}
       <p className="visually-hidden" role="status" data-testid="news">{news}</p>

@@ -13,17 +13,19 @@ interface Props {
   readonly onPanel: (panel: Panel) => void;
   readonly onSettings: () => void;
   readonly onLeave: () => void;
+  /** Somebody has just tried to switch a device on. */
+  readonly onTried: (device: "camera" | "microphone") => void;
 }
 
-export function Controls({ media, panel, unread, waiting, onPanel, onSettings, onLeave }: Props) {
+export function Controls({ media, panel, unread, waiting, onPanel, onSettings, onLeave, onTried }: Props) {
   const { t } = useI18n();
   const { microphone, camera, screen, muted } = useStore(media.state);
   const silent = muted || microphone === null;
   const toggle = (which: Exclude<Panel, null>) => onPanel(panel === which ? null : which);
   return (
     <nav className="controls" aria-label={t.call.controls}>
-      <Control icon={silent ? "micOff" : "mic"} label={silent ? t.call.unmute : t.call.mute} off={silent} onClick={() => media.setMuted(!silent || microphone === null ? !muted : false)} testId="mute" />
-      <Control icon={camera === null ? "cameraOff" : "camera"} label={camera === null ? t.call.cameraOn : t.call.cameraOff} off={camera === null} onClick={() => void media.setCamera(camera === null)} testId="camera" />
+      <Control icon={silent ? "micOff" : "mic"} label={silent ? t.call.unmute : t.call.mute} off={silent} onClick={() => void media.setMuted(!silent).then(() => onTried("microphone"))} testId="mute" />
+      <Control icon={camera === null ? "cameraOff" : "camera"} label={camera === null ? t.call.cameraOn : t.call.cameraOff} off={camera === null} onClick={() => void media.setCamera(camera === null).then(() => onTried("camera"))} testId="camera" />
       {"getDisplayMedia" in (navigator.mediaDevices ?? {}) && (
         <Control icon="screen" label={screen === null ? t.call.share : t.call.stopSharing} active={screen !== null} onClick={() => void media.setScreen(screen === null)} testId="share" />
       )}

@@ -59,7 +59,7 @@ export function Preview({ media }: { readonly media: LocalMedia }) {
         <p className="preview-off"><Icon name="cameraOff" size={32} />{starting ? t.check.starting : t.check.cameraOff}</p>
       )}
       <div className="preview-controls">
-        <button type="button" className="round" aria-pressed={muted || microphone === null} aria-label={t.call.muted} onClick={() => media.setMuted(!muted)} data-testid="preview-mute">
+        <button type="button" className="round" aria-pressed={muted || microphone === null} aria-label={t.call.muted} onClick={() => void media.setMuted(!muted && microphone !== null)} data-testid="preview-mute">
           <Icon name={muted || microphone === null ? "micOff" : "mic"} />
         </button>
         <button type="button" className="round" aria-pressed={camera === null} aria-label={t.check.cameraOff} onClick={() => void media.setCamera(camera === null)} data-testid="preview-camera">
