@@ -16,6 +16,7 @@ use openraft::errors::{InitializeError, RaftError};
 use parking_lot::Mutex;
 use prometheus::Registry;
 use tokio::sync::watch;
+use tokio::time::MissedTickBehavior;
 use tonic::transport::Channel;
 
 use crate::batch::{self, Tickets, To};
@@ -134,7 +135,8 @@ impl Consensus {
 
     /// Founds the group from the first `voters` (node → `host:port` of its link), this node among
     /// them. Each founder may call it with the same voters, and again at every start: a group that
-    /// exists is left alone. Answers whether it was founded now.
+    /// exists is left alone, but its voters are dialled at these addresses from now on. Answers
+    /// whether it was founded now.
     ///
     /// # Errors
     /// When this node is not among the voters, or has stopped.
@@ -150,6 +152,9 @@ impl Consensus {
                 )
             })
             .collect();
+        for (node, address) in voters {
+            self.peers().pin(node.0, address);
+        }
         match self.raft().initialize(members).await {
             Ok(()) => Ok(true),
             Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(false),
@@ -290,24 +295,31 @@ impl Consensus {
     }
 }
 
-/// Follows openraft's metrics: leader watch, Prometheus, snapshots by size, faults.
+/// Between two looks at everything that is only for show.
+const OBSERVE_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Follows openraft's metrics: leader and faults at once; Prometheus and snapshots by size now and then.
 async fn observe(consensus: Consensus) {
     let mut metrics = consensus.raft().metrics();
+    let mut tick = tokio::time::interval(OBSERVE_INTERVAL);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut snapshot_asked_at = 0;
     loop {
-        let (status, fault) = {
+        tokio::select! {
+            () = consensus.drain().stopping() => return,
+            _ = tick.tick() => snapshot_asked_at = look(&consensus, snapshot_asked_at).await,
+            changed = metrics.changed() => if changed.is_err() { return },
+        }
+        let (leader, fault) = {
             let metrics = metrics.borrow_watched();
-            (Status::of(&metrics), status::fault(&metrics))
+            (metrics.current_leader.map(ControlId), status::fault(&metrics))
         };
-        let log_bytes = consensus.inner.log.entry_bytes();
-        consensus.metrics().observe(&status, log_bytes);
-        let changed = consensus.inner.leader.send_if_modified(|leader| {
-            let changed = *leader != status.leader;
-            *leader = status.leader;
-            changed
-        });
-        if changed && let Some(leader) = status.leader {
-            tracing::info!(%leader, term = status.term, "the control plane has a leader");
+        let changed = consensus
+            .inner
+            .leader
+            .send_if_modified(|held| std::mem::replace(held, leader) != leader);
+        if changed && let Some(leader) = leader {
+            tracing::info!(%leader, "the control plane has a leader");
             consensus.metrics().leader_changed();
         }
         if let Some(fault) = fault {
@@ -315,15 +327,20 @@ async fn observe(consensus: Consensus) {
             consensus.inner.fault.send_replace(Some(fault));
             return;
         }
-        // Once per snapshot: the next one cannot help before this one is there.
-        if log_bytes > consensus.inner.snapshot_bytes && status.snapshot_index >= snapshot_asked_at {
-            snapshot_asked_at = status.applied_index;
-            // Fails only when the core has stopped, which the next round sees.
-            let _ = consensus.raft().trigger().snapshot().await;
-        }
-        tokio::select! {
-            () = consensus.drain().stopping() => return,
-            changed = metrics.changed() => if changed.is_err() { return },
-        }
     }
+}
+
+/// Updates the metrics and asks for a snapshot when the log is large; answers the applied index
+/// at which one was last asked for.
+async fn look(consensus: &Consensus, asked_at: u64) -> u64 {
+    let status = consensus.status();
+    let log_bytes = consensus.inner.log.entry_bytes();
+    consensus.metrics().observe(&status, log_bytes);
+    // Once per snapshot: the next one cannot help before this one is there.
+    if log_bytes <= consensus.inner.snapshot_bytes || status.snapshot_index < asked_at {
+        return asked_at;
+    }
+    // Fails only when the core has stopped, which is seen elsewhere.
+    let _ = consensus.raft().trigger().snapshot().await;
+    status.applied_index
 }

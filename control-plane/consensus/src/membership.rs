@@ -12,7 +12,7 @@ use tonic::Code;
 
 use crate::consensus::Consensus;
 use crate::error::MembershipError;
-use crate::propose::never_sent;
+use crate::propose::{SEEK_TIMEOUT, never_sent};
 use crate::types::Member;
 
 /// How far a learner may be behind when it gets a vote: what a follower takes in one append.
@@ -59,27 +59,35 @@ impl Consensus {
     }
 
     async fn change(&self, change: MemberChange) -> Result<u64, MembershipError> {
-        match self.leader_address() {
-            None => Err(MembershipError::NoLeader),
-            Some((leader, _)) if leader == self.node() => self.change_here(change).await,
-            Some((leader, address)) => {
-                let mut client = self.peers().channels(leader.0, &address).leader();
-                let call = client.change_members(request(change));
-                match tokio::time::timeout(CHANGE_TIMEOUT, call).await {
-                    Err(_) => Err(MembershipError::Ambiguous {
-                        cause: format!("node {leader} did not answer"),
-                    }),
-                    Ok(Ok(answer)) => Ok(answer.into_inner().log_index),
-                    Ok(Err(status)) if never_sent(&status) => Err(MembershipError::NoLeader),
-                    Ok(Err(status)) => Err(match status.code() {
-                        Code::FailedPrecondition => MembershipError::NoLeader,
-                        Code::InvalidArgument => MembershipError::Refused(status.message().to_owned()),
-                        _ => MembershipError::Ambiguous {
-                            cause: status.message().to_owned(),
-                        },
-                    }),
-                }
+        let deadline = Instant::now() + SEEK_TIMEOUT;
+        loop {
+            match self.change_once(change.clone()).await {
+                Err(MembershipError::NoLeader) if Instant::now() < deadline => self.leader_pause().await,
+                other => return other,
             }
+        }
+    }
+
+    async fn change_once(&self, change: MemberChange) -> Result<u64, MembershipError> {
+        let (leader, address) = self.leader_address().ok_or(MembershipError::NoLeader)?;
+        if leader == self.node() {
+            return self.change_here(change).await;
+        }
+        let mut client = self.peers().channels(leader.0, &address).leader();
+        let call = client.change_members(request(change));
+        match tokio::time::timeout(CHANGE_TIMEOUT, call).await {
+            Err(_) => Err(MembershipError::Ambiguous {
+                cause: format!("node {leader} did not answer"),
+            }),
+            Ok(Ok(answer)) => Ok(answer.into_inner().log_index),
+            Ok(Err(status)) if never_sent(&status) => Err(MembershipError::NoLeader),
+            Ok(Err(status)) => Err(match status.code() {
+                Code::FailedPrecondition => MembershipError::NoLeader,
+                Code::InvalidArgument => MembershipError::Refused(status.message().to_owned()),
+                _ => MembershipError::Ambiguous {
+                    cause: status.message().to_owned(),
+                },
+            }),
         }
     }
 

@@ -47,6 +47,8 @@ struct Shared {
     incarnation: u64,
     endpoint: Endpoint,
     known: Mutex<BTreeMap<u64, Known>>,
+    /// Addresses from configuration: they win over what the group has recorded.
+    pinned: Mutex<BTreeMap<u64, String>>,
 }
 
 struct Known {
@@ -84,13 +86,23 @@ impl Peers {
             incarnation,
             endpoint,
             known: Mutex::default(),
+            pinned: Mutex::default(),
         };
         Self {
             shared: Arc::new(shared),
         }
     }
 
-    pub(crate) fn channels(&self, node: u64, address: &str) -> Channels {
+    /// Uses `address` for `node` from now on, whatever the group has recorded: a group whose
+    /// addresses all changed could not agree on the new ones.
+    pub(crate) fn pin(&self, node: u64, address: &str) {
+        self.shared.pinned.lock().insert(node, address.to_owned());
+        self.channels(node, address);
+    }
+
+    pub(crate) fn channels(&self, node: u64, recorded: &str) -> Channels {
+        let pinned = self.shared.pinned.lock().get(&node).cloned();
+        let address = pinned.as_deref().unwrap_or(recorded);
         let mut known = self.shared.known.lock();
         let entry = known.entry(node).or_insert_with(|| {
             let peer = Peer::new(&self.shared.endpoint, address, Expect::Control(ControlId(node)));

@@ -18,7 +18,7 @@ use crate::network::Channels;
 use crate::types::{Proposal, Reply};
 
 /// How long a command looks for a leader: longer than an election.
-const SEEK_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const SEEK_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a leader may take to answer once it has the command.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long one attempt at a read may take. Reads may be repeated, so a leader that has just died
@@ -123,7 +123,7 @@ impl Consensus {
     }
 
     /// Waits until the leader may be another one.
-    async fn leader_pause(&self) {
+    pub(crate) async fn leader_pause(&self) {
         let mut leaders = self.watch_leader();
         leaders.mark_unchanged();
         // Either is a reason to try again; the metrics may be right already and the leader not ready yet.

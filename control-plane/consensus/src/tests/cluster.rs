@@ -132,6 +132,24 @@ async fn the_whole_cluster_comes_back_from_disk() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_whose_addresses_all_changed_comes_back() {
+    let mut cluster = Cluster::three().await;
+    cluster.node(1).propose(checkpoint("kept")).await.unwrap();
+    let before = cluster.converge().await;
+    let ids = [1, 2, 3];
+    for id in ids {
+        cluster.kill(id).await;
+    }
+    // The old ports are taken, the new ones are whatever the system gives.
+    let taken = ids.map(|id| std::net::UdpSocket::bind(cluster.address(id)).unwrap());
+    cluster.forget_addresses();
+    cluster.found(&ids).await;
+    assert_eq!(cluster.converge().await, before);
+    drop(taken);
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_that_stops_in_order_hands_over_first() {
     let mut cluster = Cluster::three().await;
     let leader = cluster.leader().await;

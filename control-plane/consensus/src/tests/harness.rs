@@ -80,6 +80,11 @@ impl Cluster {
         self.root.path().join(id.to_string())
     }
 
+    /// Nodes get new addresses when they start again.
+    pub(super) fn forget_addresses(&mut self) {
+        self.addresses.clear();
+    }
+
     pub(super) fn address(&self, id: u64) -> &str {
         &self.addresses[&ControlId(id)]
     }
