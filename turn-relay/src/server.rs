@@ -288,6 +288,14 @@ impl Server {
         &self.counters
     }
 
+    /// Goes on counting where another server stopped; what is alive is counted anew.
+    pub fn inherit(&mut self, counters: &Counters) {
+        self.counters = counters.clone();
+        for gauge in [Counter::Allocations, Counter::Permissions, Counter::Channels] {
+            self.counters.set(gauge, 0);
+        }
+    }
+
     /// For what only the driver sees: packets the kernel would not send.
     pub fn count(&mut self, counter: Counter, amount: u64) {
         self.counters.add(counter, amount);
@@ -318,6 +326,16 @@ impl Server {
         self.counters.set(Counter::Permissions, permissions);
         let channels = self.counters.get(Counter::Channels) - u64::from(gone.channels);
         self.counters.set(Counter::Channels, channels);
+    }
+}
+
+/// Quotas are shared with servers that go on: what this one held goes back.
+impl Drop for Server {
+    fn drop(&mut self) {
+        for allocation in self.table.iter_mut() {
+            self.quotas.release_allocation(allocation.user());
+            self.quotas.release(allocation.peers.held());
+        }
     }
 }
 

@@ -34,6 +34,9 @@ pub(super) struct Shared {
     pub(super) nonce_key: [u8; 32],
     pub(super) draining: AtomicBool,
     pub(super) stopping: AtomicBool,
+    /// Makes the next worker that takes its turn panic.
+    #[cfg(test)]
+    pub(super) fault: AtomicBool,
 }
 
 struct Running {
@@ -103,6 +106,8 @@ impl Relay {
             nonce_key,
             draining: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
+            #[cfg(test)]
+            fault: AtomicBool::new(false),
         });
         let metrics = Arc::new(Metrics::new(workers));
         let mut ready = Vec::with_capacity(workers);
@@ -258,3 +263,6 @@ impl std::fmt::Debug for RelayHandle {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -141,6 +141,16 @@ impl RelaySockets {
     }
 }
 
+/// The pools are shared with workers that go on: the ports go back.
+impl Drop for RelaySockets {
+    fn drop(&mut self) {
+        for relay in self.sockets.drain(..).flatten() {
+            drop(relay.socket);
+            self.shared.ports[relay.address].lock().give_back(relay.port);
+        }
+    }
+}
+
 fn index(id: RelayId) -> usize {
     id.slot as usize * 2 + id.family as usize
 }

@@ -8,6 +8,7 @@
 use std::io;
 use std::net::UdpSocket;
 use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -116,8 +117,32 @@ impl Worker {
                     self.ready.push(token);
                 }
             }
-            self.turn(&mut buffers);
+            // Panics are our bugs and nobody's input should reach one; if it does, the clients of
+            // this worker lose their allocations and make new ones, and the others notice nothing.
+            if catch_unwind(AssertUnwindSafe(|| self.turn(&mut buffers))).is_err() {
+                tracing::error!("a relay worker panicked; its allocations are gone, it goes on");
+                buffers = Buffers::new();
+                if let Err(error) = self.begin_again() {
+                    tracing::error!(%error, "a relay worker cannot go on");
+                    return;
+                }
+            }
         }
+    }
+
+    /// A fresh server on the same listening sockets. The old one gives back its quotas, its
+    /// sockets their ports; what was counted stays counted.
+    fn begin_again(&mut self) -> io::Result<()> {
+        let mut fresh = server(&self.shared)?;
+        fresh.inherit(self.server.counters());
+        self.server = fresh;
+        self.relays = RelaySockets::new(Arc::clone(&self.shared), self.listeners.len());
+        self.version = 0;
+        self.serving.clear();
+        // The kernel reports a socket once, and these reports may have been lost.
+        self.ready = (0..self.listeners.len()).collect();
+        self.metrics.publish(self.server.counters());
+        Ok(())
     }
 
     /// How long there is nothing to do.
@@ -131,6 +156,11 @@ impl Worker {
 
     fn turn(&mut self, buffers: &mut Buffers) {
         let now = self.clock.now();
+        #[cfg(test)]
+        assert!(
+            !self.shared.fault.swap(false, Ordering::AcqRel),
+            "a fault a test asked for"
+        );
         self.apply_changes();
         self.server.handle_timeout(now);
         self.execute(now);
