@@ -1,1 +1,10 @@
-//! Load generator, peers side by side, limits
+//! Load generator, peers side by side, limits.
+//!
+//! A bench measures one server process from outside: its CPU from `/proc`, its work
+//! by what its clients got. Peers and limits run under the same load in the same
+//! run, interleaved, because a shared machine drifts.
+
+pub mod forward;
+pub mod raft;
+pub mod report;
+pub mod turn;

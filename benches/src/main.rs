@@ -1,0 +1,42 @@
+//! `medmesh-bench`: what things cost, beside a peer and the limit of the machine.
+//!
+//! Every row is printed and written to `target/bench/NAME.json` (see [`medmesh_benches::report`]).
+
+use clap::{Parser, Subcommand};
+use medmesh_benches::{forward, raft, turn};
+
+/// Measures medmesh beside its peers and the machine's limits
+#[derive(Parser)]
+#[command(version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    bench: Bench,
+}
+
+#[derive(Subcommand)]
+enum Bench {
+    /// Everything.
+    All(forward::Options),
+    /// Packets an edge forwards per second of CPU, beside Janus and a program that only seals and sends.
+    Forward(forward::Options),
+    /// Commits per second of three control nodes, beside etcd.
+    Raft(raft::Options),
+    /// One node of the `raft` bench, which starts it.
+    #[command(hide = true)]
+    RaftNode(raft::NodeOptions),
+    /// Packets the TURN relay carries per second of CPU, beside coturn.
+    Turn(turn::Options),
+    /// The program that only seals and sends; the `forward` bench starts it.
+    #[command(hide = true)]
+    Seal(forward::limit::Shape),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Arguments::parse().bench {
+        Bench::All(options) | Bench::Forward(options) => forward::run(&options),
+        Bench::Raft(options) => raft::run(&options),
+        Bench::RaftNode(options) => raft::run_node(&options),
+        Bench::Turn(options) => turn::run(&options),
+        Bench::Seal(shape) => forward::limit::seal(&shape),
+    }
+}
