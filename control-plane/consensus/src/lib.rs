@@ -31,6 +31,8 @@ mod changes;
 mod config;
 mod consensus;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod log;
 mod machine;
 mod membership;

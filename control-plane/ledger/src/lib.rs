@@ -25,6 +25,8 @@ mod apply;
 mod codec;
 mod command;
 mod event;
+#[cfg(any(test, fuzzing))]
+pub mod invariant;
 pub mod limits;
 mod response;
 mod state;
