@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use medmesh_base::media_token::MeshEdge;
 use medmesh_base::{EdgeId, ParticipantId};
 
 use crate::connection::ConnectionKey;
@@ -38,6 +39,14 @@ pub(crate) struct Peer {
     /// It has told us of its people since the link came up.
     pub(crate) heard: bool,
     pub(crate) participants: Vec<MeshParticipant>,
+}
+
+impl Peer {
+    /// Where its people go when they leave it: to edges that may not know of this one.
+    pub(crate) fn fallbacks(&self) -> Vec<MeshEdge> {
+        let fallbacks = self.participants.iter().flat_map(|p| &p.fallbacks);
+        fallbacks.cloned().collect()
+    }
 }
 
 impl Room {

@@ -118,3 +118,30 @@ async fn two_edges_that_dial_each_other_keep_one_link() {
     drop((patient, clinician));
     fleet.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_flees_to_a_fallback_edge_is_met_there() {
+    let mut fleet = Fleet::start(3, false).await;
+    let room = RoomId::generate();
+    // Placed first: the token names no edge but their own, and where to go next.
+    let mut early = fleet.claims(room, 0);
+    let (home, fallback) = (fleet.edge(0).id(), fleet.edge(2).id());
+    early.mesh.retain(|edge| edge.id == home);
+    early.edges.retain(|edge| edge.id == home || edge.id == fallback);
+    let mut late = fleet.claims(room, 1);
+    late.mesh.retain(|edge| edge.id != fallback);
+    late.epoch += 1;
+    let patient = Browser::join(&fleet, 0, &early).await;
+    let clinician = Browser::join(&fleet, 1, &late).await;
+    clinician.until_media(5, 5).await;
+    patient.until_media(5, 5).await;
+
+    assert!(fleet.take(0).drain().await);
+    drop(patient);
+    let (heard, watched) = clinician.received();
+    let fled = Browser::join(&fleet, 2, &resume(&early)).await;
+    fled.until_media(20, 20).await;
+    clinician.until_media(heard + 20, watched + 20).await;
+    drop((fled, clinician));
+    fleet.stop().await;
+}

@@ -138,3 +138,37 @@ async fn the_edges_of_a_fleet_are_linked_before_anybody_comes() {
     drop((patient, clinician));
     fleet.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_was_placed_before_the_other_edge_and_comes_after_it_is_found() {
+    let fleet = Fleet::start(2, false).await;
+    let room = RoomId::generate();
+    let mut early = fleet.claims(room, 0);
+    early.mesh.retain(|edge| edge.id == fleet.edge(0).id());
+    let late = MediaClaims {
+        epoch: early.epoch + 1,
+        ..fleet.claims(room, 1)
+    };
+    let clinician = Browser::join(&fleet, 1, &late).await;
+    // The patient's edge has heard of the room, and has nobody in it yet.
+    let unknown = "medmesh_edge_dropped_total{reason=\"mesh_unknown_room\"}";
+    fleet.metric_reaches(0, unknown, 1.0).await;
+    // Nothing changes at the clinician's any more that would be said again.
+    clinician
+        .until("settled", |browser| {
+            browser
+                .seen
+                .lock()
+                .control
+                .iter()
+                .filter(|m| m["type"] == "quality")
+                .count()
+                > 1
+        })
+        .await;
+    let patient = Browser::join(&fleet, 0, &early).await;
+    patient.until_media(20, 20).await;
+    clinician.until_media(20, 20).await;
+    drop((patient, clinician));
+    fleet.stop().await;
+}

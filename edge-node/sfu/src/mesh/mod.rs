@@ -22,6 +22,10 @@ mod tests;
 /// Flow ids below the shard's byte.
 const FLOW_MASK: u32 = 0x00ff_ffff;
 
+/// Rooms remembered that only peers have people in: what a shard of a busy fleet hears of
+/// between a placement and the join it is for.
+const CALLED_ROOMS_MAX: usize = 4_096;
+
 /// The shard's side of every link.
 #[derive(Debug)]
 pub(crate) struct Mesh {
@@ -34,6 +38,9 @@ pub(crate) struct Mesh {
     pub(crate) feeds: HashMap<FeedKey, Feed>,
     /// Which feed a peer's flow is.
     pub(crate) outflows: HashMap<(EdgeId, u32), FeedKey>,
+    /// Peers that spoke of a room nobody is in here yet. Whoever comes first may have been
+    /// placed before that peer was known, and their token does not name it.
+    callers: BTreeMap<RoomId, BTreeSet<EdgeId>>,
     last_flow: u32,
 }
 
@@ -54,8 +61,39 @@ impl Mesh {
             inflows: HashMap::new(),
             feeds: HashMap::new(),
             outflows: HashMap::new(),
+            callers: BTreeMap::new(),
             last_flow: 0,
         }
+    }
+
+    /// Remembers that `peer` spoke of a room that is not here.
+    pub(crate) fn remember_caller(&mut self, room: RoomId, peer: EdgeId) {
+        if self.callers.len() < CALLED_ROOMS_MAX || self.callers.contains_key(&room) {
+            self.callers.entry(room).or_default().insert(peer);
+        }
+    }
+
+    /// Forgets it: the peer left the room.
+    pub(crate) fn forget_caller(&mut self, room: RoomId, peer: EdgeId) {
+        if let Some(peers) = self.callers.get_mut(&room) {
+            peers.remove(&peer);
+            if peers.is_empty() {
+                self.callers.remove(&room);
+            }
+        }
+    }
+
+    /// Forgets it for every room: the link is gone.
+    pub(crate) fn forget_caller_everywhere(&mut self, peer: EdgeId) {
+        self.callers.retain(|_, peers| {
+            peers.remove(&peer);
+            !peers.is_empty()
+        });
+    }
+
+    /// The peers that spoke of a room which is here now.
+    pub(crate) fn take_callers(&mut self, room: RoomId) -> BTreeSet<EdgeId> {
+        self.callers.remove(&room).unwrap_or_default()
     }
 
     /// A flow id that is not in use; they are not reused soon, so that a late datagram of

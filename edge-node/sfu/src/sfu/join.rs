@@ -92,6 +92,7 @@ impl Sfu {
         );
         self.insert(connection);
         self.want_peers(room, &mesh);
+        self.answer_callers(room);
         Ok(Joined {
             resource,
             answer_sdp,

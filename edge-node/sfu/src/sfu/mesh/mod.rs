@@ -49,13 +49,17 @@ impl Sfu {
         for flow in flows {
             self.mesh.end_outflow(peer, flow);
         }
+        self.mesh.forget_caller_everywhere(peer);
         for id in self.rooms_with(peer) {
+            let mut next = Vec::new();
             if let Some(entry) = self.peer_mut(id, peer) {
+                next = entry.fallbacks();
                 *entry = Peer {
                     link: std::mem::take(&mut entry.link),
                     ..Peer::default()
                 };
             }
+            self.want_peers(id, &next);
             self.resync(id);
         }
         self.refresh_flows();

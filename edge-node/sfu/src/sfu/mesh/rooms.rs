@@ -37,6 +37,20 @@ impl Sfu {
         }
     }
 
+    /// Adds the peers that spoke of the room before anybody was here.
+    pub(in crate::sfu) fn answer_callers(&mut self, id: RoomId) {
+        let callers = self.mesh.take_callers(id);
+        let Some(room) = self.rooms.get_mut(&id) else { return };
+        for peer in callers {
+            if room.peers.len() < PEERS_MAX {
+                room.peers.entry(peer).or_default();
+            } else {
+                self.stats.count_drop(DropReason::MeshLimit);
+            }
+        }
+        self.mark(id);
+    }
+
     /// The last local participant left: peers hear of it, links nobody needs are let go.
     pub(in crate::sfu) fn leave_mesh(&mut self, id: RoomId) {
         let Some(room) = self.rooms.get(&id) else { return };
@@ -161,6 +175,7 @@ impl Sfu {
     ) {
         let Some(room) = self.rooms.get_mut(&id) else {
             self.count_drop(DropReason::MeshUnknownRoom);
+            self.mesh.remember_caller(id, peer);
             if reply_wanted {
                 self.tell(
                     peer,
@@ -199,11 +214,14 @@ impl Sfu {
     }
 
     pub(super) fn handle_room_leave(&mut self, peer: EdgeId, id: RoomId) {
+        self.mesh.forget_caller(id, peer);
         let Some(entry) = self.peer_mut(id, peer) else {
             return;
         };
+        let next = entry.fallbacks();
         entry.participants.clear();
         entry.heard = true;
+        self.want_peers(id, &next);
         let flows: Vec<u32> = self
             .mesh
             .outflows
