@@ -175,8 +175,8 @@ impl Conversation {
                     Ok(None) | Err(_) => false,
                 },
                 Ok(()) = published.changed() => {
-                    let now = Arc::clone(&published.borrow_and_update());
-                    let config = now.shared.for_edge(&now.state, self.edge);
+                    let shared = Arc::clone(&published.borrow_and_update());
+                    let config = shared.for_edge(self.edge);
                     // Before the ledger has a first TURN secret there is nothing to work with.
                     config.turn_secrets.is_empty() || self.configure(config).await
                 }

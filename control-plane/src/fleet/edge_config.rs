@@ -1,7 +1,9 @@
 //! What an edge needs to work with the control plane gone. Pure, but for the secrets.
 
+use std::collections::BTreeMap;
+
 use medmesh_base::EdgeId;
-use medmesh_ledger::State;
+use medmesh_ledger::{Edge, State};
 use medmesh_vault::{ClusterSecret, Jwks};
 use medmesh_wire::fleet::{EdgeConfig, PeerEdge, TurnSecret};
 
@@ -9,6 +11,14 @@ use medmesh_wire::fleet::{EdgeConfig, PeerEdge, TurnSecret};
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SharedConfig {
     config: EdgeConfig,
+    /// Edges that are cordoned or draining; both are rare.
+    flagged: BTreeMap<EdgeId, Flags>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Flags {
+    cordoned: bool,
+    draining: bool,
 }
 
 impl SharedConfig {
@@ -45,19 +55,29 @@ impl SharedConfig {
             revoked_jti: state.revocations.keys().cloned().collect(),
             allowed_origins: origins.to_vec(),
         };
-        Self { config }
+        let flagged = state
+            .edges
+            .iter()
+            .filter(|(_, known)| known.cordoned || known.draining);
+        let flags = |known: &Edge| Flags {
+            cordoned: known.cordoned,
+            draining: known.draining,
+        };
+        Self {
+            config,
+            flagged: flagged.map(|(edge, known)| (*edge, flags(known))).collect(),
+        }
     }
 
     /// The configuration of one edge.
     #[must_use]
-    pub fn for_edge(&self, state: &State, edge: EdgeId) -> EdgeConfig {
+    pub fn for_edge(&self, edge: EdgeId) -> EdgeConfig {
         let mut config = self.config.clone();
         let own = edge.to_vec();
         config.peers.retain(|peer| peer.edge_id != own);
-        if let Some(known) = state.edges.get(&edge) {
-            config.cordoned = known.cordoned;
-            config.draining = known.draining;
-        }
+        let flags = self.flagged.get(&edge).copied().unwrap_or_default();
+        config.cordoned = flags.cordoned;
+        config.draining = flags.draining;
         config
     }
 }

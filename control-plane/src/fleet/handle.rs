@@ -53,7 +53,7 @@ pub(super) struct Inner {
     pub(super) telemetry: RwLock<Telemetry>,
     pub(super) desk: Mutex<Desk>,
     pub(super) attachments: Mutex<BTreeMap<EdgeId, Attachment>>,
-    pub(super) config: watch::Sender<Arc<Published>>,
+    pub(super) config: watch::Sender<Arc<SharedConfig>>,
     started: Instant,
 }
 
@@ -72,18 +72,11 @@ pub(super) struct Attachment {
     pub(super) commands: tokio::sync::mpsc::Sender<medmesh_wire::fleet::EdgeCommand>,
 }
 
-/// The ledger and what edges are told of it, as of one moment.
-#[derive(Default)]
-pub(super) struct Published {
-    pub(super) state: Arc<State>,
-    pub(super) shared: SharedConfig,
-}
-
 impl Fleet {
     /// Joins the parts. Nothing runs yet: see [`super::spawn`].
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let (config, _) = watch::channel(Arc::new(Published::default()));
+        let (config, _) = watch::channel(Arc::new(SharedConfig::default()));
         Self {
             inner: Arc::new(Inner {
                 consensus: parts.consensus,
@@ -108,7 +101,8 @@ impl Fleet {
         self.inner.consensus.node()
     }
 
-    /// The ledger as applied here.
+    /// The ledger as applied here. Do not keep it, nor hold it over an await: while somebody
+    /// does, the next command copies the whole state before it can change it.
     #[must_use]
     pub fn state(&self) -> Arc<State> {
         self.inner.consensus.read()

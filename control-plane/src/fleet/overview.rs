@@ -23,7 +23,7 @@ impl Fleet {
         let status = self.inner.consensus.status();
         let now_ms = self.now_ms();
         let telemetry = self.inner.telemetry.read();
-        let reserved = self.inner.desk.lock().reservations.by_edge(now_ms);
+        let reserved = self.inner.desk.lock().reservations.by_edge().clone();
         let mut edges: Vec<EdgeNode> = state
             .edges
             .iter()

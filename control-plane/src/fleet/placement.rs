@@ -1,6 +1,6 @@
 //! Placing people: planned from ledger and telemetry on the leader, committed, answered.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -73,6 +73,14 @@ impl Ask {
     }
 }
 
+/// What to do about a wish, read from one state.
+enum Decision {
+    /// They have a good place.
+    Stays(Box<PlaceResponse>),
+    /// This is to be committed.
+    Goes(Placement, Report, Command),
+}
+
 /// One try at placing.
 enum Try {
     Done(PlaceResponse),
@@ -110,24 +118,9 @@ impl Fleet {
     }
 
     async fn try_place(&self, ask: &Ask) -> Result<Try, Status> {
-        let state = self.state();
-        let room = state.rooms.get(&ask.room);
-        let held = room.and_then(|room| Some((room, room.placements.get(&ask.participant)?)));
-        if let Some((room, placement)) = held
-            && self.may_stay(&state, placement)
-        {
-            self.remember_access(ask, placement.edge);
-            return Ok(Try::Done(answer(&state, room, placement, None)));
-        }
-        let (placement, report) = self.plan(&state, room.map(Arc::as_ref), ask)?;
-        let command = Command::RoomAssign {
-            room: ask.room,
-            epoch: room.map_or(0, |room| room.epoch),
-            residency: ask.residency.clone(),
-            expires_at: ask.expires_at,
-            place: vec![(ask.participant, placement.clone())],
-            remove: Vec::new(),
-            now: now_unix_ms(),
+        let (placement, report, command) = match self.decide_place(ask)? {
+            Decision::Stays(response) => return Ok(Try::Done(*response)),
+            Decision::Goes(placement, report, command) => (placement, report, command),
         };
         let committed = self
             .inner
@@ -159,6 +152,29 @@ impl Fleet {
         }
     }
 
+    fn decide_place(&self, ask: &Ask) -> Result<Decision, Status> {
+        let state = self.state();
+        let room = state.rooms.get(&ask.room);
+        let held = room.and_then(|room| Some((room, room.placements.get(&ask.participant)?)));
+        if let Some((room, placement)) = held
+            && self.may_stay(&state, placement)
+        {
+            self.remember_access(ask, placement.edge);
+            return Ok(Decision::Stays(Box::new(answer(&state, room, placement, None))));
+        }
+        let (placement, report) = self.plan(&state, room.map(Arc::as_ref), ask)?;
+        let command = Command::RoomAssign {
+            room: ask.room,
+            epoch: room.map_or(0, |room| room.epoch),
+            residency: ask.residency.clone(),
+            expires_at: ask.expires_at,
+            place: vec![(ask.participant, placement.clone())],
+            remove: Vec::new(),
+            now: now_unix_ms(),
+        };
+        Ok(Decision::Goes(placement, report, command))
+    }
+
     /// Who comes back keeps their edge unless it died or is being emptied.
     fn may_stay(&self, state: &State, placement: &Placement) -> bool {
         let telemetry = self.inner.telemetry.read();
@@ -171,7 +187,6 @@ impl Fleet {
         let now_ms = self.now_ms();
         let telemetry = self.inner.telemetry.read();
         let mut desk = self.inner.desk.lock();
-        let fleet = view::fleet(state, &telemetry, &desk.reservations.by_edge(now_ms), now_ms);
         let access = |other| desk.access_us.get(&(ask.room, other)).copied().unwrap_or(0);
         let demand = view::demand(
             room,
@@ -180,6 +195,8 @@ impl Fleet {
             ask.probes_us.clone(),
             access,
         );
+        let near = demand.others.iter().map(|(edge, _)| *edge).collect();
+        let fleet = view::fleet(state, &telemetry, desk.reservations.by_edge(), &near, now_ms);
         let (_, seed) = ask.room.as_uuid().as_u64_pair();
         let (plan, report) = medmesh_place::plan(&fleet, &demand, seed);
         let Ok(plan) = plan else {
@@ -258,8 +275,8 @@ impl Fleet {
         let state = self.state();
         let now_ms = self.now_ms();
         let telemetry = self.inner.telemetry.read();
-        let reserved = self.inner.desk.lock().reservations.by_edge(now_ms);
-        let fleet = view::fleet(&state, &telemetry, &reserved, now_ms);
+        let reserved = self.inner.desk.lock().reservations.by_edge().clone();
+        let fleet = view::fleet(&state, &telemetry, &reserved, &BTreeSet::new(), now_ms);
         let mut open: Vec<_> = fleet
             .edges
             .iter()

@@ -22,36 +22,48 @@ struct Reservation {
 #[derive(Debug, Default)]
 pub struct Reservations {
     held: HashMap<(RoomId, ParticipantId), Reservation>,
+    // Kept beside, so that placing does not count thousands of promises each time.
+    by_edge: BTreeMap<EdgeId, u32>,
 }
 
 impl Reservations {
     /// Promises a place on `edge`; an earlier promise to the same participant is replaced.
     pub fn reserve(&mut self, room: RoomId, participant: ParticipantId, edge: EdgeId, now_ms: u64) {
-        if self.held.len() >= RESERVATIONS_MAX {
-            self.prune(now_ms, |_, _, _| false);
-            if self.held.len() >= RESERVATIONS_MAX {
-                return;
-            }
+        let key = (room, participant);
+        if self.held.len() >= RESERVATIONS_MAX && !self.held.contains_key(&key) {
+            return;
         }
         let until_ms = now_ms + RESERVATION_LIFE_MS;
-        self.held
-            .insert((room, participant), Reservation { edge, until_ms });
+        if let Some(replaced) = self.held.insert(key, Reservation { edge, until_ms }) {
+            uncount(&mut self.by_edge, replaced.edge);
+        }
+        *self.by_edge.entry(edge).or_insert(0) += 1;
     }
 
     /// Drops what has been redeemed (`is_there` says so) or has ended.
     pub fn prune(&mut self, now_ms: u64, is_there: impl Fn(EdgeId, RoomId, ParticipantId) -> bool) {
-        self.held.retain(|(room, participant), reservation| {
-            reservation.until_ms > now_ms && !is_there(reservation.edge, *room, *participant)
+        let by_edge = &mut self.by_edge;
+        self.held.retain(|(room, participant), held| {
+            let keep = held.until_ms > now_ms && !is_there(held.edge, *room, *participant);
+            if !keep {
+                uncount(by_edge, held.edge);
+            }
+            keep
         });
     }
 
-    /// Promised and not redeemed places of each edge.
+    /// Promised places of each edge, as of the last [`Reservations::prune`].
     #[must_use]
-    pub fn by_edge(&self, now_ms: u64) -> BTreeMap<EdgeId, u32> {
-        let mut counts = BTreeMap::new();
-        for reservation in self.held.values().filter(|held| held.until_ms > now_ms) {
-            *counts.entry(reservation.edge).or_insert(0) += 1;
+    pub fn by_edge(&self) -> &BTreeMap<EdgeId, u32> {
+        &self.by_edge
+    }
+}
+
+fn uncount(by_edge: &mut BTreeMap<EdgeId, u32>, edge: EdgeId) {
+    if let Some(count) = by_edge.get_mut(&edge) {
+        *count -= 1;
+        if *count == 0 {
+            by_edge.remove(&edge);
         }
-        counts
     }
 }

@@ -42,9 +42,12 @@ impl Fleet {
     }
 
     async fn tick(&self, memory: &mut Memory) {
-        let state = self.state();
-        self.tidy(&state);
-        self.introduce(&state).await;
+        let due = {
+            let state = self.state();
+            self.tidy(&state);
+            self.introduction(&state)
+        };
+        self.introduce(due).await;
         if !self.inner.consensus.is_leader() {
             memory.leading_since = None;
             return;
@@ -55,7 +58,7 @@ impl Fleet {
             let telemetry = self.inner.telemetry.read();
             let now_ms = self.now_ms();
             transitions(
-                &state,
+                &self.state(),
                 &telemetry,
                 &memory.refused,
                 leading_for_ms,
@@ -99,8 +102,8 @@ impl Fleet {
         }
     }
 
-    /// Publishes this node's address and token key, and again should the ledger lose or change them.
-    async fn introduce(&self, state: &State) {
+    /// This node's address and token key, where the ledger lacks them or has others.
+    fn introduction(&self, state: &State) -> Vec<Command> {
         let inner = &self.inner;
         let node = self.node();
         let now = now_unix_ms();
@@ -121,10 +124,14 @@ impl Fleet {
                 now,
             });
         }
+        due
+    }
+
+    async fn introduce(&self, due: Vec<Command>) {
         if due.is_empty() {
             return;
         }
-        match inner.consensus.propose(Command::Batch(due)).await {
+        match self.inner.consensus.propose(Command::Batch(due)).await {
             Ok(_) => tracing::info!("introduced this node to the fleet"),
             // Without a leader it stays due.
             Err(error) => tracing::debug!(%error, "not introduced yet"),
@@ -144,7 +151,7 @@ impl Fleet {
         });
         desk.access_us
             .retain(|(room, _), _| state.rooms.contains_key(room));
-        let promised: u32 = desk.reservations.by_edge(now_ms).values().sum();
+        let promised: u32 = desk.reservations.by_edge().values().sum();
         drop(desk);
         let metrics = &self.inner.metrics;
         metrics.reservations.set(i64::from(promised));

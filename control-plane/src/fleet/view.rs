@@ -1,6 +1,6 @@
 //! From what is agreed and what is measured to what the planner and the operator see.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use medmesh_base::{EdgeId, ParticipantId};
 use medmesh_ledger::{EdgeStatus, Room, State};
@@ -9,12 +9,15 @@ use medmesh_wire::consensus::PlacedEdge;
 
 use super::telemetry::Telemetry;
 
-/// Joins the ledger's edges with fresh telemetry and promised places.
+/// Joins the ledger's edges with fresh telemetry and promised places. Of the paths between
+/// edges only those from or to `near` are taken, the edges a room is on already: a fleet has a
+/// million pairs, a plan looks at a handful of rows.
 #[must_use]
 pub(super) fn fleet(
     state: &State,
     telemetry: &Telemetry,
     reserved: &BTreeMap<EdgeId, u32>,
+    near: &BTreeSet<EdgeId>,
     now_ms: u64,
 ) -> Fleet {
     let mut fleet = Fleet::default();
@@ -23,7 +26,7 @@ pub(super) fn fleet(
         let load = fresh.map(|report| report.load).unwrap_or_default();
         let view = EdgeView {
             region: known.descriptor.region.clone(),
-            healthy: is_healthy(state, telemetry, *edge, now_ms),
+            healthy: known.status == EdgeStatus::Up && fresh.is_some(),
             cordoned: known.cordoned,
             draining: known.draining,
             capacity_participants: known.descriptor.capacity_participants,
@@ -34,9 +37,13 @@ pub(super) fn fleet(
             cost: 0,
         };
         fleet.edges.insert(*edge, view);
-        if let Some(report) = fresh {
+        let Some(report) = fresh else { continue };
+        if near.contains(edge) {
             let known = report.paths.iter().filter(|(to, _)| state.edges.contains_key(to));
             fleet.paths.extend(known.map(|(to, path)| ((*edge, *to), *path)));
+        } else {
+            let known = near.iter().filter_map(|to| Some((*to, report.paths.get(to)?)));
+            fleet.paths.extend(known.map(|(to, path)| ((*edge, to), *path)));
         }
     }
     fleet
