@@ -122,7 +122,7 @@ async fn messages_reach_streams_of_another_node() {
 }
 
 #[tokio::test]
-async fn only_participants_write_read_and_watch_and_a_stream_ends_with_its_session() {
+async fn only_participants_write_read_and_watch() {
     let world = World::new().await;
     let id = world.booked_now().await.visit_id;
     for login in ["second", "colleague", "admin"] {
@@ -156,6 +156,26 @@ async fn only_participants_write_read_and_watch_and_a_stream_ends_with_its_sessi
         .message_create(&IdempotencyKey::fresh(), id, "one more thing")
         .await;
     assert_eq!(refused(late), ProblemCode::StateConflict);
+}
+
+#[tokio::test]
+async fn a_stream_ends_with_its_session_and_shows_nothing_more() {
+    let world = World::new().await;
+    let id = world.booked_now().await.visit_id;
+    let patient = world.signed_in("patient").await;
+    let mut events = patient.visit_events(id, None).await.unwrap();
+    next_visit(&mut events, PATIENCE).await;
+    patient.logout().await.unwrap();
+    say(&world.signed_in("clinician").await, id, "are you there?").await;
+    let end = timeout(PATIENCE, async {
+        loop {
+            match events.next().await.unwrap() {
+                Some(VisitEvent::Ping) => {}
+                other => return other,
+            }
+        }
+    });
+    assert_eq!(end.await.unwrap(), None);
 }
 
 #[tokio::test]

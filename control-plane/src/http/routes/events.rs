@@ -11,7 +11,7 @@ use futures::{Stream, stream};
 use http::HeaderMap;
 use medmesh_api_types::visit::{VisitEvent, VisitState};
 use medmesh_base::{MessageId, ProblemCode, VisitId};
-use medmesh_store::VisitPulse;
+use medmesh_store::{Tx, VisitPulse};
 use prometheus::IntGauge;
 use time::OffsetDateTime;
 use tokio::time::Instant;
@@ -28,7 +28,7 @@ use crate::live::Watch;
 const TAG: &str = "messages";
 /// Between pings: under the 30 s after which proxies and the portals give a silent stream up.
 const PING_EVERY: Duration = Duration::from_secs(15);
-/// How often the session behind a stream is looked at.
+/// How often the session behind a quiet stream is looked at.
 const SESSION_EVERY: Duration = Duration::from_secs(30);
 /// What a browser's `EventSource` waits before it connects again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -130,12 +130,21 @@ impl Feed {
 
     /// Reads what is new, as the caller may see it now.
     async fn look(&mut self) -> Result<(), ApiError> {
-        self.check_session().await?;
         let mut tx = self.api.begin(&self.signed).await?;
         let now = tx.visit_pulse(self.visit).await?;
-        if self.seen == Some(now) {
-            return Ok(());
+        let is_news = self.seen != Some(now);
+        // Nothing is shown to a session that has ended meanwhile.
+        let is_due = self.session_checked.elapsed() >= SESSION_EVERY;
+        if is_due || (is_news && self.seen.is_some()) {
+            tx.rollback().await?;
+            self.check_session().await?;
+            tx = self.api.begin(&self.signed).await?;
         }
+        if is_news { self.read(tx, now).await } else { Ok(()) }
+    }
+
+    /// Queues what came since the last look.
+    async fn read(&mut self, mut tx: Tx, now: VisitPulse) -> Result<(), ApiError> {
         let mut visit = None;
         if self.seen.is_none_or(|seen| seen.version != now.version) {
             visit = Some(tx.visit_get(self.visit).await?);
@@ -186,9 +195,6 @@ impl Feed {
     /// The session must still live. Following an open visit is using it: nobody is locked
     /// out in the middle of a conversation.
     async fn check_session(&mut self) -> Result<(), ApiError> {
-        if self.session_checked.elapsed() < SESSION_EVERY {
-            return Ok(());
-        }
         let now = OffsetDateTime::now_utc();
         let store = self.api.database.store()?;
         let session = store
