@@ -434,9 +434,9 @@ fn spawn_control(
         .iter()
         .map(|address| Peer::new(endpoint, address.as_str(), Expect::AnyControl))
         .collect();
-    for peer in &peers {
+    for (address, peer) in enrolled.nodes.iter().zip(&peers) {
         drain.spawn(control::attach(
-            peer.clone(),
+            (address.clone(), peer.clone()),
             reports_in.clone(),
             orders.clone(),
             drain.clone(),

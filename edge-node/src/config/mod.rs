@@ -209,9 +209,10 @@ const fn default_rate() -> u32 {
     50
 }
 
-/// The upper half of the IANA dynamic range: clear of Linux's own ephemeral ports' lower half.
+/// Above what Linux gives out by itself (32768 to 60999): relayed addresses never take a
+/// port from under somebody. 4,500 of them are twenty for each participant of a full host.
 const fn default_port_range() -> (u16, u16) {
-    (50_000, 59_999)
+    (61_000, 65_535)
 }
 
 fn default_filter() -> String {

@@ -59,3 +59,13 @@ fn plain_http_stays_on_loopback() {
     );
     assert!(error(&open).contains("plain HTTP only on loopback"));
 }
+
+#[test]
+fn the_example_is_a_configuration() {
+    let config = Config::from_text(
+        Path::new("edge.example.toml"),
+        include_str!("../../edge.example.toml"),
+    )
+    .unwrap();
+    assert!(config.turn.enabled);
+}

@@ -167,20 +167,21 @@ impl Orders {
 
 /// Stays attached to one control node until the drain.
 pub(crate) async fn attach(
-    peer: Peer,
+    node: (String, Peer),
     reports: watch::Receiver<Arc<EdgeReport>>,
     orders: Orders,
     drain: Drain,
 ) {
+    let (address, peer) = node;
     let mut backoff = Backoff::new(RETRY_FIRST, RETRY_CEILING, rand::random());
     loop {
         let attached = tokio::select! {
             () = drain.stopping() => return,
-            attached = once(&peer, reports.clone(), &orders) => attached,
+            attached = once(&address, &peer, reports.clone(), &orders) => attached,
         };
         match attached {
             Ok(()) => backoff.reset(),
-            Err(error) => tracing::debug!(code = ?error.code(), "not attached"),
+            Err(error) => tracing::debug!(%address, code = ?error.code(), "not attached"),
         }
         tokio::select! {
             () = drain.stopping() => return,
@@ -191,6 +192,7 @@ pub(crate) async fn attach(
 
 /// One attachment, from the call to its end. `Ok` when commands came.
 async fn once(
+    address: &str,
     peer: &Peer,
     mut reports: watch::Receiver<Arc<EdgeReport>>,
     orders: &Orders,
@@ -208,13 +210,13 @@ async fn once(
         .map_err(|_| tonic::Status::deadline_exceeded("no answer to attach"))??
         .into_inner();
     orders.metrics.control_attached(1);
-    tracing::info!(expect = ?peer.expect(), "attached to the control plane");
+    tracing::info!(%address, "attached to the control plane");
     let end = tokio::select! {
         end = follow(&mut commands, orders) => end,
         () = report(reports, sender) => Ok(()),
     };
     orders.metrics.control_attached(-1);
-    tracing::info!(expect = ?peer.expect(), "detached from the control plane");
+    tracing::info!(%address, "detached from the control plane");
     end
 }
 
