@@ -67,18 +67,29 @@ impl Client {
         grpc.ready().await?;
         let codec = tonic_prost::ProstCodec::<Q, A>::default();
         let path = PathAndQuery::from_static(method);
-        Ok(grpc.unary(tonic::Request::new(request), path, codec).await?.into_inner())
+        Ok(grpc
+            .unary(tonic::Request::new(request), path, codec)
+            .await?
+            .into_inner())
     }
 
     async fn leads(&self) -> anyhow::Result<bool> {
-        let status: StatusResponse = self.call("/etcdserverpb.Maintenance/Status", StatusRequest {}).await?;
-        Ok(status.leader != 0 && status.header.is_some_and(|header| header.member_id == status.leader))
+        let status: StatusResponse = self
+            .call("/etcdserverpb.Maintenance/Status", StatusRequest {})
+            .await?;
+        Ok(status.leader != 0
+            && status
+                .header
+                .is_some_and(|header| header.member_id == status.leader))
     }
 }
 
 impl Committer for Client {
     async fn commit(&self, key: u64, value: Vec<u8>) -> anyhow::Result<()> {
-        let request = PutRequest { key: format!("key-{key}").into_bytes(), value };
+        let request = PutRequest {
+            key: format!("key-{key}").into_bytes(),
+            value,
+        };
         let _: PutResponse = self.call("/etcdserverpb.KV/Put", request).await?;
         Ok(())
     }
@@ -87,15 +98,20 @@ impl Committer for Client {
 impl Group {
     pub(crate) async fn start(directory: &Path) -> anyhow::Result<Self> {
         std::fs::create_dir_all(directory)?;
-        let sockets: Vec<TcpListener> =
-            (0..6).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
+        let sockets: Vec<TcpListener> = (0..6)
+            .map(|_| TcpListener::bind("127.0.0.1:0"))
+            .collect::<Result<_, _>>()?;
         let urls: Vec<String> = sockets
             .iter()
             .map(|socket| Ok(format!("http://{}", socket.local_addr()?)))
             .collect::<std::io::Result<_>>()?;
         drop(sockets);
         let (peers, clients) = urls.split_at(3);
-        let cluster: Vec<String> = peers.iter().zip(1..).map(|(url, id)| format!("m{id}={url}")).collect();
+        let cluster: Vec<String> = peers
+            .iter()
+            .zip(1..)
+            .map(|(url, id)| format!("m{id}={url}"))
+            .collect();
         let cluster = cluster.join(",");
         let mut members = Vec::new();
         for (id, (peer, client)) in (1..).zip(peers.iter().zip(clients)) {
@@ -104,7 +120,13 @@ impl Group {
                 .args(["--name", &format!("m{id}"), "--initial-cluster", &cluster])
                 .args(["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer])
                 .args(["--listen-client-urls", client, "--advertise-client-urls", client])
-                .args(["--initial-cluster-state", "new", "--log-level", "error", "--data-dir"])
+                .args([
+                    "--initial-cluster-state",
+                    "new",
+                    "--log-level",
+                    "error",
+                    "--data-dir",
+                ])
                 .arg(directory.join(format!("m{id}")))
                 .stdin(Stdio::null())
                 .stdout(Stdio::null())
@@ -115,7 +137,11 @@ impl Group {
         }
         let candidates: Vec<Client> = clients
             .iter()
-            .map(|url| Ok(Client { channel: Channel::from_shared(url.clone())?.connect_lazy() }))
+            .map(|url| {
+                Ok(Client {
+                    channel: Channel::from_shared(url.clone())?.connect_lazy(),
+                })
+            })
             .collect::<anyhow::Result<_>>()?;
         let client = tokio::time::timeout(START_PATIENCE, find_leader(&candidates))
             .await

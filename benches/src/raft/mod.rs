@@ -52,7 +52,10 @@ pub(crate) trait Committer: Clone + Send + Sync + 'static {
 /// # Errors
 /// When a group cannot be started or a commit fails.
 pub fn rows(options: &Options) -> anyhow::Result<Vec<Row>> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
     runtime.block_on(measure(options))
 }
 
@@ -93,9 +96,14 @@ async fn measure(options: &Options) -> anyhow::Result<Vec<Row>> {
             unit: "commits/s".to_owned(),
             better: Better::Higher,
             us: our_runs,
-            peer: Some(Other { name: "etcd".to_owned(), runs: etcd_runs }),
-            limit: (concurrency == 1)
-                .then(|| Other { name: "append + fdatasync, one thread".to_owned(), runs: limit_runs }),
+            peer: Some(Other {
+                name: "etcd".to_owned(),
+                runs: etcd_runs,
+            }),
+            limit: (concurrency == 1).then(|| Other {
+                name: "append + fdatasync, one thread".to_owned(),
+                runs: limit_runs,
+            }),
         });
     }
     Ok(rows)

@@ -40,7 +40,11 @@ impl Placer for NoPlacer {
 
 /// Loads the CA that the bench made.
 pub(crate) fn load_ca(directory: &std::path::Path) -> anyhow::Result<ClusterCa> {
-    Ok(ClusterCa::load(CLUSTER.parse()?, &directory.join("ca.pem"), &directory.join("ca.key"))?)
+    Ok(ClusterCa::load(
+        CLUSTER.parse()?,
+        &directory.join("ca.pem"),
+        &directory.join("ca.key"),
+    )?)
 }
 
 /// An endpoint of control node `id`.
@@ -51,9 +55,18 @@ pub(crate) fn endpoint(
     registry: &prometheus::Registry,
     drain: &Drain,
 ) -> anyhow::Result<(Endpoint, medmesh_link::Incoming)> {
-    let identity = ca.issue(Role::Control(ControlId(id)), time::OffsetDateTime::now_utc(), LEAF_LIFE)?;
+    let identity = ca.issue(
+        Role::Control(ControlId(id)),
+        time::OffsetDateTime::now_utc(),
+        LEAF_LIFE,
+    )?;
     let trust = Trust::new(CLUSTER.parse()?, ca.certificate())?;
-    let config = EndpointConfig { listen, trust, identity, enrolment: false };
+    let config = EndpointConfig {
+        listen,
+        trust,
+        identity,
+        enrolment: false,
+    };
     Ok(Endpoint::bind(config, LinkMetrics::register(registry)?, drain)?)
 }
 
@@ -62,21 +75,34 @@ pub(crate) fn endpoint(
 /// # Errors
 /// When the node cannot start.
 pub fn run(options: &Options) -> anyhow::Result<()> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve(options))
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?
+        .block_on(serve(options))
 }
 
 async fn serve(options: &Options) -> anyhow::Result<()> {
     medmesh_base::telemetry::init("warn", medmesh_base::telemetry::LogFormat::Text);
     let mut voters = BTreeMap::new();
     for peer in &options.peer {
-        let (id, address) = peer.split_once('=').ok_or_else(|| anyhow::anyhow!("--peer ID=ADDRESS"))?;
+        let (id, address) = peer
+            .split_once('=')
+            .ok_or_else(|| anyhow::anyhow!("--peer ID=ADDRESS"))?;
         voters.insert(id.parse::<ControlId>()?, address.to_owned());
     }
     let own = ControlId(options.id);
-    let listen = voters.get(&own).ok_or_else(|| anyhow::anyhow!("no --peer for itself"))?.parse()?;
+    let listen = voters
+        .get(&own)
+        .ok_or_else(|| anyhow::anyhow!("no --peer for itself"))?
+        .parse()?;
     let (drain, registry) = (Drain::new(), prometheus::Registry::new());
-    let (endpoint, incoming) =
-        endpoint(&load_ca(&options.directory)?, options.id, listen, &registry, &drain)?;
+    let (endpoint, incoming) = endpoint(
+        &load_ca(&options.directory)?,
+        options.id,
+        listen,
+        &registry,
+        &drain,
+    )?;
     let config = Config::new(own, CLUSTER, options.directory.join(format!("node-{own}")));
     let consensus = Consensus::start(config, endpoint, &registry).await?;
     let server = Server::builder()

@@ -39,13 +39,19 @@ impl Group {
         let ca = ClusterCa::create(node::CLUSTER.parse()?, time::OffsetDateTime::now_utc())?;
         ca.save(&directory.join("ca.pem"), &directory.join("ca.key"))?;
         // Free a moment ago; a bench that loses the race fails and is run again.
-        let sockets: Vec<UdpSocket> =
-            (0..3).map(|_| UdpSocket::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
-        let addresses: Vec<String> =
-            sockets.iter().map(|socket| Ok(socket.local_addr()?.to_string())).collect::<std::io::Result<_>>()?;
+        let sockets: Vec<UdpSocket> = (0..3)
+            .map(|_| UdpSocket::bind("127.0.0.1:0"))
+            .collect::<Result<_, _>>()?;
+        let addresses: Vec<String> = sockets
+            .iter()
+            .map(|socket| Ok(socket.local_addr()?.to_string()))
+            .collect::<std::io::Result<_>>()?;
         drop(sockets);
-        let peers: Vec<String> =
-            addresses.iter().zip(1..).map(|(address, id)| format!("--peer={id}={address}")).collect();
+        let peers: Vec<String> = addresses
+            .iter()
+            .zip(1..)
+            .map(|(address, id)| format!("--peer={id}={address}"))
+            .collect();
         let mut nodes = Vec::new();
         for id in 1..=3u64 {
             let node = Command::new(std::env::current_exe()?)
@@ -71,7 +77,11 @@ impl Group {
         let client = tokio::time::timeout(START_PATIENCE, find_leader(&candidates))
             .await
             .context("the nodes elected no leader")?;
-        Ok(Self { nodes, client, _drain: drain })
+        Ok(Self {
+            nodes,
+            client,
+            _drain: drain,
+        })
     }
 
     pub(crate) fn client(&self) -> Client {
@@ -94,7 +104,9 @@ async fn find_leader(candidates: &[LeaderClient<Channel>]) -> Client {
     loop {
         pause.tick().await;
         for candidate in candidates {
-            let client = Client { leader: candidate.clone() };
+            let client = Client {
+                leader: candidate.clone(),
+            };
             if client.commit(0, vec![0]).await.is_ok() {
                 return client;
             }
@@ -104,8 +116,14 @@ async fn find_leader(candidates: &[LeaderClient<Channel>]) -> Client {
 
 impl Committer for Client {
     async fn commit(&self, key: u64, value: Vec<u8>) -> anyhow::Result<()> {
-        let command = LedgerCommand::CheckpointPut { name: format!("key-{key}"), bytes: value, now: 1 };
-        let request = ProposeRequest { command: command.encode().into() };
+        let command = LedgerCommand::CheckpointPut {
+            name: format!("key-{key}"),
+            bytes: value,
+            now: 1,
+        };
+        let request = ProposeRequest {
+            command: command.encode().into(),
+        };
         let answer = self.leader.clone().propose(request).await?.into_inner();
         match Response::decode(&answer.response)? {
             Response::Done => Ok(()),
