@@ -239,3 +239,63 @@ fn claims(
         cnf: Confirmation { jwk: key },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_say_who_where_and_how_long_and_nothing_else() {
+        let wish = Wish {
+            room: RoomId::generate(),
+            participant: ParticipantId::generate(),
+            probes: Vec::new(),
+            residency: Vec::new(),
+        };
+        let edge = Edge {
+            id: EdgeId::generate(),
+            name: "fra-1".into(),
+            region: "eu-central".parse().unwrap(),
+            signalling_url: "https://fra-1.test".into(),
+            link_address: "fra-1.test:7000".into(),
+            turn_urls: vec!["turn:fra-1.test:3478?transport=udp".into()],
+        };
+        let placed = Placed {
+            epoch: 7,
+            mesh: vec![MeshEdge {
+                id: edge.id,
+                link: edge.link_address.clone(),
+            }],
+            edges: vec![edge.clone()],
+            turn_epoch: 1,
+        };
+        let key = PublicJwk {
+            kty: "EC".into(),
+            crv: "P-256".into(),
+            x: "x".into(),
+            y: "y".into(),
+        };
+        let join = claims(
+            &wish,
+            &placed,
+            key.clone(),
+            TokenUse::Join,
+            1_000,
+            1_000 + JOIN_LIFE_SECONDS,
+        );
+        let resume = claims(&wish, &placed, key.clone(), TokenUse::Resume, 1_000, 9_000);
+        assert!(join.exp - join.iat <= 60 && join.nbf <= join.iat);
+        assert_ne!(join.jti, resume.jti);
+        for token in [&join, &resume] {
+            assert_eq!(
+                (token.sub, token.room, token.epoch),
+                (wish.participant, wish.room, 7)
+            );
+            assert_eq!(
+                (token.edges[0].id, token.edges[0].url.as_str()),
+                (edge.id, "https://fra-1.test")
+            );
+            assert_eq!(token.cnf.jwk, key);
+        }
+    }
+}
