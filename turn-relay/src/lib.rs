@@ -23,11 +23,6 @@
 //! It keeps no state for a sender that has not authenticated, reaches no peer the policy
 //! does not allow (the default allows none), and writes no user name into a log or metric.
 
-#![allow(
-    unexpected_cfgs,
-    reason = "`fuzzing` is set by the fuzzer's build, which is no part of this workspace"
-)]
-
 pub mod codec;
 mod credential;
 mod driver;
