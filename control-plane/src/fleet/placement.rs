@@ -76,7 +76,7 @@ impl Ask {
 /// What to do about a wish, read from one state.
 enum Decision {
     /// They have a good place.
-    Stays(Box<PlaceResponse>),
+    Stays(PlaceResponse),
     /// This is to be committed.
     Goes(Placement, Report, Command),
 }
@@ -119,7 +119,7 @@ impl Fleet {
 
     async fn try_place(&self, ask: &Ask) -> Result<Try, Status> {
         let (placement, report, command) = match self.decide_place(ask)? {
-            Decision::Stays(response) => return Ok(Try::Done(*response)),
+            Decision::Stays(response) => return Ok(Try::Done(response)),
             Decision::Goes(placement, report, command) => (placement, report, command),
         };
         let committed = self
@@ -160,7 +160,7 @@ impl Fleet {
             && self.may_stay(&state, placement)
         {
             self.remember_access(ask, placement.edge);
-            return Ok(Decision::Stays(Box::new(answer(&state, room, placement, None))));
+            return Ok(Decision::Stays(answer(&state, room, placement, None)));
         }
         let (placement, report) = self.plan(&state, room.map(Arc::as_ref), ask)?;
         let command = Command::RoomAssign {
