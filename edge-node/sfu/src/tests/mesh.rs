@@ -352,3 +352,21 @@ fn the_cache_is_bounded() {
     assert!(stats.mesh_resent <= 16);
     assert!(stats.mesh_nacks_in <= 256);
 }
+
+#[test]
+fn who_comes_last_finds_who_was_there_first_although_the_token_does_not_say() {
+    let mut world = World::new(2);
+    world.join(1);
+    world.link(0, 1);
+    world.settle();
+    // Quiet: nothing changes at the first edge that it would say again.
+    world.run(2 * SECOND);
+    let own = world.nodes[0].edge;
+    let (_, joined) = world.try_join(0, 1, |join| join.mesh.retain(|edge| edge.id == own));
+    joined.unwrap();
+    world.run(2 * SECOND);
+    for client in &world.clients {
+        let roster = &client.said("roster").unwrap()["participants"];
+        assert_eq!(roster.as_array().unwrap().len(), 2);
+    }
+}
