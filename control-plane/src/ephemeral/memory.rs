@@ -52,6 +52,12 @@ impl Memory {
         window.map_or(0, |window| window.value)
     }
 
+    pub(super) fn refund(&self, key: &str) {
+        if let Some(window) = self.0.lock().get_mut(key) {
+            window.value = window.value.saturating_sub(1);
+        }
+    }
+
     pub(super) fn clear(&self, key: &str) {
         self.0.lock().remove(key);
     }

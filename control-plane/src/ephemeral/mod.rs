@@ -106,6 +106,14 @@ impl Counters {
         self.memory.get(key)
     }
 
+    /// Takes one back; a window that has ended stays ended.
+    pub async fn refund(&self, key: &str) {
+        if let Some(shared) = &self.shared {
+            shared.refund(key).await;
+        }
+        self.memory.refund(key);
+    }
+
     /// Ends the window.
     pub async fn clear(&self, key: &str) {
         if let Some(shared) = &self.shared {

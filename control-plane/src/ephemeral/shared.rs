@@ -105,6 +105,15 @@ impl Shared {
         Some(value.unwrap_or(0))
     }
 
+    pub(super) async fn refund(&self, key: &str) {
+        let mut refund = redis::cmd("DECR");
+        refund.arg(key);
+        // The window ended in between: DECR then made a counter without an end.
+        if self.query::<i64>(&refund).await.is_some_and(|value| value < 0) {
+            self.clear(key).await;
+        }
+    }
+
     pub(super) async fn clear(&self, key: &str) {
         let mut clear = redis::cmd("DEL");
         clear.arg(key);

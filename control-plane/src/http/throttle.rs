@@ -83,9 +83,12 @@ impl Throttle {
         }
     }
 
-    /// The password was right: the pair starts anew, and the address is known.
+    /// The password was right: the pair starts anew, the try counts for nobody, and the
+    /// address is known.
     pub(crate) async fn succeeded(&self, attempt: Attempt) {
         self.counters.clear(&attempt.pair).await;
+        self.counters.refund(&attempt.address).await;
+        self.counters.refund(&attempt.account).await;
         self.counters.clear(&attempt.known).await;
         self.counters.add(&attempt.known, KNOWN_FOR).await;
     }
@@ -171,6 +174,15 @@ mod tests {
             refused += u32::from(throttle.enter(&format!("{n}@b.c"), ip(1)).await.is_err());
         }
         assert_eq!(refused, 5);
+    }
+
+    #[tokio::test]
+    async fn a_whole_clinic_signs_in_from_one_address() {
+        let throttle = throttle();
+        for n in 0..3 * ADDRESS_MAX {
+            let attempt = throttle.enter(&format!("{}@b.c", n % 7), ip(1)).await.unwrap();
+            throttle.succeeded(attempt).await;
+        }
     }
 
     #[test]
