@@ -224,7 +224,7 @@ impl Clients {
     }
 
     /// Runs the load: until everyone gets everything, then for `time` while counting.
-    pub(crate) fn measure(&mut self, server: &Server, time: Duration) -> anyhow::Result<Measured> {
+    pub(crate) fn measure(&mut self, servers: &[&Server], time: Duration) -> anyhow::Result<Measured> {
         let until = Instant::now() + READY;
         while !self.ready() {
             anyhow::ensure!(
@@ -239,9 +239,9 @@ impl Clients {
         self.counting = true;
         self.received = 0;
         self.latencies_us.clear();
-        let (cpu, began) = (server.cpu_seconds()?, Instant::now());
+        let (cpu, began) = (cpu_seconds(servers)?, Instant::now());
         self.drive(time)?;
-        let cpu = server.cpu_seconds()? - cpu;
+        let cpu = cpu_seconds(servers)? - cpu;
         let seconds = began.elapsed().as_secs_f64();
         self.counting = false;
         let expected =
@@ -432,6 +432,10 @@ impl Clients {
         }
         client.due = now;
     }
+}
+
+fn cpu_seconds(servers: &[&Server]) -> anyhow::Result<f64> {
+    servers.iter().map(|s| s.cpu_seconds()).sum()
 }
 
 /// A VP8 packet (RFC 7741) with the time it was sent.

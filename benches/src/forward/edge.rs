@@ -18,7 +18,7 @@ use medmesh_base::media_token::{
 use medmesh_base::{EdgeId, ParticipantId, RoomId};
 use medmesh_edge::{IdentityFiles, settings};
 use medmesh_link::{ClusterCa, ClusterName, LEAF_LIFE, Role};
-use medmesh_wire::fleet::EdgeConfig;
+use medmesh_wire::fleet::{EdgeConfig, PeerEdge};
 use tempfile::TempDir;
 
 use super::clients::{Client, Clients, Load, Measured};
@@ -26,11 +26,13 @@ use super::process::Server;
 
 const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-/// One run under `load`.
-pub(crate) fn run(load: &Load, time: Duration) -> anyhow::Result<Measured> {
+/// One run under `load`. With `edges` = 2 publishers are on one edge and subscribers on the
+/// other, and the CPU of both counts.
+pub(crate) fn run(load: &Load, edges: usize, time: Duration) -> anyhow::Result<Measured> {
     // Another bench of this process may have chosen already.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let mut edge = Edge::start()?;
+    let fleet = Fleet::start(edges)?;
+    let (first, last) = (&fleet.edges[0], &fleet.edges[edges - 1]);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -43,10 +45,10 @@ pub(crate) fn run(load: &Load, time: Duration) -> anyhow::Result<Measured> {
             publish: vec![Source::Camera],
             subscribe: false,
         };
-        let answer = runtime.block_on(edge.join(&http, room, grants, offer))?;
+        let answer = runtime.block_on(fleet.join(first, &http, room, grants, offer))?;
         client.accept_answer(&answer)?;
         clients.push(client);
-        clients.drive(Duration::from_millis(20))?;
+        clients.drive(BETWEEN)?;
     }
     for _ in 0..load.subscribers {
         let mut client = Client::subscriber(LOCAL, load)?;
@@ -55,33 +57,133 @@ pub(crate) fn run(load: &Load, time: Duration) -> anyhow::Result<Measured> {
             publish: Vec::new(),
             subscribe: true,
         };
-        let answer = runtime.block_on(edge.join(&http, room, grants, offer))?;
+        let answer = runtime.block_on(fleet.join(last, &http, room, grants, offer))?;
         client.accept_answer(&answer)?;
         clients.push(client);
-        clients.drive(Duration::from_millis(20))?;
+        clients.drive(BETWEEN)?;
     }
-    clients.measure(&edge.server, time)
+    let servers: Vec<&Server> = fleet.edges.iter().map(|e| &e.server).collect();
+    clients.measure(&servers, time)
+}
+
+/// Between two joins, so that handshakes are not all at once.
+const BETWEEN: Duration = Duration::from_millis(20);
+
+/// Edges that trust each other, and the issuer of their tokens.
+struct Fleet {
+    edges: Vec<Edge>,
+    signing: EncodingKey,
+    public: PublicJwk,
 }
 
 struct Edge {
     server: Server,
     id: EdgeId,
     signalling: String,
-    signing: EncodingKey,
-    public: PublicJwk,
+    link: String,
     _dir: TempDir,
 }
 
-impl Edge {
-    fn start() -> anyhow::Result<Self> {
-        let dir = tempfile::tempdir()?;
-        let id = EdgeId::generate();
+impl Fleet {
+    fn start(count: usize) -> anyhow::Result<Self> {
         let (signing, public) = issuer()?;
-        prepare(dir.path(), id, &public)?;
+        let cluster: ClusterName = "bench".parse()?;
+        let ca = ClusterCa::create(cluster, time::OffsetDateTime::now_utc())?;
+        let mut peers: Vec<PeerEdge> = Vec::new();
+        for index in 0..count {
+            peers.push(PeerEdge {
+                edge_id: EdgeId::generate().to_vec(),
+                name: format!("bench-{index}"),
+                region: "local".to_owned(),
+                link_address: format!("{LOCAL}:{}", free_udp_port()?),
+            });
+        }
+        let edges = peers
+            .iter()
+            .map(|own| Edge::start(&ca, &public, own, &peers))
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            edges,
+            signing,
+            public,
+        })
+    }
+
+    async fn join(
+        &self,
+        edge: &Edge,
+        http: &reqwest::Client,
+        room: RoomId,
+        grants: Grants,
+        offer: String,
+    ) -> anyhow::Result<String> {
+        let mut header = Header::new(Algorithm::ES256);
+        header.kid = Some("bench".to_owned());
+        let token = jsonwebtoken::encode(&header, &self.claims(edge, room, grants)?, &self.signing)?;
+        let response = http
+            .post(format!("{}/v1/whip", edge.signalling))
+            .bearer_auth(token)
+            .header("content-type", "application/sdp")
+            .body(offer)
+            .send()
+            .await?;
+        let (status, body) = (response.status(), response.text().await?);
+        anyhow::ensure!(status == 201, "the edge says {status}: {body}");
+        Ok(body)
+    }
+
+    fn claims(&self, home: &Edge, room: RoomId, grants: Grants) -> anyhow::Result<MediaClaims> {
+        let now = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)?
+            .as_secs()
+            .cast_signed();
+        let signalling = |e: &Edge| SignallingEdge {
+            id: e.id,
+            url: e.signalling.clone(),
+            link: e.link.clone(),
+        };
+        Ok(MediaClaims {
+            iss: ISSUER.into(),
+            aud: AUDIENCE.into(),
+            sub: ParticipantId::generate(),
+            jti: ParticipantId::generate().to_string(),
+            iat: now,
+            nbf: now,
+            exp: now + 60,
+            token_use: TokenUse::Join,
+            room,
+            epoch: 1,
+            grants,
+            edges: vec![signalling(home)],
+            mesh: self
+                .edges
+                .iter()
+                .map(|e| MeshEdge {
+                    id: e.id,
+                    link: e.link.clone(),
+                })
+                .collect(),
+            cnf: Confirmation {
+                jwk: self.public.clone(),
+            },
+        })
+    }
+}
+
+impl Edge {
+    fn start(ca: &ClusterCa, public: &PublicJwk, own: &PeerEdge, peers: &[PeerEdge]) -> anyhow::Result<Self> {
+        let dir = tempfile::tempdir()?;
+        let id = EdgeId::from_slice(&own.edge_id)?;
+        let others = peers
+            .iter()
+            .filter(|p| p.edge_id != own.edge_id)
+            .cloned()
+            .collect();
+        prepare(dir.path(), ca, id, public, others)?;
         let port = free_port()?;
         let signalling = format!("http://{LOCAL}:{port}");
         let config = dir.path().join("edge.toml");
-        std::fs::write(&config, configuration(dir.path(), port))?;
+        std::fs::write(&config, configuration(dir.path(), port, &own.link_address))?;
         let log = std::fs::File::create(dir.path().join("edge.log"))?;
         let mut command = Command::new(program()?);
         command
@@ -98,61 +200,8 @@ impl Edge {
             server,
             id,
             signalling,
-            signing,
-            public,
+            link: own.link_address.clone(),
             _dir: dir,
-        })
-    }
-
-    async fn join(
-        &mut self,
-        http: &reqwest::Client,
-        room: RoomId,
-        grants: Grants,
-        offer: String,
-    ) -> anyhow::Result<String> {
-        let mut header = Header::new(Algorithm::ES256);
-        header.kid = Some("bench".to_owned());
-        let token = jsonwebtoken::encode(&header, &self.claims(room, grants)?, &self.signing)?;
-        let response = http
-            .post(format!("{}/v1/whip", self.signalling))
-            .bearer_auth(token)
-            .header("content-type", "application/sdp")
-            .body(offer)
-            .send()
-            .await?;
-        let (status, body) = (response.status(), response.text().await?);
-        anyhow::ensure!(status == 201, "the edge says {status}: {body}");
-        Ok(body)
-    }
-
-    fn claims(&self, room: RoomId, grants: Grants) -> anyhow::Result<MediaClaims> {
-        let now = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)?
-            .as_secs()
-            .cast_signed();
-        let link = format!("{LOCAL}:1");
-        Ok(MediaClaims {
-            iss: ISSUER.into(),
-            aud: AUDIENCE.into(),
-            sub: ParticipantId::generate(),
-            jti: ParticipantId::generate().to_string(),
-            iat: now,
-            nbf: now,
-            exp: now + 60,
-            token_use: TokenUse::Join,
-            room,
-            epoch: 1,
-            grants,
-            edges: vec![SignallingEdge {
-                id: self.id,
-                url: self.signalling.clone(),
-                link: link.clone(),
-            }],
-            mesh: vec![MeshEdge { id: self.id, link }],
-            cnf: Confirmation {
-                jwk: self.public.clone(),
-            },
         })
     }
 }
@@ -189,13 +238,21 @@ fn issuer() -> anyhow::Result<(EncodingKey, PublicJwk)> {
     Ok((EncodingKey::from_ec_der(pkcs8.as_ref()), public))
 }
 
+fn free_udp_port() -> anyhow::Result<u16> {
+    Ok(std::net::UdpSocket::bind((LOCAL, 0))?.local_addr()?.port())
+}
+
 /// Writes what an enrolled edge has on disk.
-fn prepare(dir: &Path, id: EdgeId, public: &PublicJwk) -> anyhow::Result<()> {
-    let cluster: ClusterName = "bench".parse()?;
-    let now = time::OffsetDateTime::now_utc();
-    let ca = ClusterCa::create(cluster, now)?;
+fn prepare(
+    dir: &Path,
+    ca: &ClusterCa,
+    id: EdgeId,
+    public: &PublicJwk,
+    peers: Vec<PeerEdge>,
+) -> anyhow::Result<()> {
     let files = IdentityFiles::under(dir);
-    ca.issue(Role::Edge(id), now, LEAF_LIFE)?.save(&files.identity)?;
+    ca.issue(Role::Edge(id), time::OffsetDateTime::now_utc(), LEAF_LIFE)?
+        .save(&files.identity)?;
     std::fs::write(&files.ca, ca.certificate_pem())?;
     let PublicJwk { kty, crv, x, y } = public;
     let jwks = serde_json::json!({
@@ -204,6 +261,7 @@ fn prepare(dir: &Path, id: EdgeId, public: &PublicJwk) -> anyhow::Result<()> {
     let wire = EdgeConfig {
         version: 1,
         jwks: jwks.to_string(),
+        peers,
         ..EdgeConfig::default()
     };
     settings::write_stored(dir, &wire)?;
@@ -211,7 +269,7 @@ fn prepare(dir: &Path, id: EdgeId, public: &PublicJwk) -> anyhow::Result<()> {
 }
 
 /// One shard: the room is on one anyway. Bounds are raised to the load.
-fn configuration(dir: &Path, port: u16) -> String {
+fn configuration(dir: &Path, port: u16, link: &str) -> String {
     let dir = dir.display();
     format!(
         r#"
@@ -221,7 +279,7 @@ region = "local"
 data_dir = "{dir}"
 drain_seconds = 0
 [link]
-listen = "{LOCAL}:0"
+listen = "{link}"
 [signalling]
 listen = "{LOCAL}:{port}"
 burst = 1000

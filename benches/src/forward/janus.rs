@@ -45,7 +45,7 @@ pub(crate) fn run(load: &Load, time: Duration) -> anyhow::Result<Measured> {
         clients.push(client);
         clients.drive(Duration::from_millis(20))?;
     }
-    clients.measure(&janus.server, time)
+    clients.measure(&[&janus.server], time)
 }
 
 struct Janus {

@@ -45,6 +45,8 @@ struct Scenario {
     burst: u32,
     /// Subscribers report arrivals.
     feedback: bool,
+    /// 2: publishers on one edge, subscribers on the other.
+    edges: usize,
 }
 
 const fn scenario(name: &'static str, shape: (usize, usize), rate: u32, burst: u32) -> Scenario {
@@ -56,15 +58,20 @@ const fn scenario(name: &'static str, shape: (usize, usize), rate: u32, burst: u
         rate,
         burst,
         feedback: false,
+        edges: 1,
     }
 }
 
-const SCENARIOS: [Scenario; 6] = [
+const SCENARIOS: [Scenario; 7] = [
     scenario("forward-12k-smooth", (5, 10), 250, 1),
     scenario("forward-12k-frames", (5, 10), 250, 8),
     scenario("forward-30k-smooth", (5, 10), 600, 1),
     scenario("forward-30k-frames", (5, 10), 600, 20),
     scenario("forward-1-to-40-frames", (1, 40), 600, 20),
+    Scenario {
+        edges: 2,
+        ..scenario("forward-mesh-12k-frames", (5, 10), 250, 8)
+    },
     // As browsers are: the edge estimates, paces and may pause what it thinks does not fit.
     Scenario {
         feedback: true,
@@ -113,8 +120,9 @@ fn measure(scenario: &Scenario, options: &Options) -> anyhow::Result<Vec<Row>> {
     let time = Duration::from_secs(options.seconds);
     let (mut us, mut peer, mut limit): (Vec<Measured>, Vec<Measured>, Vec<f64>) = Default::default();
     for run in 1..=options.runs {
-        us.push(edge::run(&load, time)?);
-        if !options.no_peer {
+        us.push(edge::run(&load, scenario.edges, time)?);
+        // Janus has no mesh.
+        if !options.no_peer && scenario.edges == 1 {
             peer.push(janus::run(&load, time)?);
         }
         limit.push(limit::run(&load, time)?);
