@@ -49,6 +49,7 @@ bench: ## us, the peer and the limit, side by side; JSON in target/bench
 	$(TARGET)/dist/medmesh-bench all
 
 fuzz: ## every parser we own, FUZZ_SECONDS each
+	@.ci/need g++
 	tests/fuzz/run $(FUZZ_SECONDS)
 
 lint: portals ## formatting, clippy, licences and duplicates of dependencies

@@ -40,5 +40,7 @@ pub use join::{IceRestarted, Join, JoinError, Joined, ResourceId, RestartError};
 pub use medmesh_base::media_token::{Grants, MeshEdge, Source};
 pub use mesh::{MeshLayer, MeshMessage, MeshParticipant, MeshTrack, Route, flow_shard};
 pub use sfu::Sfu;
+#[cfg(any(test, fuzzing))]
+pub use sfu::fuzz;
 pub use stats::{DropReason, Stats};
 pub use str0m::config::DtlsCert;

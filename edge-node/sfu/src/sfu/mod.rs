@@ -8,6 +8,8 @@
 mod control;
 mod datagram;
 mod fanout;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod join;
 mod mesh;
 mod settle;
