@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use medmesh_base::EdgeId;
 use medmesh_consensus::ProposeError;
-use medmesh_ledger::{Command, Refused, State, TokenHash};
+use medmesh_ledger::{Command, EdgeStatus, Refused, State, TokenHash};
 use medmesh_link::{JoinToken, LEAF_LIFE, Role};
 use medmesh_wire::fleet::enrolment_server::Enrolment;
 use medmesh_wire::fleet::{EnrolRequest, EnrolResponse};
@@ -66,7 +66,7 @@ impl Fleet {
         self.check_token(&hash).await?;
 
         // The request is checked before the token is spent on it.
-        let edge = EdgeId::generate();
+        let edge = self.edge_returning(&descriptor.name).unwrap_or_else(EdgeId::generate);
         let now = OffsetDateTime::now_utc();
         let signed = ca
             .sign(&request.csr_der, Role::Edge(edge), now, LEAF_LIFE)
@@ -93,6 +93,14 @@ impl Fleet {
             ca_der: ca.certificate().to_vec(),
             renew_after_unix_ms: unix_ms(signed.renew_at),
         })
+    }
+
+    /// The edge of that name, if it is down: it was away longer than its certificate lives, or
+    /// its disk is new, and an operator has given it a token. A live edge keeps its name to itself.
+    fn edge_returning(&self, name: &str) -> Option<EdgeId> {
+        let state = self.state();
+        let (edge, known) = state.edge_by_name(name)?;
+        (known.status == EdgeStatus::Down).then_some(edge)
     }
 
     /// Only tokens that may work lead to a proposal, so that a stranger cannot fill the log.

@@ -266,19 +266,13 @@ impl System {
         for edge in 0..EDGES {
             let config = configs::write_edge(&self.layout, edge)?;
             let name = EDGE_NAMES[usize::from(edge)].0;
-            if !self
-                .layout
-                .dir(&format!("edge-{name}"))
-                .join("identity.pem")
-                .exists()
-            {
-                let token = operator
-                    .join_token_create(None)
-                    .await
-                    .context("no join token for an edge")?;
-                let file = configs::join_token_file(&self.layout, edge);
-                people::write_private(&file, token.token.expose().as_bytes())?;
-            }
+            // Used by an edge without a certificate, or whose certificate ran out while the demo was off.
+            let token = operator
+                .join_token_create(None)
+                .await
+                .context("no join token for an edge")?;
+            let file = configs::join_token_file(&self.layout, edge);
+            people::write_private(&file, token.token.expose().as_bytes())?;
             let arguments = vec![format!("--config={}", config.display())];
             self.run(self.program(&format!("edge-{name}"), "medmesh-edge", arguments))?;
         }

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use medmesh_api_types::fleet::EdgeHealth;
+use medmesh_ledger::EdgeStatus;
 use medmesh_link::{EnrolError, JoinToken, TrafficClass, enrol, renew};
 use medmesh_wire::consensus::ProposeRequest;
 use medmesh_wire::consensus::leader_client::LeaderClient;
@@ -38,15 +39,33 @@ async fn a_join_token_lets_one_edge_in_once() {
     let nowhere = control.join_token().await;
     let refused = soon(enrol(&nowhere, wire_descriptor("fra-2", "No Region"))).await;
     assert!(matches!(refused, Err(EnrolError::Refused { .. })), "{refused:?}");
-    let taken = soon(enrol(&nowhere, wire_descriptor("fra-1", "eu"))).await;
-    assert!(
-        matches!(taken, Err(EnrolError::Refused { .. })),
-        "a name belongs to one edge: {taken:?}"
-    );
     soon(enrol(&nowhere, wire_descriptor("fra-2", "eu")))
         .await
         .expect("what was refused spent no token");
     assert_eq!(control.fleet.state().edges.len(), 2);
+    control.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_belongs_to_a_live_edge_and_waits_for_one_that_is_gone() {
+    let control = Control::start().await;
+    let edge = control.enrol("fra-1", "eu").await;
+    let (attached, reporting) = edge.keep_reporting().await;
+    let token = control.join_token().await;
+    let taken = soon(enrol(&token, wire_descriptor("fra-1", "eu"))).await;
+    assert!(matches!(taken, Err(EnrolError::Refused { .. })), "{taken:?}");
+
+    assert_eq!(reporting.finish(Duration::from_secs(5)).await, 0);
+    drop(attached);
+    eventually(async || {
+        let state = control.fleet.state();
+        (state.edges[&edge.id].status == EdgeStatus::Down).then_some(())
+    })
+    .await;
+    let back = soon(enrol(&token, wire_descriptor("fra-1", "eu"))).await.unwrap();
+    assert_eq!(back.edge, edge.id, "the same edge, with a new certificate");
+    assert_eq!(control.fleet.state().edges.len(), 1);
+    edge.stop().await;
     control.stop().await;
 }
 
