@@ -66,7 +66,9 @@ impl Fleet {
         self.check_token(&hash).await?;
 
         // The request is checked before the token is spent on it.
-        let edge = self.edge_returning(&descriptor.name).unwrap_or_else(EdgeId::generate);
+        let edge = self
+            .edge_returning(&descriptor.name)
+            .unwrap_or_else(EdgeId::generate);
         let now = OffsetDateTime::now_utc();
         let signed = ca
             .sign(&request.csr_der, Role::Edge(edge), now, LEAF_LIFE)

@@ -40,7 +40,9 @@ impl Sfu {
     /// Adds the peers that spoke of the room before anybody was here.
     pub(in crate::sfu) fn answer_callers(&mut self, id: RoomId) {
         let callers = self.mesh.take_callers(id);
-        let Some(room) = self.rooms.get_mut(&id) else { return };
+        let Some(room) = self.rooms.get_mut(&id) else {
+            return;
+        };
         for peer in callers {
             if room.peers.len() < PEERS_MAX {
                 room.peers.entry(peer).or_default();
