@@ -280,6 +280,13 @@ fn links() {
     );
     write(target, "token_json", format!("\u{2}{json}"));
     write(target, "uri_control", "\u{3}medmesh://demo/control/1");
+    // Other spellings, which are refused: one machine has one name.
+    write(target, "uri_zero", "\u{3}medmesh://demo/control/01");
+    write(
+        target,
+        "uri_upper",
+        "\u{3}medmesh://demo/edge/00000000-0000-0001-0000-00000000000A",
+    );
     write(
         target,
         "uri_edge",
