@@ -165,6 +165,9 @@ fn sfu() {
         "whep",
         offer(&[Line::Audio { sends: false }, Line::Video { sends: false }]),
     );
+    // Parameters that fit no codec on one line and one on another trip a check inside str0m.
+    let bent = offer::visit().replacen("packetization-mode=1", "packetizatioj-mode=1", 1);
+    write("sfu_offer", "bent", bent);
     write("sfu_offer", "data", offer(&[Line::Data]));
     let person = shard::participant(1);
     let say = |who: u8, text: &str| join(&[&[who], &chunk(text.as_bytes())]);

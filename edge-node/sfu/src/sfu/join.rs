@@ -61,7 +61,7 @@ impl Sfu {
             Ok(made) => made?,
             Err(_) => {
                 self.stats.panics += 1;
-                return Err(JoinError::Internal);
+                return Err(JoinError::BadOffer("not answerable".to_owned()));
             }
         };
         if let Some(older) = self.connection_of(join.room, join.participant) {
