@@ -1,6 +1,7 @@
 //! The house keeps its shape: who may depend on whom.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
 
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
@@ -122,45 +123,32 @@ fn pure_crates_stay_pure() {
     }
 }
 
+/// Asks `cargo tree`, because `cargo metadata` unites what production and tests want of a crate.
 #[test]
 fn there_is_one_crypto_provider() {
-    let platform = [
-        "--filter-platform".to_owned(),
-        "x86_64-unknown-linux-gnu".to_owned(),
-    ];
-    let metadata = MetadataCommand::new()
-        .other_options(platform)
-        .exec()
-        .expect("cargo metadata runs");
-    let resolve = metadata.resolve.as_ref().expect("a resolved graph");
-    let nodes: BTreeMap<_, _> = resolve.nodes.iter().map(|n| (&n.id, n)).collect();
-    let roots = ["medmesh-control", "medmesh-edge", "medmesh-turn", "medmesh-cli"];
-    let mut todo: Vec<_> = metadata
-        .packages
-        .iter()
-        .filter(|p| roots.contains(&p.name.as_str()))
-        .map(|p| &p.id)
-        .collect();
-    let mut seen = BTreeSet::new();
-    while let Some(id) = todo.pop() {
-        if !seen.insert(id) {
-            continue;
-        }
-        for dependency in &nodes[id].deps {
-            if dependency
-                .dep_kinds
-                .iter()
-                .any(|k| k.kind == DependencyKind::Normal)
-            {
-                todo.push(&dependency.pkg);
-            }
-        }
-    }
-    for package in metadata.packages.iter().filter(|p| seen.contains(&p.id)) {
-        assert!(
-            !NOT_IN_PRODUCTION.contains(&package.name.as_str()),
-            "{} reached production",
-            package.name
-        );
+    let programs = ["medmesh-control", "medmesh-edge", "medmesh-turn", "medmesh-cli"];
+    let mut tree = Command::new(env!("CARGO"));
+    tree.args([
+        "tree",
+        "--locked",
+        "--edges",
+        "normal,build",
+        "--prefix",
+        "none",
+        "--format",
+        "{p}",
+    ]);
+    tree.args(programs.iter().flat_map(|name| ["--package", name]));
+    let output = tree.output().expect("cargo tree runs");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let text = String::from_utf8(output.stdout).expect("names are text");
+    let names: BTreeSet<&str> = text.lines().filter_map(|line| line.split(' ').next()).collect();
+    assert!(names.contains("aws-lc-rs"), "cargo tree says nothing we know");
+    for banned in NOT_IN_PRODUCTION {
+        assert!(!names.contains(banned), "{banned} reached production");
     }
 }

@@ -40,6 +40,22 @@ fn malformed_offers_are_refused_with_a_reason() {
     assert!(world.nodes[0].sfu.handle_join(world.now, join).is_ok());
 }
 
+/// Found by the fuzzer: codec parameters that fit none on one line and one on another trip an
+/// assertion inside str0m. The offer is at fault, and nobody else notices.
+#[test]
+fn an_offer_that_trips_str0m_is_refused_and_counted() {
+    let mut world = World::new(1);
+    let (client, good) = Client::new(world.now, 1, SocketAddr::from(([10, 0, 0, 1], 5_000)));
+    let found = include_bytes!("../../../../tests/fuzz/seeds/sfu_offer/find_payload_type");
+    let join = world.join_of(&client, String::from_utf8_lossy(found).into_owned(), 1);
+    let refused = world.nodes[0].sfu.handle_join(world.now, join).unwrap_err();
+    assert!(matches!(refused, JoinError::BadOffer(_)), "{refused:?}");
+    let stats = world.nodes[0].sfu.stats();
+    assert_eq!((stats.rooms, stats.participants, stats.panics), (0, 0, 1));
+    let join = world.join_of(&client, good, 1);
+    assert!(world.nodes[0].sfu.handle_join(world.now, join).is_ok());
+}
+
 #[test]
 fn chromiums_offer_is_answered_in_full() {
     let mut world = World::new(1);
