@@ -10,6 +10,7 @@ use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
 use socket2::SockRef;
 use str0m::change::{SdpAnswer, SdpOffer, SdpPendingOffer};
+use str0m::format::PayloadParams;
 use str0m::media::{Direction, MediaKind, Mid, Pt};
 use str0m::net::{Protocol, Receive};
 use str0m::rtp::{Extension, RtpWrite, Ssrc};
@@ -405,7 +406,7 @@ impl Clients {
                 .rtc
                 .codec_config()
                 .find(|p| p.spec().codec.is_video())
-                .map(|p| p.pt());
+                .map(PayloadParams::pt);
             let ssrc = client
                 .rtc
                 .direct_api()

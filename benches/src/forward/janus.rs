@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use nix::sys::socket::SockaddrIn;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -90,7 +91,7 @@ fn own_address() -> anyhow::Result<IpAddr> {
     for interface in nix::ifaddrs::getifaddrs()? {
         let address = interface
             .address
-            .and_then(|a| a.as_sockaddr_in().map(|v4| v4.ip()));
+            .and_then(|a| a.as_sockaddr_in().map(SockaddrIn::ip));
         if let Some(ip) = address.filter(|ip| !ip.is_loopback()) {
             return Ok(ip.into());
         }
