@@ -16,7 +16,7 @@ help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
 demo: portals programs ## the whole system on this machine; ARGS="--bots" and the like
-	@.ci/need $(RUN_NEEDS)
+	@.ci/need $(RUN_NEEDS) $(if $(findstring --bots,$(ARGS)),chromium)
 	@$(TARGET)/debug/medmesh demo $(ARGS)
 
 test: test-portals test-rust test-browser ## every test
