@@ -51,6 +51,8 @@ pub(crate) struct Measured {
     pub(crate) delivered: f64,
     /// Cores the server used.
     pub(crate) cores: f64,
+    /// Resident memory the server gained, shared out among the participants.
+    pub(crate) memory_per_participant: f64,
 }
 
 impl Measured {
@@ -252,7 +254,12 @@ impl Clients {
             let index = (self.latencies_us.len() as f64 * share) as usize;
             self.latencies_us.get(index).copied().map_or(0.0, f64::from)
         };
+        let gained: u64 = servers
+            .iter()
+            .map(|server| server.gained_bytes())
+            .sum::<anyhow::Result<u64>>()?;
         Ok(Measured {
+            memory_per_participant: gained as f64 / self.clients.len() as f64,
             per_cpu_second: self.received as f64 / cpu.max(0.01),
             latency_p50_us: percentile(0.5),
             latency_p99_us: percentile(0.99),

@@ -162,6 +162,13 @@ fn measure(scenario: &Scenario, options: &Options) -> anyhow::Result<Vec<Row>> {
         row("-latency-p50", "µs", Better::Lower, |m| m.latency_p50_us, None),
         row("-latency-p99", "µs", Better::Lower, |m| m.latency_p99_us, None),
         row("-delivered", "share", Better::Higher, |m| m.delivered, None),
+        row(
+            "-memory-per-participant",
+            "bytes",
+            Better::Lower,
+            |m| m.memory_per_participant,
+            None,
+        ),
     ])
 }
 
