@@ -3,6 +3,7 @@
 //! Every row is printed and written to `target/bench/NAME.json` (see [`medmesh_benches::report`]).
 
 use clap::{Parser, Subcommand};
+use medmesh_benches::report::{self, Row};
 use medmesh_benches::{forward, raft, turn};
 
 /// Measures medmesh beside its peers and the machine's limits
@@ -35,18 +36,29 @@ enum Bench {
 const ALL: [&str; 3] = ["forward", "turn", "raft"];
 
 fn main() -> anyhow::Result<()> {
-    run(Arguments::parse().bench)
+    let rows = rows(Arguments::parse().bench)?;
+    if !rows.is_empty() {
+        report::print(&report::table(&rows));
+    }
+    Ok(())
 }
 
-fn run(bench: Bench) -> anyhow::Result<()> {
-    match bench {
-        Bench::All => ALL
-            .iter()
-            .try_for_each(|name| run(Arguments::parse_from(["medmesh-bench", name]).bench)),
-        Bench::Forward(options) => forward::run(&options),
-        Bench::Raft(options) => raft::run(&options),
-        Bench::RaftNode(options) => raft::run_node(&options),
-        Bench::Turn(options) => turn::run(&options),
-        Bench::Seal(shape) => forward::limit::seal(&shape),
-    }
+/// Runs a bench and writes the files of its rows.
+fn rows(bench: Bench) -> anyhow::Result<Vec<Row>> {
+    let rows = match bench {
+        Bench::All => {
+            let mut all = Vec::new();
+            for name in ALL {
+                all.extend(rows(Arguments::parse_from(["medmesh-bench", name]).bench)?);
+            }
+            return Ok(all);
+        }
+        Bench::Forward(options) => forward::rows(&options)?,
+        Bench::Raft(options) => raft::rows(&options)?,
+        Bench::Turn(options) => turn::rows(&options)?,
+        Bench::RaftNode(options) => return raft::run_node(&options).map(|()| Vec::new()),
+        Bench::Seal(shape) => return forward::limit::seal(&shape).map(|()| Vec::new()),
+    };
+    report::write(&rows)?;
+    Ok(rows)
 }

@@ -79,6 +79,12 @@ pub fn write(rows: &[Row]) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Prints a line: what a bench is doing, or its table.
+#[expect(clippy::print_stdout, reason = "a bench's output is its table")]
+pub fn print(line: &str) {
+    println!("{line}");
+}
+
 /// The rows as a table: medians, and how we stand to the peer and the limit.
 #[must_use]
 pub fn table(rows: &[Row]) -> String {

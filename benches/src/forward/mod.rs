@@ -95,11 +95,11 @@ impl Scenario {
     }
 }
 
-/// Runs the scenarios, prints the table and writes the files.
+/// Runs the scenarios.
 ///
 /// # Errors
 /// When a server does not start or a client does not connect.
-pub fn run(options: &Options) -> anyhow::Result<()> {
+pub fn rows(options: &Options) -> anyhow::Result<Vec<Row>> {
     let wanted = |s: &&Scenario| {
         options
             .only
@@ -110,9 +110,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     for scenario in SCENARIOS.iter().filter(wanted) {
         rows.extend(measure(scenario, options)?);
     }
-    report::write(&rows)?;
-    print(&report::table(&rows));
-    Ok(())
+    Ok(rows)
 }
 
 fn measure(scenario: &Scenario, options: &Options) -> anyhow::Result<Vec<Row>> {
@@ -127,7 +125,7 @@ fn measure(scenario: &Scenario, options: &Options) -> anyhow::Result<Vec<Row>> {
         }
         limit.push(limit::run(&load, time)?);
         let last = |m: &[Measured]| m.last().map_or("–".to_owned(), Measured::line);
-        print(&format!(
+        report::print(&format!(
             "{} {run}/{}: us {} | janus {} | limit {:.0}/cpu-s",
             scenario.name,
             options.runs,
@@ -170,9 +168,4 @@ fn measure(scenario: &Scenario, options: &Options) -> anyhow::Result<Vec<Row>> {
             None,
         ),
     ])
-}
-
-#[expect(clippy::print_stdout, reason = "a bench's output is its table")]
-pub(crate) fn print(line: &str) {
-    println!("{line}");
 }

@@ -59,18 +59,6 @@ pub fn rows(options: &Options) -> anyhow::Result<Vec<Row>> {
     runtime.block_on(measure(options))
 }
 
-/// Measures, prints the table and writes the files.
-///
-/// # Errors
-/// As [`rows`], or when a file cannot be written.
-#[expect(clippy::print_stdout, reason = "a bench prints its table")]
-pub fn run(options: &Options) -> anyhow::Result<()> {
-    let rows = rows(options)?;
-    report::write(&rows)?;
-    println!("{}", report::table(&rows));
-    Ok(())
-}
-
 async fn measure(options: &Options) -> anyhow::Result<Vec<Row>> {
     let directory = report::directory();
     std::fs::create_dir_all(&directory)?;

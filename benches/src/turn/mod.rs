@@ -62,11 +62,11 @@ fn loads(rate: u64) -> Vec<(String, Load)> {
     loads
 }
 
-/// Runs the loads, prints the table and writes the files.
+/// Runs the loads.
 ///
 /// # Errors
 /// When a server does not start or refuses a flow.
-pub fn run(options: &Options) -> anyhow::Result<()> {
+pub fn rows(options: &Options) -> anyhow::Result<Vec<Row>> {
     let mut rows = Vec::new();
     let wanted = |name: &str| {
         options
@@ -77,9 +77,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     for (name, load) in loads(options.rate).into_iter().filter(|(name, _)| wanted(name)) {
         rows.extend(measure(&name, &load, options)?);
     }
-    report::write(&rows)?;
-    print(&report::table(&rows));
-    Ok(())
+    Ok(rows)
 }
 
 fn measure(name: &str, load: &Load, options: &Options) -> anyhow::Result<Vec<Row>> {
@@ -99,7 +97,7 @@ fn measure(name: &str, load: &Load, options: &Options) -> anyhow::Result<Vec<Row
                     r.loss() * 100.0
                 )
             };
-            print(&format!(
+            report::print(&format!(
                 "{name} {round}: us {} | coturn {}",
                 line(&pair[0]),
                 line(&pair[1])
@@ -128,9 +126,4 @@ fn measure(name: &str, load: &Load, options: &Options) -> anyhow::Result<Vec<Row
         row("-p99", "µs", Better::Lower, |r| r.latency_us(0.99)),
         row("-loss", "share", Better::Lower, load::Result::loss),
     ])
-}
-
-#[expect(clippy::print_stdout, reason = "a bench's output is its table")]
-fn print(line: &str) {
-    println!("{line}");
 }
