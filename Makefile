@@ -28,8 +28,9 @@ test-rust: ## unit, property and integration tests
 test-portals: portals
 	cd $(PORTALS) && npm run lint && npm test
 
-test-browser: portals programs ## real browsers through two edges
+test-browser: portals programs ## every state of the portals, and real browsers through two edges
 	@.ci/need $(TEST_NEEDS)
+	cd $(PORTALS) && npm run check:a11y
 	tests/browser/run $(TARGET)/debug
 
 portals: $(PORTALS)/node_modules/.package-lock.json
