@@ -154,7 +154,12 @@ impl Sfu {
             .accept_offer(offer)
             .map_err(|e| JoinError::BadOffer(e.to_string()))?;
         let plan = MediaPlan::read(&rtc, sdp)?;
-        Ok((rtc, answer.to_sdp_string(), plan))
+        let answer = answer.to_sdp_string();
+        // str0m names its candidates at the first m-line; without that one nobody could connect.
+        if !answer.contains("a=candidate:") {
+            return Err(JoinError::BadOffer("its first m-line cannot be used".to_owned()));
+        }
+        Ok((rtc, answer, plan))
     }
 
     fn insert(&mut self, connection: Connection) {

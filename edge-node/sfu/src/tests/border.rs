@@ -56,6 +56,18 @@ fn an_offer_that_trips_str0m_is_refused_and_counted() {
     assert!(world.nodes[0].sfu.handle_join(world.now, join).is_ok());
 }
 
+/// Found by the fuzzer: a damaged first m-line would be answered without any candidate.
+#[test]
+fn an_offer_nobody_could_connect_with_is_refused() {
+    let mut world = World::new(1);
+    let (client, _) = Client::new(world.now, 1, SocketAddr::from(([10, 0, 0, 1], 5_000)));
+    let found = include_bytes!("../../../../tests/fuzz/seeds/sfu_offer/find_no_candidates");
+    let join = world.join_of(&client, String::from_utf8_lossy(found).into_owned(), 1);
+    let refused = world.nodes[0].sfu.handle_join(world.now, join).unwrap_err();
+    assert!(matches!(refused, JoinError::BadOffer(_)), "{refused:?}");
+    assert_eq!(world.nodes[0].sfu.stats().participants, 0);
+}
+
 #[test]
 fn chromiums_offer_is_answered_in_full() {
     let mut world = World::new(1);
