@@ -151,7 +151,7 @@ describe("a visit through the mesh", () => {
     await clinician.seesVideoOf(patientId);
   });
 
-  it("carries messages both ways within a second", async () => {
+  it("carries messages both ways, at the median within a second", async () => {
     const times = [];
     // The visit may have been used by a run before this one.
     const run = Date.now() % 1_000_000;
