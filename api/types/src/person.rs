@@ -10,15 +10,32 @@ use crate::rules;
 
 /// What a person is to a clinic. Assigned by an admin, never by the person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub enum Role {
     /// Is treated.
     Patient,
     /// Treats.
     Clinician,
+    /// Treats beside a clinician.
+    Nurse,
+    /// Books times for others.
+    Scheduler,
+    /// Fills prescriptions.
+    Pharmacist,
+    /// Follows a patient's care from place to place.
+    CareCoordinator,
     /// Runs the clinic's people and schedule.
     Admin,
+    /// Helps people with their accounts.
+    Support,
+    /// Reads the audit log.
+    Auditor,
+    /// Keeps the machines running.
+    Sre,
 }
+
+/// How many roles there are, and so the most that one person can have.
+pub const ROLES_MAX: usize = 10;
 
 /// A language the portals speak.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
@@ -97,8 +114,8 @@ pub struct PersonCreate {
     #[schema(value_type = String, format = Password, min_length = 15, max_length = 128)]
     pub password: Secret,
     /// What they are to the clinic; at least one.
-    #[garde(length(min = 1, max = 3))]
-    #[schema(min_items = 1, max_items = 3)]
+    #[garde(length(min = 1, max = ROLES_MAX))]
+    #[schema(min_items = 1, max_items = 10)]
     pub roles: Vec<Role>,
     /// Their language.
     #[garde(skip)]

@@ -22,8 +22,22 @@ words! {
         Patient = "patient",
         /// Gives care.
         Clinician = "clinician",
+        /// Gives care beside a clinician.
+        Nurse = "nurse",
+        /// Books times for others; sees when, not why.
+        Scheduler = "scheduler",
+        /// Fills prescriptions.
+        Pharmacist = "pharmacist",
+        /// Follows a patient's care from one place to the next.
+        CareCoordinator = "care_coordinator",
         /// Runs the clinic: people and schedules, not what is said in visits.
         Admin = "admin",
+        /// Helps people with their accounts.
+        Support = "support",
+        /// Reads the audit log, and nothing it is about.
+        Auditor = "auditor",
+        /// Keeps the machines running.
+        Sre = "sre",
     }
 }
 
@@ -39,10 +53,10 @@ words! {
     }
 }
 
-/// The roles of one person: a small set, in declaration order.
+/// The roles of one person: a small set, in declaration order. One bit each; there are ten.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(from = "Vec<Role>", into = "Vec<Role>")]
-pub struct Roles(u8);
+pub struct Roles(u16);
 
 impl Roles {
     /// A set of one.

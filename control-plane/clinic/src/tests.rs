@@ -124,6 +124,8 @@ fn roles_are_a_set_of_words() {
     assert!(both.contains(Role::Admin) && !both.contains(Role::Clinician) && !both.is_empty());
     for role in Role::ALL {
         assert_eq!(role.as_str().parse::<Role>(), Ok(*role));
+        let only: Vec<Role> = Roles::only(*role).into();
+        assert_eq!(only, [*role], "every role has a bit of its own");
     }
 }
 

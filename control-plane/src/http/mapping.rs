@@ -28,7 +28,9 @@ macro_rules! words {
 }
 
 words! {
-    role role_in Role { Patient, Clinician, Admin }
+    role role_in Role {
+        Patient, Clinician, Nurse, Scheduler, Pharmacist, CareCoordinator, Admin, Support, Auditor, Sre
+    }
     locale locale_in Locale { En, Es, Fr }
     appointment_status appointment_status_in AppointmentStatus { Booked, Cancelled, Completed }
     visit_state visit_state_in VisitState { Scheduled, Waiting, Open, Ended }

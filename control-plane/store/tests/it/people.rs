@@ -8,6 +8,22 @@ use medmesh_store::{PageRequest, PasswordHash, SetupError, StoreError};
 use crate::support::{PHC, add_clinic, new_person, slot, world};
 
 #[tokio::test]
+async fn every_role_can_be_kept() {
+    let world = world().await;
+    let all: Roles = Role::ALL.iter().copied().collect();
+    let mut tx = world.begin(world.people.admin).await;
+    let made = tx
+        .person_create(
+            &new_person("all@a.example", all),
+            &PasswordHash::from_phc(PHC.to_owned()),
+        )
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(made.roles, all);
+}
+
+#[tokio::test]
 async fn who_sees_which_people() {
     let world = world().await;
     let mut tx = world.begin(world.people.admin).await;

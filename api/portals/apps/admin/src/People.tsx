@@ -2,7 +2,10 @@ import { newIdempotencyKey, type Person, type Role } from "@medmesh/client";
 import { Avatar, Badge, Button, Card, Check, Dialog, Empty, errorText, LANGUAGE_NAMES, LANGUAGES, Loading, Notice, SelectField, TextField, useAccount, useI18n, useResource } from "@medmesh/ui";
 import { useRef, useState, type FormEvent } from "react";
 
-const ROLES: readonly Role[] = ["patient", "clinician", "admin"];
+const ROLES: readonly Role[] = [
+  "patient", "clinician", "nurse", "scheduler", "pharmacist",
+  "care_coordinator", "admin", "support", "auditor", "sre",
+];
 const PAGE = 50;
 const PASSWORD_CHARS_MIN = 15;
 

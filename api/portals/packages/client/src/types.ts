@@ -1,6 +1,8 @@
 /** The shapes of the clinical REST API (`api/openapi/clinic.json`), as the portals use them. Instants are RFC 3339 UTC. */
 
-export type Role = "patient" | "clinician" | "admin";
+export type Role =
+  | "patient" | "clinician" | "nurse" | "scheduler" | "pharmacist"
+  | "care_coordinator" | "admin" | "support" | "auditor" | "sre";
 
 export interface PersonRef {
   readonly id: string;

@@ -245,7 +245,10 @@ export const en = {
     name: "Name",
     email: "Email",
     roles: "Roles",
-    role: { patient: "Patient", clinician: "Clinician", admin: "Administrator" },
+    role: {
+      patient: "Patient", clinician: "Clinician", nurse: "Nurse", scheduler: "Scheduler", pharmacist: "Pharmacist",
+      care_coordinator: "Care coordinator", admin: "Administrator", support: "Support", auditor: "Auditor", sre: "Site reliability",
+    },
     status: "Status",
     active: "Active",
     inactive: "Inactive",

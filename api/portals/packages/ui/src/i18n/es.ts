@@ -245,7 +245,10 @@ export const es: Catalogue = {
     name: "Nombre",
     email: "Correo electrónico",
     roles: "Funciones",
-    role: { patient: "Paciente", clinician: "Profesional", admin: "Administración" },
+    role: {
+      patient: "Paciente", clinician: "Profesional", nurse: "Enfermería", scheduler: "Agenda", pharmacist: "Farmacia",
+      care_coordinator: "Coordinación de cuidados", admin: "Administración", support: "Soporte", auditor: "Auditoría", sre: "Operación del sistema",
+    },
     status: "Estado",
     active: "Activa",
     inactive: "Inactiva",

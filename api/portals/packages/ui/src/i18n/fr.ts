@@ -245,7 +245,10 @@ export const fr: Catalogue = {
     name: "Nom",
     email: "Adresse e-mail",
     roles: "Rôles",
-    role: { patient: "Patient", clinician: "Soignant", admin: "Administration" },
+    role: {
+      patient: "Patient", clinician: "Soignant", nurse: "Infirmier", scheduler: "Planification", pharmacist: "Pharmacien",
+      care_coordinator: "Coordination des soins", admin: "Administration", support: "Assistance", auditor: "Audit", sre: "Exploitation du système",
+    },
     status: "État",
     active: "Actif",
     inactive: "Inactif",
