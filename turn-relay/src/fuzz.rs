@@ -102,6 +102,7 @@ impl World {
         };
         let config = ServerConfig {
             realm: REALM.to_owned(),
+            listeners: Vec::new(),
             families: vec![Family::V4],
             limits: limits.clone(),
             legacy_channels: false,
@@ -231,6 +232,7 @@ impl World {
                     self.server.handle_relay_opened(self.now, relay, Ok(address));
                 }
                 Command::CloseRelay { relay } => assert!(self.open.remove(&relay).is_some()),
+                Command::Disconnect { client } => panic!("{client:?} sends datagrams"),
                 Command::Send { to, bytes } => {
                     assert_eq!(Some(to.address), asked, "only who asks is answered");
                     self.answers += 1;

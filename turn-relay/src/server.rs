@@ -10,6 +10,25 @@
 //! reached. Each [`Command::OpenRelay`] is answered by one `handle_relay_opened` before
 //! the next input.
 //!
+//! # Clients over TCP and TLS
+//!
+//! What a listener speaks is said in [`ServerConfig::listeners`]. A connection is a
+//! [`Client`] like any other: its listener and the peer's address (behind a proxy, the one
+//! the PROXY header gives). The driver
+//!
+//! 1. calls [`Server::handle_client_connected`] as soon as it has accepted a connection,
+//!    before any TLS handshake, so that the handshake counts against the time a stranger
+//!    has; `false` means close it,
+//! 2. cuts what it reads into frames ([`codec::Framer`], [`codec::Frames`]) of at most
+//!    [`Server::frame_bytes_max`] bytes, and gives each to `handle_input` as if it were a
+//!    datagram; a stream that cannot be cut is closed,
+//! 3. writes what comes out as it comes: messages are whole frames already, and
+//!    [`ToClient::padding`] is what a stream needs (RFC 8656 §12.5),
+//! 4. calls [`Server::handle_client_disconnected`] when a connection has ended, which ends its
+//!    allocation, and on [`Command::Disconnect`] writes what is queued and closes.
+//!
+//! DTLS is a datagram transport here: no frames, no padding, no connection to lose.
+//!
 //! What a sender has not authenticated for is never remembered; answers to it come out of
 //! a fixed-size table of token buckets and are as small as the RFC lets them be.
 
@@ -23,6 +42,7 @@ mod quota;
 mod relaying;
 mod request;
 mod source;
+mod strangers;
 mod table;
 
 use std::collections::VecDeque;
@@ -41,6 +61,7 @@ use crate::credential::Secrets;
 use crate::policy::PeerPolicy;
 use nonce::Nonces;
 use source::SourceLimits;
+use strangers::Strangers;
 use table::Table;
 
 /// The time a call happens at.
@@ -55,6 +76,28 @@ pub struct Now {
 /// A listening address, numbered by the driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ListenerId(pub u16);
+
+/// What clients of a listener speak.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Transport {
+    /// One message a datagram.
+    #[default]
+    Udp,
+    /// A stream of messages.
+    Tcp,
+    /// A stream of messages in TLS.
+    Tls,
+    /// One message a DTLS record.
+    Dtls,
+}
+
+impl Transport {
+    /// Whether messages follow each other in a stream: framed, padded, and gone with the connection.
+    #[must_use]
+    pub const fn is_stream(self) -> bool {
+        matches!(self, Self::Tcp | Self::Tls)
+    }
+}
 
 /// A client as the relay knows it: its side of the 5-tuple (RFC 8656 §2.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -100,6 +143,12 @@ pub enum Command {
         /// Which.
         relay: RelayId,
     },
+    /// Close a client's connection after writing what is queued for it. Only for streams; the
+    /// server has forgotten the client already.
+    Disconnect {
+        /// Whose.
+        client: Client,
+    },
 }
 
 /// Data of a client on its way to a peer: send `input[data]` from `relay` to `peer`.
@@ -140,6 +189,8 @@ impl ToClient {
 pub struct ServerConfig {
     /// Realm of the credentials.
     pub realm: String,
+    /// What each listener speaks, by [`ListenerId`]; those that are not named are UDP.
+    pub listeners: Vec<Transport>,
     /// Families the driver can open relayed transport addresses of.
     pub families: Vec<Family>,
     /// How much anybody may take.
@@ -157,11 +208,13 @@ pub struct ServerConfig {
 #[derive(Debug)]
 pub struct Server {
     realm: String,
+    listeners: Vec<Transport>,
     families: Vec<Family>,
     limits: Limits,
     legacy_channels: bool,
     nonces: Nonces,
     sources: SourceLimits,
+    strangers: Strangers,
     quotas: Arc<Quotas>,
     secrets: Secrets,
     policy: PeerPolicy,
@@ -180,7 +233,9 @@ impl Server {
         Self {
             nonces: Nonces::new(&config.nonce_key, config.limits.nonce_lifetime),
             sources: SourceLimits::new(&config.limits, config.seed),
+            strangers: Strangers::default(),
             realm: config.realm,
+            listeners: config.listeners,
             families: config.families,
             limits: config.limits,
             legacy_channels: config.legacy_channels,
@@ -233,12 +288,15 @@ impl Server {
 
     /// Ends what has expired.
     pub fn handle_timeout(&mut self, now: Now) {
+        while let Some(client) = self.strangers.pop_due(now.monotonic) {
+            self.turn_away(client, Counter::StrangerTooSlow);
+        }
         while let Some(slot) = self.table.pop_due(now.monotonic) {
             let Some(allocation) = self.table.get_mut(slot) else {
                 continue;
             };
             if allocation.expires <= now.monotonic {
-                self.free(slot);
+                self.end(now, slot);
             } else {
                 let gone = allocation.peers.retain(|_| true, |_| true, now.monotonic);
                 self.release(gone);
@@ -250,7 +308,8 @@ impl Server {
     /// When [`Server::handle_timeout`] has something to do next, on the monotonic clock.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Duration> {
-        self.table.next_due()
+        let strangers = self.strangers.next_due();
+        self.table.next_due().into_iter().chain(strangers).min()
     }
 
     /// The next thing to do, in order.
@@ -291,7 +350,13 @@ impl Server {
     /// Goes on counting where another server stopped; what is alive is counted anew.
     pub fn inherit(&mut self, counters: &Counters) {
         self.counters = counters.clone();
-        for gauge in [Counter::Allocations, Counter::Permissions, Counter::Channels] {
+        let gauges = [
+            Counter::Allocations,
+            Counter::Permissions,
+            Counter::Channels,
+            Counter::Strangers,
+        ];
+        for gauge in gauges {
             self.counters.set(gauge, 0);
         }
     }
@@ -299,6 +364,22 @@ impl Server {
     /// For what only the driver sees: packets the kernel would not send.
     pub fn count(&mut self, counter: Counter, amount: u64) {
         self.counters.add(counter, amount);
+    }
+
+    /// What `client` speaks.
+    #[inline]
+    fn transport(&self, client: Client) -> Transport {
+        let listener = self.listeners.get(usize::from(client.listener.0));
+        listener.copied().unwrap_or_default()
+    }
+
+    /// Ends an allocation whose client may still be there: on a stream it is a stranger again.
+    fn end(&mut self, now: Now, slot: u32) {
+        let client = self.table.get(slot).map(|allocation| allocation.client);
+        self.free(slot);
+        if let Some(client) = client.filter(|&client| self.transport(client).is_stream()) {
+            self.admit_stranger(now, client);
+        }
     }
 
     /// Ends an allocation and gives back what it held.

@@ -285,6 +285,7 @@ impl Worker {
                     self.server.handle_relay_opened(now, relay, opened);
                 }
                 Command::CloseRelay { relay } => self.relays.close(relay),
+                Command::Disconnect { .. } => unreachable!("there are only datagram listeners"),
             }
         }
     }
@@ -335,6 +336,7 @@ fn server(shared: &Shared) -> io::Result<Server> {
     });
     let config = ServerConfig {
         realm: shared.config.realm.clone(),
+        listeners: Vec::new(),
         families: families.collect(),
         limits: shared.config.limits.clone(),
         legacy_channels: shared.config.legacy_channels,

@@ -61,6 +61,8 @@ impl Server {
                 Exhausted::User => 486_u16,
                 Exhausted::Total => 508,
             })?;
+        self.strangers.remove(request.client);
+        self.counters.set(Counter::Strangers, self.strangers.len() as u64);
         let (slot, generation) = self.table.insert(self.new_allocation(request, family_error));
         self.counters.set(Counter::Allocations, self.table.len() as u64);
         let allocation = self.table.get_mut(slot).expect("just inserted");
@@ -112,7 +114,7 @@ impl Server {
     /// Takes the driver's answer to [`Command::OpenRelay`]: the address peers can send to.
     pub fn handle_relay_opened(
         &mut self,
-        _now: Now,
+        now: Now,
         relay: RelayId,
         opened: Result<SocketAddr, NoRelayAddress>,
     ) {
@@ -149,7 +151,7 @@ impl Server {
             self.send(client, response, seal);
         } else {
             let transaction = allocation.transaction;
-            self.free(slot);
+            self.end(now, slot);
             self.send_error(client, Method::ALLOCATE, transaction, 508, seal);
         }
     }

@@ -26,6 +26,12 @@ pub struct Family {
 const ALLOCATIONS: Family = gauge("allocations", "Allocations alive.");
 const PERMISSIONS: Family = gauge("permissions", "Permissions alive.");
 const CHANNELS: Family = gauge("channels", "Channel bindings alive.");
+const STRANGERS: Family = gauge("strangers", "Stream connections without an allocation.");
+const TURNED_AWAY: Family = counter(
+    "strangers_turned_away_total",
+    "Stream connections closed because no allocation came of them.",
+    "reason",
+);
 const PACKETS: Family = counter("packets_total", "Packets relayed.", "direction");
 const BYTES: Family = counter("bytes_total", "Payload bytes relayed.", "direction");
 const DROPS: Family = counter(
@@ -83,6 +89,10 @@ counters! {
     Allocations = ALLOCATIONS, "";
     Permissions = PERMISSIONS, "";
     Channels = CHANNELS, "";
+    Strangers = STRANGERS, "";
+    StrangerTooSlow = TURNED_AWAY, "too_slow";
+    StrangerTooMany = TURNED_AWAY, "too_many";
+    StrangerSource = TURNED_AWAY, "too_many_of_source";
     PacketsToPeers = PACKETS, "to_peer";
     PacketsToClients = PACKETS, "to_client";
     BytesToPeers = BYTES, "to_peer";

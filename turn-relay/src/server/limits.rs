@@ -33,6 +33,15 @@ pub struct Limits {
     pub unauthenticated_per_second: u32,
     /// Answers of that kind that may come at once.
     pub unauthenticated_burst: u32,
+    /// Stream connections without an allocation that are kept, per server. When one more
+    /// comes the oldest goes: who means it has an allocation within a round trip or two, so a
+    /// flood has to bring this many connections in that time to be in anybody's way.
+    pub strangers: u32,
+    /// Of those, how many may come from one source address (IPv4) or /64 (IPv6). A hospital
+    /// behind one address whose relay went away comes back all at once.
+    pub strangers_per_source: u32,
+    /// How long a stream connection may go without an allocation, handshake included.
+    pub stranger_max: Duration,
 }
 
 impl Limits {
@@ -58,6 +67,9 @@ impl Default for Limits {
             nonce_lifetime: Duration::from_secs(3600),
             unauthenticated_per_second: 100,
             unauthenticated_burst: 200,
+            strangers: 8192,
+            strangers_per_source: 512,
+            stranger_max: Duration::from_secs(20),
         }
     }
 }

@@ -97,7 +97,7 @@ impl Server {
         }
         let client = allocation.client;
         let out = match allocation.peers.peer_channel(peer, now.monotonic) {
-            Some(number) => in_channel(client, number, length),
+            Some(number) => in_channel(client, number, length, self.transport(client).is_stream()),
             None => {
                 self.indication = self.indication.wrapping_add(1);
                 in_indication(client, peer, length, self.indication)
@@ -109,7 +109,8 @@ impl Server {
     }
 }
 
-fn in_channel(client: Client, number: ChannelNumber, length: usize) -> ToClient {
+fn in_channel(client: Client, number: ChannelNumber, length: usize, stream: bool) -> ToClient {
+    let end = if stream { padded(length) } else { length };
     let length = u16::try_from(length).expect("checked against the datagram maximum");
     let mut prefix = [0; PREFIX_BYTES_MAX];
     prefix[..CHANNEL_HEADER_BYTES].copy_from_slice(&ChannelData::header(number, length));
@@ -118,7 +119,7 @@ fn in_channel(client: Client, number: ChannelNumber, length: usize) -> ToClient 
         client,
         prefix,
         prefix_length: CHANNEL_HEADER_BYTES as u8,
-        padding: 0,
+        padding: (end - usize::from(length)) as u8,
     }
 }
 

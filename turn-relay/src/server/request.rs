@@ -251,7 +251,7 @@ impl Server {
         let lifetime = if request.fields.lifetime_s == Some(0) {
             match family.filter(|_| allocation.relays.open().count() > 1) {
                 Some(family) => self.close_family(slot, family),
-                None => self.free(slot),
+                None => self.end(request.now, slot),
             }
             Duration::ZERO
         } else {

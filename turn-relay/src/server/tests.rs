@@ -7,6 +7,7 @@ mod lifetimes;
 mod model;
 mod peers;
 mod relaying;
+mod streams;
 
 use std::collections::HashMap;
 
@@ -20,6 +21,7 @@ pub(super) const REALM: &str = "medmesh";
 /// A moment in 2026.
 pub(super) const START_UNIX_S: u64 = 1_795_000_000;
 pub(super) const LISTENER: ListenerId = ListenerId(0);
+pub(super) const TCP_LISTENER: ListenerId = ListenerId(1);
 
 pub(super) fn addr(text: &str) -> SocketAddr {
     text.parse().unwrap()
@@ -33,8 +35,12 @@ pub(super) fn secret() -> Secret {
 pub(super) struct World {
     pub(super) server: Server,
     pub(super) now: Now,
+    /// Where input comes in.
+    pub(super) listener: ListenerId,
     pub(super) relays: HashMap<RelayId, SocketAddr>,
     pub(super) sent: Vec<(Client, Vec<u8>)>,
+    /// Clients the driver was told to disconnect.
+    pub(super) closed_clients: Vec<Client>,
     /// Families whose addresses cannot be opened.
     pub(super) closed: Vec<Family>,
     next_port: u16,
@@ -70,8 +76,10 @@ impl World {
         Self {
             server: Server::new(config, secrets, policy, Arc::new(Quotas::new())),
             now,
+            listener: LISTENER,
             relays: HashMap::new(),
             sent: Vec::new(),
+            closed_clients: Vec::new(),
             closed: Vec::new(),
             next_port: 50_000,
             next_transaction: 0,
@@ -112,6 +120,7 @@ impl World {
                 Command::CloseRelay { relay } => {
                     self.relays.remove(&relay).expect("only open relays are closed");
                 }
+                Command::Disconnect { client } => self.closed_clients.push(client),
             }
         }
     }
@@ -120,7 +129,8 @@ impl World {
     pub(super) fn input(&mut self, source: SocketAddr, datagram: &[u8]) -> Option<Reply> {
         let before = self.sent.len();
         assert_eq!(
-            self.server.handle_input(self.now, source, LISTENER, datagram),
+            self.server
+                .handle_input(self.now, source, self.listener, datagram),
             None
         );
         self.drain();
@@ -129,7 +139,7 @@ impl World {
         assert_eq!(
             to,
             Client {
-                listener: LISTENER,
+                listener: self.listener,
                 address: source
             }
         );
@@ -161,6 +171,7 @@ impl World {
 pub(super) fn config() -> ServerConfig {
     ServerConfig {
         realm: REALM.to_owned(),
+        listeners: vec![Transport::Udp, Transport::Tcp],
         families: vec![Family::V4, Family::V6],
         limits: Limits::default(),
         legacy_channels: false,
