@@ -25,7 +25,7 @@ use crate::fleet::operator::OperatorToken;
 use crate::fleet::{self, Fleet};
 use crate::http::server::CertificateError;
 use crate::http::{Api, Metrics, Parts, Passwords, Throttle};
-use crate::jobs;
+use crate::jobs::{self, Handlers, JobMetrics};
 use crate::live::{self, Live};
 use crate::media::Media;
 
@@ -200,13 +200,17 @@ impl App {
         let news = self.api.live.news();
         back.spawn(news.clone().run(back.clone()));
         let (database, drain) = (self.database.clone(), back.clone());
+        let job_metrics = JobMetrics::new(&self.registry);
         back.spawn(async move {
             let store = tokio::select! {
                 store = database.connected() => store,
                 () = drain.stopping() => return,
             };
+            // Each kind of job gets its handler here.
+            let handlers = Handlers::default();
             tokio::join!(
                 live::relay(store.clone(), news, drain.clone()),
+                jobs::work(store.clone(), handlers, job_metrics, drain.clone()),
                 jobs::upkeep(store, drain.clone()),
             );
         });

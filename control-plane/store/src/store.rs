@@ -26,6 +26,8 @@ pub struct Store {
     pub(crate) pool: PgPool,
     /// Rung after a commit that wrote outbox rows, so that the relay need not wait for its tick.
     pub(crate) nudge: Arc<Notify>,
+    /// Rung after a commit that added jobs.
+    pub(crate) job_nudge: Arc<Notify>,
 }
 
 impl Store {
@@ -43,6 +45,7 @@ impl Store {
         let store = Self {
             pool,
             nudge: Arc::new(Notify::new()),
+            job_nudge: Arc::new(Notify::new()),
         };
         store.check_role().await?;
         store.check_schema().await?;
@@ -95,6 +98,7 @@ impl Store {
             request_id,
             now,
             Arc::clone(&self.nudge),
+            Arc::clone(&self.job_nudge),
         ))
     }
 

@@ -26,7 +26,10 @@ pub struct Tx {
     now: OffsetDateTime,
     /// Whether outbox rows were written, which the relay is told about after the commit.
     pub(crate) has_events: bool,
+    /// Whether jobs were added, which the workers are told about after the commit.
+    pub(crate) has_jobs: bool,
     nudge: Arc<Notify>,
+    job_nudge: Arc<Notify>,
 }
 
 impl Tx {
@@ -37,6 +40,7 @@ impl Tx {
         request_id: RequestId,
         now: OffsetDateTime,
         nudge: Arc<Notify>,
+        job_nudge: Arc<Notify>,
     ) -> Self {
         // PostgreSQL keeps microseconds; what was written must equal what is read back.
         let now = now
@@ -49,7 +53,9 @@ impl Tx {
             request_id,
             now,
             has_events: false,
+            has_jobs: false,
             nudge,
+            job_nudge,
         }
     }
 
@@ -62,6 +68,9 @@ impl Tx {
         self.tx.commit().await?;
         if self.has_events {
             self.nudge.notify_one();
+        }
+        if self.has_jobs {
+            self.job_nudge.notify_one();
         }
         Ok(())
     }
