@@ -27,6 +27,22 @@
 //! 4. calls [`Server::handle_client_disconnected`] when a connection has ended, which ends its
 //!    allocation, and on [`Command::Disconnect`] writes what is queued and closes.
 //!
+//! # Peers over TCP (RFC 6062)
+//!
+//! A relayed transport address of [`Protocol::Tcp`] listens. Each connection with a peer has a
+//! [`ConnectionId`], whoever made it:
+//!
+//! - [`Command::Connect`] → connect → [`Server::handle_peer_connected`].
+//! - accept → [`Server::handle_peer_accepted`] → `Some(id)`, or `None`: close it at once.
+//!
+//! Until [`Command::Splice`] names the client's connection that goes with it, the driver reads
+//! nothing from the peer (TCP holds it back). From then on bytes go both ways as they are. The
+//! end of either side, at any time, is [`Server::handle_connection_closed`];
+//! [`Command::CloseConnection`] asks for it.
+//!
+//! A client may bind a connection from a TCP connection that another worker accepted; that
+//! worker is told to pass it on with [`Command::HandOver`].
+//!
 //! DTLS is a datagram transport here: no frames, no padding, no connection to lose.
 //!
 //! What a sender has not authenticated for is never remembered; answers to it come out of
@@ -35,7 +51,10 @@
 mod allocate;
 mod allocation;
 mod authenticate;
+mod connect;
+mod connections;
 pub(crate) mod counters;
+mod interface;
 mod limits;
 mod nonce;
 mod quota;
@@ -44,145 +63,33 @@ mod request;
 mod source;
 mod strangers;
 mod table;
+mod tokens;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use allocate::NoRelayAddress;
+pub use connect::ConnectFailed;
+pub use connections::ConnectionId;
 pub use counters::{Counter, Counters};
+pub use interface::{
+    Client, Command, ListenerId, Now, PREFIX_BYTES_MAX, Protocol, RelayId, ToClient, ToPeer, Transport,
+    WorkerId,
+};
 pub use limits::Limits;
 pub use quota::Quotas;
 
 use crate::codec::{self, Class, Datagram, Family, Method};
 use crate::credential::Secrets;
 use crate::policy::PeerPolicy;
+use connections::Connections;
 use nonce::Nonces;
 use source::SourceLimits;
 use strangers::Strangers;
 use table::Table;
-
-/// The time a call happens at.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Now {
-    /// Time since any fixed moment; never goes back. Lifetimes are counted in it.
-    pub monotonic: Duration,
-    /// Seconds since the Unix epoch. Credentials and nonces expire by it.
-    pub unix_s: u64,
-}
-
-/// A listening address, numbered by the driver.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ListenerId(pub u16);
-
-/// What clients of a listener speak.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Transport {
-    /// One message a datagram.
-    #[default]
-    Udp,
-    /// A stream of messages.
-    Tcp,
-    /// A stream of messages in TLS.
-    Tls,
-    /// One message a DTLS record.
-    Dtls,
-}
-
-impl Transport {
-    /// Whether messages follow each other in a stream: framed, padded, and gone with the connection.
-    #[must_use]
-    pub const fn is_stream(self) -> bool {
-        matches!(self, Self::Tcp | Self::Tls)
-    }
-}
-
-/// A client as the relay knows it: its side of the 5-tuple (RFC 8656 §2.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Client {
-    /// Where it sends to.
-    pub listener: ListenerId,
-    /// Where it sends from.
-    pub address: SocketAddr,
-}
-
-/// One relayed transport address. Never used twice, so that a late packet cannot meet the
-/// next owner of a slot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RelayId {
-    /// Small and dense: drivers index by it.
-    pub slot: u32,
-    /// Tells the owners of one slot apart.
-    pub generation: u32,
-    /// The family of the address.
-    pub family: Family,
-}
-
-/// What the driver has to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Command {
-    /// Send a control message to a client.
-    Send {
-        /// To whom.
-        to: Client,
-        /// The message.
-        bytes: Vec<u8>,
-    },
-    /// Open a relayed transport address of `relay.family`, then call
-    /// [`Server::handle_relay_opened`].
-    OpenRelay {
-        /// Its name from now on.
-        relay: RelayId,
-        /// Whether its port must be even (RFC 8656 §18.7).
-        even_port: bool,
-    },
-    /// Close a relayed transport address.
-    CloseRelay {
-        /// Which.
-        relay: RelayId,
-    },
-    /// Close a client's connection after writing what is queued for it. Only for streams; the
-    /// server has forgotten the client already.
-    Disconnect {
-        /// Whose.
-        client: Client,
-    },
-}
-
-/// Data of a client on its way to a peer: send `input[data]` from `relay` to `peer`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ToPeer {
-    /// Socket to send from.
-    pub relay: RelayId,
-    /// Where to.
-    pub peer: SocketAddr,
-    /// Which bytes of the datagram.
-    pub data: Range<usize>,
-}
-
-/// Longest framing in front of relayed data: a Data indication with an IPv6 peer.
-pub const PREFIX_BYTES_MAX: usize = codec::HEADER_BYTES + 4 + 20 + 4;
-
-/// Data of a peer on its way to a client: send `prefix`, the data, `padding` zero bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ToClient {
-    /// To whom.
-    pub client: Client,
-    prefix: [u8; PREFIX_BYTES_MAX],
-    prefix_length: u8,
-    /// Zero bytes behind the data, 0 to 3.
-    pub padding: u8,
-}
-
-impl ToClient {
-    /// The framing in front of the data.
-    #[must_use]
-    pub fn prefix(&self) -> &[u8] {
-        &self.prefix[..usize::from(self.prefix_length)]
-    }
-}
+use tokens::Tokens;
 
 /// What a server is made from.
 #[derive(Clone, Debug)]
@@ -193,6 +100,10 @@ pub struct ServerConfig {
     pub listeners: Vec<Transport>,
     /// Families the driver can open relayed transport addresses of.
     pub families: Vec<Family>,
+    /// Whether the driver can open relayed transport addresses of TCP.
+    pub tcp_relays: bool,
+    /// Which of the servers that share listening addresses this is.
+    pub worker: WorkerId,
     /// How much anybody may take.
     pub limits: Limits,
     /// Whether channels 0x5000–0x7FFF may be bound, as RFC 5766 had it.
@@ -212,6 +123,10 @@ pub struct Server {
     families: Vec<Family>,
     limits: Limits,
     legacy_channels: bool,
+    tcp_relays: bool,
+    worker: WorkerId,
+    tokens: Tokens,
+    connections: Connections,
     nonces: Nonces,
     sources: SourceLimits,
     strangers: Strangers,
@@ -234,6 +149,10 @@ impl Server {
             nonces: Nonces::new(&config.nonce_key, config.limits.nonce_lifetime),
             sources: SourceLimits::new(&config.limits, config.seed),
             strangers: Strangers::default(),
+            tcp_relays: config.tcp_relays,
+            worker: config.worker,
+            tokens: Tokens::new(&config.nonce_key, config.seed),
+            connections: Connections::default(),
             realm: config.realm,
             listeners: config.listeners,
             families: config.families,
@@ -291,6 +210,7 @@ impl Server {
         while let Some(client) = self.strangers.pop_due(now.monotonic) {
             self.turn_away(client, Counter::StrangerTooSlow);
         }
+        self.give_up_connections(now);
         while let Some(slot) = self.table.pop_due(now.monotonic) {
             let Some(allocation) = self.table.get_mut(slot) else {
                 continue;
@@ -308,8 +228,12 @@ impl Server {
     /// When [`Server::handle_timeout`] has something to do next, on the monotonic clock.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Duration> {
-        let strangers = self.strangers.next_due();
-        self.table.next_due().into_iter().chain(strangers).min()
+        let due = [
+            self.table.next_due(),
+            self.strangers.next_due(),
+            self.connections.next_due(),
+        ];
+        due.into_iter().flatten().min()
     }
 
     /// The next thing to do, in order.
@@ -334,6 +258,9 @@ impl Server {
             );
         }
         self.release(gone);
+        for connection in self.connections.of_peers(|peer| !self.policy.permits(peer)) {
+            self.close_connection(connection);
+        }
     }
 
     /// Refuses new allocations from now on (508); those that exist live on.
@@ -355,6 +282,7 @@ impl Server {
             Counter::Permissions,
             Counter::Channels,
             Counter::Strangers,
+            Counter::Connections,
         ];
         for gauge in gauges {
             self.counters.set(gauge, 0);
@@ -387,6 +315,9 @@ impl Server {
         let Some((generation, allocation)) = self.table.remove(slot) else {
             return;
         };
+        for connection in &allocation.connections {
+            self.close_connection(*connection);
+        }
         for family in allocation.relays.families() {
             self.commands.push_back(Command::CloseRelay {
                 relay: RelayId {
@@ -416,6 +347,9 @@ impl Drop for Server {
         for allocation in self.table.iter_mut() {
             self.quotas.release_allocation(allocation.user());
             self.quotas.release(allocation.peers.held());
+        }
+        for _ in 0..self.connections.len() {
+            self.quotas.release_connection();
         }
     }
 }

@@ -25,6 +25,7 @@ pub const MESSAGE_INTEGRITY_SHA256: u16 = 0x001C;
 pub const USERHASH: u16 = 0x001E;
 pub const XOR_MAPPED_ADDRESS: u16 = 0x0020;
 pub const RESERVATION_TOKEN: u16 = 0x0022;
+pub const CONNECTION_ID: u16 = 0x002A;
 pub const ADDITIONAL_ADDRESS_FAMILY: u16 = 0x8000;
 pub const ADDRESS_ERROR_CODE: u16 = 0x8001;
 /// ADDITIONAL-ADDRESS-FAMILY in the drafts before RFC 8656; coturn still sends it.

@@ -77,7 +77,7 @@ pub struct Fields<'a> {
     pub integrity: Option<Integrity<'a>>,
     pub fingerprint: bool,
     pub lifetime_s: Option<u32>,
-    /// Protocol number: 17 is UDP.
+    /// Protocol number: 17 is UDP, 6 is TCP.
     pub requested_transport: Option<u8>,
     /// `Err` holds a family number that is no family.
     pub requested_family: Option<Result<Family, u8>>,
@@ -86,6 +86,7 @@ pub struct Fields<'a> {
     pub even_port: Option<bool>,
     pub reservation_token: Option<[u8; 8]>,
     pub channel_number: Option<u16>,
+    pub connection_id: Option<u32>,
     /// The first peer; [`Fields::peers`] gives them all.
     pub peer: Option<SocketAddr>,
     pub data: Option<&'a [u8]>,
@@ -163,6 +164,7 @@ impl<'a> Fields<'a> {
             }
             kind::EVEN_PORT => self.fixed(value, |f| &mut f.even_port, |[flags]: [u8; 1]| flags & 0x80 != 0),
             kind::RESERVATION_TOKEN => self.fixed(value, |f| &mut f.reservation_token, |token| token),
+            kind::CONNECTION_ID => self.fixed(value, |f| &mut f.connection_id, u32::from_be_bytes),
             kind::CHANNEL_NUMBER => {
                 self.fixed(
                     value,

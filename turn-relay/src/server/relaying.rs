@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::source::stir;
-use super::{Client, Counter, Now, PREFIX_BYTES_MAX, RelayId, Server, ToClient, ToPeer};
+use super::{Client, Counter, Now, PREFIX_BYTES_MAX, Protocol, RelayId, Server, ToClient, ToPeer};
 use crate::codec::{
     CHANNEL_HEADER_BYTES, ChannelData, ChannelNumber, Class, Family, Fields, HEADER_BYTES, MAGIC_COOKIE,
     Message, Method, attribute, encode_xor_address, message_type, padded,
@@ -46,6 +46,7 @@ impl Server {
         let allocation = self.table.get(slot)?;
         if !allocation.peers.permitted(peer.ip(), now.monotonic)
             || !allocation.relays.is_open(Family::of(peer))
+            || allocation.protocol != Protocol::Udp
         {
             return self.drop_packet(Counter::DropNoPermission);
         }

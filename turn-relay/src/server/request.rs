@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::allocation::{ChannelConflict, Held, Peers};
 use super::authenticate::{Authentic, Refusal};
-use super::{Client, Command, Counter, Limits, Now, Server};
+use super::{Client, Command, Counter, Limits, Now, Protocol, Server};
 use crate::codec::{
     Builder, ChannelNumber, Class, Family, Fields, IntegrityKind, Message, Method, TransactionId, attribute,
 };
@@ -37,16 +37,16 @@ pub(super) struct Request<'m> {
     pub(super) message: Message<'m>,
     pub(super) fields: Fields<'m>,
     pub(super) authentic: Authentic<'m>,
-    /// The sender's allocation.
+    /// The allocation it is about: the sender's, or that of the connection it names.
     pub(super) slot: Option<u32>,
 }
 
 impl Request<'_> {
-    fn transaction(&self) -> TransactionId {
+    pub(super) fn transaction(&self) -> TransactionId {
         self.message.transaction()
     }
 
-    fn success(&self) -> Builder {
+    pub(super) fn success(&self) -> Builder {
         Builder::new(Class::Success, self.message.method, self.transaction())
     }
 
@@ -64,13 +64,18 @@ impl Server {
             Method::REFRESH => Counter::RequestRefresh,
             Method::CREATE_PERMISSION => Counter::RequestCreatePermission,
             Method::CHANNEL_BIND => Counter::RequestChannelBind,
+            Method::CONNECT => Counter::RequestConnect,
+            Method::CONNECTION_BIND => Counter::RequestConnectionBind,
             _ => Counter::RequestOther,
         });
         match message.method {
             Method::BINDING => self.binding(now, client, message, &fields),
-            Method::ALLOCATE | Method::REFRESH | Method::CREATE_PERMISSION | Method::CHANNEL_BIND => {
-                self.authenticated(now, client, message, &fields);
-            }
+            Method::ALLOCATE
+            | Method::REFRESH
+            | Method::CREATE_PERMISSION
+            | Method::CHANNEL_BIND
+            | Method::CONNECT
+            | Method::CONNECTION_BIND => self.authenticated(now, client, message, &fields),
             // RFC 8489 §6.3: a method the server does not know is silently discarded.
             _ => self.counters.increment(Counter::DropUnexpected),
         }
@@ -95,7 +100,11 @@ impl Server {
 
     fn authenticated(&mut self, now: Now, client: Client, message: &Message<'_>, fields: &Fields<'_>) {
         self.handle_timeout(now);
-        let slot = self.table.find(client);
+        let slot = match message.method {
+            // It comes over a connection of its own and names what it belongs to.
+            Method::CONNECTION_BIND => self.connections.slot_of(fields.connection_id),
+            _ => self.table.find(client),
+        };
         let existing = slot.and_then(|slot| self.table.get(slot));
         let authentic = match self.authenticate(now, client, message, fields, existing) {
             Ok(authentic) => authentic,
@@ -119,6 +128,8 @@ impl Server {
                 Method::ALLOCATE => self.allocate(&request),
                 Method::REFRESH => self.refresh(&request).map(Some),
                 Method::CREATE_PERMISSION => self.create_permission(&request).map(Some),
+                Method::CONNECT => self.connect(&request).map(|()| None),
+                Method::CONNECTION_BIND => self.connection_bind(&request).map(|()| None),
                 _ => self.channel_bind(&request).map(Some),
             }
         };
@@ -221,6 +232,8 @@ impl Server {
             441 => Counter::Error441,
             442 => Counter::Error442,
             443 => Counter::Error443,
+            446 => Counter::Error446,
+            447 => Counter::Error447,
             486 => Counter::Error486,
             508 => Counter::Error508,
             code => unreachable!("no handler answers {code}"),
@@ -228,7 +241,7 @@ impl Server {
     }
 
     /// The allocation a request is about: 437 without one, 441 for somebody else's (RFC 8656 §5).
-    fn owned(&self, request: &Request<'_>) -> Result<u32, ErrorCode> {
+    pub(super) fn owned(&self, request: &Request<'_>) -> Result<u32, ErrorCode> {
         let slot = request.slot.ok_or(437_u16)?;
         let allocation = self.table.get(slot).ok_or(437_u16)?;
         if allocation.relays.is_opening() {
@@ -310,7 +323,7 @@ impl Server {
         if !allocation.relays.is_open(Family::of(peer)) {
             return Err(443);
         }
-        if !self.policy.permits(peer) {
+        if !self.policy.permits(peer) || allocation.protocol != Protocol::Udp {
             return Err(403);
         }
         let new = allocation

@@ -8,6 +8,7 @@ mod model;
 mod peers;
 mod relaying;
 mod streams;
+mod tcp_peers;
 
 use std::collections::HashMap;
 
@@ -41,6 +42,10 @@ pub(super) struct World {
     pub(super) sent: Vec<(Client, Vec<u8>)>,
     /// Clients the driver was told to disconnect.
     pub(super) closed_clients: Vec<Client>,
+    pub(super) connecting: Vec<(ConnectionId, SocketAddr)>,
+    pub(super) spliced: Vec<(ConnectionId, Client)>,
+    pub(super) closed_connections: Vec<ConnectionId>,
+    pub(super) handed_over: Vec<(Client, u16, Vec<u8>)>,
     /// Families whose addresses cannot be opened.
     pub(super) closed: Vec<Family>,
     next_port: u16,
@@ -80,6 +85,10 @@ impl World {
             relays: HashMap::new(),
             sent: Vec::new(),
             closed_clients: Vec::new(),
+            connecting: Vec::new(),
+            spliced: Vec::new(),
+            closed_connections: Vec::new(),
+            handed_over: Vec::new(),
             closed: Vec::new(),
             next_port: 50_000,
             next_transaction: 0,
@@ -101,7 +110,7 @@ impl World {
                     self.server
                         .handle_relay_opened(self.now, relay, Err(NoRelayAddress));
                 }
-                Command::OpenRelay { relay, even_port } => {
+                Command::OpenRelay { relay, even_port, .. } => {
                     self.next_port = 50_000 + (self.next_port - 50_000 + 2) % 10_000;
                     assert!(!even_port || self.next_port.is_multiple_of(2));
                     let ip = if relay.family == Family::V4 {
@@ -121,6 +130,23 @@ impl World {
                     self.relays.remove(&relay).expect("only open relays are closed");
                 }
                 Command::Disconnect { client } => self.closed_clients.push(client),
+                Command::Connect {
+                    connection,
+                    peer,
+                    relay,
+                } => {
+                    assert!(self.relays.contains_key(&relay));
+                    self.connecting.push((connection, peer));
+                }
+                Command::Splice { connection, client } => self.spliced.push((connection, client)),
+                Command::CloseConnection { connection } => self.closed_connections.push(connection),
+                Command::HandOver {
+                    client,
+                    worker,
+                    request,
+                } => {
+                    self.handed_over.push((client, worker, request));
+                }
             }
         }
     }
@@ -172,6 +198,8 @@ pub(super) fn config() -> ServerConfig {
     ServerConfig {
         realm: REALM.to_owned(),
         listeners: vec![Transport::Udp, Transport::Tcp],
+        tcp_relays: true,
+        worker: WorkerId::default(),
         families: vec![Family::V4, Family::V6],
         limits: Limits::default(),
         legacy_channels: false,

@@ -162,7 +162,7 @@ fn strangers_may_send_short_frames_only() {
         Server::STRANGER_FRAME_BYTES_MAX
     );
     client.allocate(&mut world);
-    assert_eq!(world.server.frame_bytes_max(here), crate::codec::FRAME_BYTES_MAX);
+    assert_eq!(world.server.frame_bytes_max(here), codec::FRAME_BYTES_MAX);
 }
 
 #[test]
