@@ -58,7 +58,7 @@ impl Clock {
                 () = drain.stopping() => return,
                 _ = looks.tick() => {}
             }
-            self.now_ms();
+            let _ = self.now_ms();
         }
     }
 }

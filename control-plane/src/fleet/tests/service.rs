@@ -1,3 +1,4 @@
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use medmesh_api_types::fleet::EdgeHealth;
@@ -6,6 +7,7 @@ use medmesh_link::{EnrolError, JoinToken, TrafficClass, enrol, renew};
 use medmesh_wire::consensus::ProposeRequest;
 use medmesh_wire::consensus::leader_client::LeaderClient;
 use medmesh_wire::fleet::edge_command::Command as Down;
+use time::OffsetDateTime;
 use tonic::Code;
 
 use super::node::{Control, Edge, eventually, soon};
@@ -150,7 +152,11 @@ async fn edges_renew_their_certificate_and_reach_nothing_of_the_control_nodes() 
     control.stop().await;
 }
 
-fn wish(room_number: u128, who: u128, probes: &[(&Edge, u64)]) -> Wish {
+/// The visits of these tests all end at the same time.
+static VISITS_END: LazyLock<OffsetDateTime> =
+    LazyLock::new(|| OffsetDateTime::now_utc() + time::Duration::hours(1));
+
+pub(super) fn wish(room_number: u128, who: u128, probes: &[(&Edge, u64)]) -> Wish {
     Wish {
         room: room(room_number),
         participant: person(who),
@@ -159,10 +165,11 @@ fn wish(room_number: u128, who: u128, probes: &[(&Edge, u64)]) -> Wish {
             .map(|(edge, ms)| (edge.id, Duration::from_millis(*ms)))
             .collect(),
         residency: Vec::new(),
+        until: *VISITS_END,
     }
 }
 
-fn home(placed: &Placed) -> EdgeId {
+pub(super) fn home(placed: &Placed) -> EdgeId {
     placed.edges[0].id
 }
 
