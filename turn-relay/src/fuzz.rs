@@ -111,6 +111,7 @@ impl World {
             limits: limits.clone(),
             legacy_channels: false,
             nonce_key: [1; 32],
+            binding_credential: None,
             seed: 1,
         };
         let policy = PeerPolicy::allow_list(vec!["192.0.2.0/24".parse().expect("a network")]);

@@ -82,7 +82,7 @@ pub use limits::Limits;
 pub use quota::Quotas;
 
 use crate::codec::{self, Class, Datagram, Family, Method};
-use crate::credential::Secrets;
+use crate::credential::{Secrets, ShortTermCredential};
 use crate::policy::PeerPolicy;
 use connections::Connections;
 use nonce::Nonces;
@@ -111,6 +111,8 @@ pub struct ServerConfig {
     /// Key of the nonces. Servers that share a listening address share it, so that a client
     /// whose packets move between them is not challenged again.
     pub nonce_key: [u8; 32],
+    /// What Binding requests have to be made with; anybody may make them without.
+    pub binding_credential: Option<ShortTermCredential>,
     /// Seeds whatever needs no secrecy but should not be guessed easily.
     pub seed: u64,
 }
@@ -127,6 +129,7 @@ pub struct Server {
     worker: WorkerId,
     tokens: Tokens,
     connections: Connections,
+    binding_credential: Option<ShortTermCredential>,
     nonces: Nonces,
     sources: SourceLimits,
     strangers: Strangers,
@@ -150,6 +153,7 @@ impl Server {
             sources: SourceLimits::new(&config.limits, config.seed),
             strangers: Strangers::default(),
             tcp_relays: config.tcp_relays,
+            binding_credential: config.binding_credential,
             worker: config.worker,
             tokens: Tokens::new(&config.nonce_key, config.seed),
             connections: Connections::default(),

@@ -73,6 +73,9 @@ pub struct Fields<'a> {
     pub userhash: Option<&'a [u8]>,
     pub realm: Option<&'a [u8]>,
     pub nonce: Option<&'a [u8]>,
+    /// Number of the algorithm; `None` in it where parameters follow, which none we know has.
+    pub password_algorithm: Option<Option<u16>>,
+    pub password_algorithms: Option<&'a [u8]>,
     /// The strongest integrity attribute.
     pub integrity: Option<Integrity<'a>>,
     pub fingerprint: bool,
@@ -144,6 +147,8 @@ impl<'a> Fields<'a> {
             kind::USERHASH => first(&mut self.userhash, value),
             kind::REALM => first(&mut self.realm, value),
             kind::NONCE => first(&mut self.nonce, value),
+            kind::PASSWORD_ALGORITHMS => first(&mut self.password_algorithms, value),
+            kind::PASSWORD_ALGORITHM => first(&mut self.password_algorithm, password_algorithm(value)),
             kind::DATA => first(&mut self.data, value),
             kind::XOR_PEER_ADDRESS => {
                 let peer = decode_xor_address(value, &self.transaction);
@@ -199,6 +204,13 @@ impl<'a> Fields<'a> {
             .take_while(move |attribute| attribute.offset < end)
             .filter(|attribute| attribute.kind == kind::XOR_PEER_ADDRESS)
             .filter_map(move |attribute| decode_xor_address(attribute.value, &transaction))
+    }
+}
+
+fn password_algorithm(value: &[u8]) -> Option<u16> {
+    match value {
+        [a1, a0, 0, 0] => Some(u16::from_be_bytes([*a1, *a0])),
+        _ => None,
     }
 }
 

@@ -349,6 +349,7 @@ fn server(shared: &Shared) -> io::Result<Server> {
         limits: shared.config.limits.clone(),
         legacy_channels: shared.config.legacy_channels,
         nonce_key: shared.nonce_key,
+        binding_credential: None,
         seed: u64::from_ne_bytes(seed),
     };
     Ok(Server::new(

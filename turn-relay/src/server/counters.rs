@@ -150,6 +150,7 @@ counters! {
     AuthUsername = REFUSALS, "username";
     AuthExpired = REFUSALS, "expired";
     AuthIntegrity = REFUSALS, "integrity";
+    AuthAlgorithm = REFUSALS, "algorithm";
     AuthStaleNonce = REFUSALS, "stale_nonce";
 }
 

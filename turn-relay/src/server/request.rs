@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::allocation::{ChannelConflict, Held, Peers};
-use super::authenticate::{Authentic, Refusal};
+use super::authenticate::{Authentic, PASSWORD_ALGORITHMS, Refusal, authenticate_binding};
 use super::{Client, Command, Counter, Limits, Now, Protocol, Server};
 use crate::codec::{
     Builder, ChannelNumber, Class, Family, Fields, IntegrityKind, Message, Method, TransactionId, attribute,
@@ -81,7 +81,8 @@ impl Server {
         }
     }
 
-    /// Binding needs no credentials (RFC 8489 §12) and is answered within the source's limit.
+    /// Binding needs no credentials unless some are configured (RFC 8489 §12), and is answered
+    /// within the source's limit.
     fn binding(&mut self, now: Now, client: Client, message: &Message<'_>, fields: &Fields<'_>) {
         let seal = Seal {
             integrity: None,
@@ -93,8 +94,17 @@ impl Server {
         if !fields.unknown.kinds().is_empty() {
             return self.unknown_attributes(client, message, fields, seal);
         }
-        let response = Builder::new(Class::Success, Method::BINDING, message.transaction())
+        let mut response = Builder::new(Class::Success, Method::BINDING, message.transaction())
             .address(attribute::XOR_MAPPED_ADDRESS, client.address);
+        if let Some(credential) = &self.binding_credential {
+            match authenticate_binding(credential, message, fields) {
+                Ok(kind) => response = response.integrity(kind, credential.password.as_bytes()),
+                Err(Refusal { code, reason }) => {
+                    self.counters.increment(reason);
+                    return self.send_error(client, Method::BINDING, message.transaction(), code, seal);
+                }
+            }
+        }
         self.send(client, response, seal);
     }
 
@@ -168,7 +178,8 @@ impl Server {
             let nonce = self.nonces.make(now.unix_s, client);
             response = response
                 .attribute(attribute::REALM, self.realm.as_bytes())
-                .attribute(attribute::NONCE, nonce.as_bytes());
+                .attribute(attribute::NONCE, nonce.as_bytes())
+                .attribute(attribute::PASSWORD_ALGORITHMS, &PASSWORD_ALGORITHMS);
         }
         self.send(
             client,

@@ -16,7 +16,7 @@ use super::*;
 use crate::codec::{
     Builder, Fields, IntegrityKind, Message, TransactionId, attribute, decode, decode_xor_address,
 };
-use crate::credential::{IntegrityKey, Secret, long_term_key};
+use crate::credential::{IntegrityKey, PasswordAlgorithm, Secret};
 
 pub(super) const REALM: &str = "medmesh";
 /// A moment in 2026.
@@ -204,6 +204,7 @@ pub(super) fn config() -> ServerConfig {
         limits: Limits::default(),
         legacy_channels: false,
         nonce_key: [3; 32],
+        binding_credential: None,
         seed: 11,
     }
 }
@@ -271,6 +272,8 @@ pub(super) struct TestClient {
     pub(super) username: String,
     pub(super) password: String,
     pub(super) integrity: IntegrityKind,
+    /// Named in requests, unless it is what not naming one means.
+    pub(super) algorithm: PasswordAlgorithm,
     pub(super) nonce: Vec<u8>,
 }
 
@@ -284,15 +287,21 @@ impl TestClient {
             username,
             password,
             integrity: IntegrityKind::Sha1,
+            algorithm: PasswordAlgorithm::Md5,
             nonce: Vec::new(),
         }
     }
 
     pub(super) fn key(&self) -> IntegrityKey {
-        long_term_key(&self.username, REALM, &self.password)
+        self.algorithm.key(&self.username, REALM, &self.password)
     }
 
-    pub(super) fn seal(&self, request: Builder) -> Vec<u8> {
+    pub(super) fn seal(&self, mut request: Builder) -> Vec<u8> {
+        if self.algorithm == PasswordAlgorithm::Sha256 {
+            request = request
+                .attribute(attribute::PASSWORD_ALGORITHMS, &[0, 2, 0, 0, 0, 1, 0, 0])
+                .attribute(attribute::PASSWORD_ALGORITHM, &[0, 2, 0, 0]);
+        }
         request
             .attribute(attribute::USERNAME, self.username.as_bytes())
             .attribute(attribute::REALM, REALM.as_bytes())
