@@ -3,19 +3,24 @@
 -- A login. It belongs to no clinic: one account may be a person in several.
 CREATE TABLE account (
     id           uuid PRIMARY KEY,
-    email        text NOT NULL,                  -- PHI, lower-cased
+    -- Keyed digest of the lower-cased address: found by whoever types it, read by nobody.
+    -- The address itself is the person's, sealed under their key.
+    email_index  bytea NOT NULL,
     password_phc text NOT NULL,                  -- Argon2id PHC string
     active       boolean NOT NULL DEFAULT true,
     created_at   timestamptz NOT NULL,
-    CONSTRAINT account_email_key UNIQUE (email),
-    CONSTRAINT account_email_lower CHECK (email = lower(email))
+    CONSTRAINT account_email_key UNIQUE (email_index),
+    CONSTRAINT account_email_index_length CHECK (octet_length(email_index) = 32)
 );
 
 CREATE TABLE person (
     clinic_id    uuid NOT NULL REFERENCES clinic (id),
     id           uuid NOT NULL,
     account_id   uuid NOT NULL REFERENCES account (id),
-    display_name text NOT NULL,                  -- PHI
+    display_name bytea NOT NULL,                 -- PHI, sealed
+    email        bytea NOT NULL,                 -- PHI, sealed
+    -- Grows whenever the sealed columns are written, all of them together: part of what they are bound to.
+    seal_version bigint NOT NULL DEFAULT 1,
     locale       text NOT NULL,
     active       boolean NOT NULL DEFAULT true,
     created_at   timestamptz NOT NULL,
@@ -39,14 +44,14 @@ CALL guard_tenant_table('person_role', 'clinic_id');
 GRANT SELECT, INSERT, DELETE ON person_role TO medmesh_service;
 
 -- An account shows only through a person of the present clinic, and then only
--- its address: the password hash leaves the table through login_lookup alone.
+-- its index: the password hash leaves the table through login_lookup alone.
 ALTER TABLE account ENABLE ROW LEVEL SECURITY;
 ALTER TABLE account FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON account FOR SELECT
     USING (EXISTS (SELECT FROM person WHERE person.account_id = account.id));
 CREATE POLICY gate_read ON account FOR SELECT TO medmesh_gate USING (true);
 CREATE POLICY gate_add ON account FOR INSERT TO medmesh_gate WITH CHECK (true);
-GRANT SELECT (id, email) ON account TO medmesh_service;
+GRANT SELECT (id, email_index) ON account TO medmesh_service;
 GRANT SELECT, INSERT ON account TO medmesh_gate;
 
 CREATE TABLE session (
@@ -80,20 +85,20 @@ GRANT SELECT, DELETE ON session TO medmesh_gate;
 GRANT UPDATE (seen_at) ON session TO medmesh_gate;
 
 -- Sign-in comes before any clinic is known.
-CREATE FUNCTION login_lookup(wanted_email text)
+CREATE FUNCTION login_lookup(wanted_index bytea)
     RETURNS TABLE (account_id uuid, password_phc text, clinic_id uuid, person_id uuid)
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
     SELECT a.id, a.password_phc, p.clinic_id, p.id
     FROM account a JOIN person p ON p.account_id = a.id
-    WHERE a.email = wanted_email AND a.active AND p.active
+    WHERE a.email_index = wanted_index AND a.active AND p.active
     ORDER BY p.created_at, p.id
 $$;
 
-CREATE FUNCTION account_create(new_id uuid, new_email text, new_password_phc text, at timestamptz)
+CREATE FUNCTION account_create(new_id uuid, new_email_index bytea, new_password_phc text, at timestamptz)
     RETURNS void
     LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
-    INSERT INTO account (id, email, password_phc, created_at)
-    VALUES (new_id, new_email, new_password_phc, at)
+    INSERT INTO account (id, email_index, password_phc, created_at)
+    VALUES (new_id, new_email_index, new_password_phc, at)
 $$;
 
 -- Finds a live session and, unless it is only looked at, notes that it was used.
@@ -126,14 +131,14 @@ END
 $$;
 
 -- Before the function changes hands: afterwards these are no longer the owner's to give.
-REVOKE ALL ON FUNCTION login_lookup(text),
-    account_create(uuid, text, text, timestamptz),
+REVOKE ALL ON FUNCTION login_lookup(bytea),
+    account_create(uuid, bytea, text, timestamptz),
     session_lookup(bytea, timestamptz, interval, boolean, interval) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION login_lookup(text),
-    account_create(uuid, text, text, timestamptz),
+GRANT EXECUTE ON FUNCTION login_lookup(bytea),
+    account_create(uuid, bytea, text, timestamptz),
     session_lookup(bytea, timestamptz, interval, boolean, interval) TO medmesh_service;
 GRANT CREATE ON SCHEMA public TO medmesh_gate;
-ALTER FUNCTION login_lookup(text) OWNER TO medmesh_gate;
-ALTER FUNCTION account_create(uuid, text, text, timestamptz) OWNER TO medmesh_gate;
+ALTER FUNCTION login_lookup(bytea) OWNER TO medmesh_gate;
+ALTER FUNCTION account_create(uuid, bytea, text, timestamptz) OWNER TO medmesh_gate;
 ALTER FUNCTION session_lookup(bytea, timestamptz, interval, boolean, interval) OWNER TO medmesh_gate;
 REVOKE CREATE ON SCHEMA public FROM medmesh_gate;

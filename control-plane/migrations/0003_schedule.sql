@@ -8,8 +8,10 @@ CREATE TABLE appointment (
     starts_at     timestamptz NOT NULL,
     ends_at       timestamptz NOT NULL,
     status        text NOT NULL,
-    reason        text,                          -- PHI
-    cancel_reason text,                          -- PHI
+    reason        bytea,                         -- PHI, sealed
+    cancel_reason bytea,                         -- PHI, sealed
+    -- Grows whenever the sealed columns are written, all of them together.
+    seal_version  bigint NOT NULL DEFAULT 1,
     version       bigint NOT NULL DEFAULT 1,
     created_at    timestamptz NOT NULL,
     PRIMARY KEY (clinic_id, id),
@@ -96,7 +98,7 @@ CREATE TABLE message (
     visit_id       uuid NOT NULL,
     sequence       bigint NOT NULL,
     participant_id uuid NOT NULL,
-    body           text NOT NULL,                -- PHI
+    body           bytea NOT NULL,               -- PHI, sealed
     sent_at        timestamptz NOT NULL,
     PRIMARY KEY (clinic_id, id),
     FOREIGN KEY (clinic_id, visit_id, participant_id)

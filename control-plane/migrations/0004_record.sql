@@ -41,7 +41,7 @@ CREATE TABLE idempotency (
     request_sha256   bytea NOT NULL,
     response_status  smallint,
     response_headers jsonb,
-    response_body    bytea,                      -- PHI: the answer as it was sent
+    response_body    bytea,                      -- PHI, sealed: the answer as it was sent
     created_at       timestamptz NOT NULL,
     PRIMARY KEY (clinic_id, account_id, route, key),
     CONSTRAINT idempotency_key_length CHECK (length(key) BETWEEN 8 AND 64)

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use medmesh_base::ProblemCode;
 use medmesh_base::drain::Drain;
-use medmesh_store::Store;
+use medmesh_store::{Keyring, Store};
 use tokio::sync::Notify;
 
 use crate::http::ApiError;
@@ -51,12 +51,12 @@ impl Database {
     }
 
     /// Connects, again and again until it works or the drain stops.
-    pub async fn connect(self, url: String, max_connections: u32, drain: Drain) {
+    pub async fn connect(self, url: String, max_connections: u32, keyring: Keyring, drain: Drain) {
         let mut was_told = false;
         loop {
             let attempt = tokio::select! {
                 () = drain.stopping() => return,
-                attempt = Store::connect(&url, max_connections) => attempt,
+                attempt = Store::connect(&url, max_connections, keyring.clone()) => attempt,
             };
             match attempt {
                 Ok(store) => {

@@ -12,6 +12,7 @@ pub mod ephemeral;
 pub mod fleet;
 pub mod http;
 pub mod jobs;
+pub mod keys;
 pub mod live;
 pub mod media;
 pub mod setup;

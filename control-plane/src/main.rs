@@ -48,6 +48,9 @@ enum Command {
         /// Clinic and people to be there (JSON).
         #[arg(long)]
         seed_file: Option<PathBuf>,
+        /// Where `cluster-init` made `vault.keys` and `vault.unlock`; what seeded people are sealed with.
+        #[arg(long)]
+        vault_dir: Option<PathBuf>,
         /// Forget everything at the end, and do not pay for durability.
         #[arg(long)]
         ephemeral: bool,
@@ -117,6 +120,7 @@ fn set_up(command: &Command) -> anyhow::Result<()> {
             dir,
             socket_link,
             seed_file,
+            vault_dir,
             ephemeral,
         } => {
             telemetry::init("info", LogFormat::Json);
@@ -124,6 +128,7 @@ fn set_up(command: &Command) -> anyhow::Result<()> {
                 dir: dir.clone(),
                 socket_link: socket_link.clone(),
                 seed_file: seed_file.clone(),
+                vault_dir: vault_dir.clone(),
                 ephemeral: *ephemeral,
             };
             runtime()?.block_on(setup::database::serve(options))

@@ -144,6 +144,8 @@ impl ControlNode {
 
 fn toml(site: &Site, id: usize, scratch: &Scratch, wishes: &Wishes) -> String {
     let dir = site.dir.path().display();
+    let root_key = scratch.root_key_file.display();
+    let unlock = scratch.unlock_file.display();
     let database = wishes.database_url.as_ref().unwrap_or(&scratch.service_url);
     let link = site.links[id - 1];
     let peers: String = site
@@ -179,6 +181,9 @@ listen = "127.0.0.1:0"
 [database]
 url = "{database}"
 max_connections = 12
+[vault.file]
+key_file = "{root_key}"
+credential_file = "{unlock}"
 [operator]
 token_file = "{dir}/operator.token"
 "#

@@ -14,7 +14,6 @@
 //! [`Phi`]: medmesh_base::Phi
 
 pub mod appointment;
-pub mod clinic;
 pub mod fleet;
 pub mod message;
 pub mod page;

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use medmesh_base::drain::Drain;
+use medmesh_store::Keyring;
 use medmesh_vault::{ClusterSecret, TokenSigner, VaultError};
 use prometheus::Registry;
 
@@ -25,9 +26,9 @@ use crate::fleet::operator::OperatorToken;
 use crate::fleet::{self, Fleet};
 use crate::http::server::CertificateError;
 use crate::http::{Api, Metrics, Parts, Passwords, Throttle};
-use crate::jobs::{self, Handlers, JobMetrics};
 use crate::live::{self, Live};
 use crate::media::Media;
+use crate::{jobs, keys};
 
 use listeners::Listeners;
 
@@ -84,6 +85,7 @@ pub struct App {
     registry: Registry,
     listeners: Listeners,
     database: Database,
+    keyring: Keyring,
     ephemeral: Ephemeral,
     api: Api,
     fleet: Fleet,
@@ -125,6 +127,7 @@ impl App {
         })?;
         let secret = ClusterSecret::load_or_create(&config.cluster.secret_file)?;
         let signer = TokenSigner::load_or_create(&data_dir.join(SIGNING_KEY_FILE))?;
+        let keyring = keys::open(&config.vault)?;
         let redis = config.redis.as_ref().map(|redis| redis.url.as_str());
         let ephemeral = Ephemeral::open(redis, &config.node.cluster)?;
         let registry = Registry::new();
@@ -156,6 +159,7 @@ impl App {
             registry,
             listeners,
             database,
+            keyring,
             ephemeral,
             api,
             fleet,
@@ -196,21 +200,22 @@ impl App {
     fn spawn_jobs(&self, back: &Drain) {
         let database = &self.config.database;
         let connecting = self.database.clone();
-        back.spawn(connecting.connect(database.url.clone(), database.max_connections, back.clone()));
+        back.spawn(connecting.connect(
+            database.url.clone(),
+            database.max_connections,
+            self.keyring.clone(),
+            back.clone(),
+        ));
         let news = self.api.live.news();
         back.spawn(news.clone().run(back.clone()));
         let (database, drain) = (self.database.clone(), back.clone());
-        let job_metrics = JobMetrics::new(&self.registry);
         back.spawn(async move {
             let store = tokio::select! {
                 store = database.connected() => store,
                 () = drain.stopping() => return,
             };
-            // Each kind of job gets its handler here.
-            let handlers = Handlers::default();
             tokio::join!(
                 live::relay(store.clone(), news, drain.clone()),
-                jobs::work(store.clone(), handlers, job_metrics, drain.clone()),
                 jobs::upkeep(store, drain.clone()),
             );
         });

@@ -24,6 +24,7 @@ impl Config {
         self.listener_rules(&mut broken);
         self.portal_rules(&mut broken);
         self.engine_rules(&mut broken);
+        self.vault.rules(&mut broken);
         broken
     }
 
@@ -125,6 +126,15 @@ impl Config {
             ("cluster.ca_cert_file", &self.cluster.ca_cert_file),
             ("cluster.ca_key_file", &self.cluster.ca_key_file),
         ];
+        if let Some(file) = &self.vault.file {
+            wanted.push(("vault.file.key_file", &file.key_file));
+            for (key, path) in [
+                ("vault.file.passphrase_file", &file.passphrase_file),
+                ("vault.file.credential_file", &file.credential_file),
+            ] {
+                wanted.extend(path.as_deref().map(|path| (key, path)));
+            }
+        }
         if let Some(https) = &self.https {
             wanted.push(("https.cert_file", &https.cert_file));
             wanted.push(("https.key_file", &https.key_file));

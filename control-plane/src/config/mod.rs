@@ -9,6 +9,7 @@ mod check;
 mod place;
 #[cfg(test)]
 mod tests;
+mod vault;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,8 @@ use figment::providers::{Env, Format as _, Toml};
 use medmesh_base::ControlId;
 use medmesh_base::telemetry::LogFormat;
 use serde::Deserialize;
+
+pub use vault::{FileVault, Vault};
 
 /// Prefix of the variables that override the file.
 const ENV_PREFIX: &str = "MEDMESH_";
@@ -42,6 +45,8 @@ pub struct Config {
     pub admin: Admin,
     /// PostgreSQL.
     pub database: Database,
+    /// The keys behind the sealed columns.
+    pub vault: Vault,
     /// Redis; without it counters and live events stay in this process.
     pub redis: Option<Redis>,
     /// The portals' builds.

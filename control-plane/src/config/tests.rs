@@ -30,6 +30,13 @@ listen = "127.0.0.1:9001"
 
 [database]
 url = "postgres://medmesh:geheim@localhost/medmesh"
+
+[vault]
+cache_seconds = 300
+
+[vault.file]
+key_file = "vault.keys"
+credential_file = "vault.unlock"
 "#;
 
 fn load(text: &str) -> Result<Config, ConfigError> {
@@ -73,6 +80,12 @@ fn faults_name_the_line_and_the_key() {
             "cluster.peers[1].link",
         ),
         ("id = 1\n", "id = \"one\"\n", "node.id"),
+        ("cache_seconds = 300", "cache_seconds = 0", "vault.cache_seconds"),
+        (
+            "credential_file = \"vault.unlock\"",
+            "credential_file = 7",
+            "vault.file.credential_file",
+        ),
     ] {
         let text = GOOD.replacen(from, to, 1);
         let fault = fault(&text);

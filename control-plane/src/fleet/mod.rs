@@ -15,7 +15,6 @@
 //! ```
 
 mod attach;
-mod clock;
 mod edge_config;
 mod enrolment;
 mod handle;
@@ -35,7 +34,6 @@ mod transition;
 mod view;
 
 pub use attach::FleetService;
-pub use clock::Clock;
 pub use edge_config::SharedConfig;
 pub use enrolment::EnrolmentService;
 pub use handle::{Fleet, Parts};

@@ -11,13 +11,14 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use medmesh_link::ClusterCa;
 use medmesh_vault::ClusterSecret;
+use medmesh_vault::kms::{FileKms, Unlock};
 use time::OffsetDateTime;
 
 /// Random bytes in an operator token.
 const OPERATOR_TOKEN_BYTES: usize = 32;
 
-/// Makes `cluster.secret`, `ca.pem`, `ca.key` and `operator.token` in `dir` where
-/// they are missing; what is there stays, so doing it again is harmless.
+/// Makes `cluster.secret`, `ca.pem`, `ca.key`, `operator.token` and the embedded KMS's
+/// `vault.unlock` and `vault.keys` in `dir` where they are missing; what is there stays, so doing it again is harmless.
 ///
 /// # Errors
 /// When a file cannot be written, or an existing one is not what its name says.
@@ -33,6 +34,8 @@ pub fn init(dir: &Path, cluster: &str) -> anyhow::Result<()> {
     } else {
         ClusterCa::create(cluster, OffsetDateTime::now_utc())?.save(&cert_file, &key_file)?;
     }
+    let unlock = Unlock::credential_file_or_create(&dir.join("vault.unlock"))?;
+    FileKms::load_or_create(&dir.join("vault.keys"), &unlock)?;
     operator_token(&dir.join("operator.token"))
 }
 
@@ -64,8 +67,15 @@ mod tests {
     fn a_second_init_keeps_every_key() {
         let dir = tempfile::tempdir().unwrap();
         let read = || {
-            ["cluster.secret", "ca.pem", "ca.key", "operator.token"]
-                .map(|name| fs::read(dir.path().join(name)).unwrap())
+            [
+                "cluster.secret",
+                "ca.pem",
+                "ca.key",
+                "operator.token",
+                "vault.unlock",
+                "vault.keys",
+            ]
+            .map(|name| fs::read(dir.path().join(name)).unwrap())
         };
         super::init(dir.path(), "north").unwrap();
         let first = read();

@@ -3,14 +3,16 @@
 
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use medmesh_base::drain::terminate_signal;
 use medmesh_base::{ClinicId, Region};
 use medmesh_clinic::{Clinic, NewPerson, Roles};
-use medmesh_store::Store;
 use medmesh_store::embedded::{Cluster, Durability, Settings};
 use medmesh_store::seed::{DEMO_CLINIC, Seed, SeedPerson};
+use medmesh_store::{Keyring, KeyringSettings, Store};
+use medmesh_vault::kms::{FileKms, Unlock};
 use serde::Deserialize;
 
 use crate::http::password_hash;
@@ -31,6 +33,9 @@ pub struct Options {
     pub socket_link: PathBuf,
     /// Clinic and people to be there, as JSON.
     pub seed_file: Option<PathBuf>,
+    /// Directory with `vault.keys` and `vault.unlock`, as `cluster-init` makes them: what seeded
+    /// people are sealed with.
+    pub vault_dir: Option<PathBuf>,
     /// Whether the data may be lost in a crash, and go at the end.
     pub ephemeral: bool,
 }
@@ -82,7 +87,13 @@ pub async fn serve(options: Options) -> anyhow::Result<()> {
     let cluster = tokio::task::spawn_blocking(move || Cluster::start(&settings)).await??;
     cluster.provision(DATABASE).await?;
     if let Some(seed_file) = &options.seed_file {
-        seed(&cluster, seed_file).await?;
+        let vault_dir = options.vault_dir.as_deref();
+        seed(
+            &cluster,
+            seed_file,
+            vault_dir.context("--seed-file needs --vault-dir")?,
+        )
+        .await?;
     }
     link(cluster.socket_dir(), &options.socket_link)?;
     tracing::info!("database ready");
@@ -93,7 +104,7 @@ pub async fn serve(options: Options) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn seed(cluster: &Cluster, seed_file: &Path) -> anyhow::Result<()> {
+async fn seed(cluster: &Cluster, seed_file: &Path, vault_dir: &Path) -> anyhow::Result<()> {
     let text =
         std::fs::read_to_string(seed_file).with_context(|| format!("cannot read {}", seed_file.display()))?;
     let file: SeedFile = serde_json::from_str(&text).context("the seed file is malformed")?;
@@ -119,7 +130,10 @@ async fn seed(cluster: &Cluster, seed_file: &Path) -> anyhow::Result<()> {
         people: people.collect::<anyhow::Result<_>>()?,
         appointments: Vec::new(),
     };
-    let store = Store::connect(&cluster.service_url(DATABASE), SEED_CONNECTIONS).await?;
+    let unlock = Unlock::credential_file(&vault_dir.join("vault.unlock"))?;
+    let kms = FileKms::load_or_create(&vault_dir.join("vault.keys"), &unlock)?;
+    let keyring = Keyring::new(Arc::new(kms), KeyringSettings::default());
+    let store = Store::connect(&cluster.service_url(DATABASE), SEED_CONNECTIONS, keyring).await?;
     store.seed(&cluster.owner_url(DATABASE), &seed).await?;
     store.close().await;
     Ok(())

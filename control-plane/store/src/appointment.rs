@@ -9,7 +9,9 @@ use medmesh_clinic::{
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use crate::keys::{Column, Opener, Owner, Sealed};
 use crate::outbox::EventKind;
+use crate::person::sealed_name;
 use crate::{Cursor, Page, PageRequest, Result, StoreError, Tx};
 
 /// What it takes to book.
@@ -50,13 +52,16 @@ struct Row {
     id: Uuid,
     visit_id: Uuid,
     patient_id: Uuid,
-    patient_name: String,
+    patient_name: Vec<u8>,
+    patient_seal: i64,
     clinician_id: Uuid,
-    clinician_name: String,
+    clinician_name: Vec<u8>,
+    clinician_seal: i64,
     starts_at: OffsetDateTime,
     ends_at: OffsetDateTime,
     status: String,
-    reason: Option<String>,
+    reason: Option<Vec<u8>>,
+    seal_version: i64,
     version: i64,
 }
 
@@ -64,8 +69,9 @@ macro_rules! select {
     ($tail:literal) => {
         concat!(
             "SELECT a.id, v.id AS visit_id, a.patient_id, p.display_name AS patient_name,
-                 a.clinician_id, c.display_name AS clinician_name,
-                 a.starts_at, a.ends_at, a.status, a.reason, a.version
+                 p.seal_version AS patient_seal, a.clinician_id, c.display_name AS clinician_name,
+                 c.seal_version AS clinician_seal,
+                 a.starts_at, a.ends_at, a.status, a.reason, a.seal_version, a.version
              FROM appointment a
                  JOIN visit v ON v.clinic_id = a.clinic_id AND v.appointment_id = a.id
                  JOIN person p ON p.clinic_id = a.clinic_id AND p.id = a.patient_id
@@ -97,6 +103,16 @@ impl Tx {
             return Err(StoreError::SlotTaken);
         }
         let (clinic, now) = (self.clinic(), self.now());
+        let reason = new.reason.as_ref().map(Reason::expose);
+        let reason = self
+            .seal_text(
+                Column::AppointmentReason,
+                id.as_uuid(),
+                1,
+                Owner::Patient(new.patient_id),
+                reason,
+            )
+            .await?;
         sqlx::query(
             "INSERT INTO appointment (clinic_id, id, patient_id, clinician_id, starts_at, ends_at, status, reason, created_at)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
@@ -108,7 +124,7 @@ impl Tx {
         .bind(new.slot.starts_at())
         .bind(new.slot.ends_at())
         .bind(AppointmentStatus::Booked.as_str())
-        .bind(new.reason.as_ref().map(Reason::expose))
+        .bind(reason)
         .bind(now)
         .execute(self.db())
         .await?;
@@ -146,7 +162,7 @@ impl Tx {
         .fetch_optional(self.db())
         .await?
         .ok_or(StoreError::NotFound)?;
-        let appointment = appointment_from(row)?;
+        let appointment = self.appointment_from(row).await?;
         self.audit(Action::AppointmentRead, id, Some(appointment.patient.id))
             .await?;
         Ok(appointment)
@@ -177,9 +193,10 @@ impl Tx {
         .bind(page.fetch())
         .fetch_all(self.db())
         .await?;
+        let opener = self.opener(rows.iter().flat_map(Row::sealed)).await?;
         let appointments = rows
-            .into_iter()
-            .map(appointment_from)
+            .iter()
+            .map(|row| appointment_from(row, &opener))
             .collect::<Result<Vec<_>>>()?;
         let page = Page::of(appointments, page, |appointment| Cursor {
             at: appointment.slot.starts_at(),
@@ -206,7 +223,7 @@ impl Tx {
         if_match: Version,
         change: &AppointmentChange,
     ) -> Result<Appointment> {
-        let before = self.appointment_lock(id, if_match).await?;
+        let (before, seal_version) = self.appointment_lock(id, if_match).await?;
         let visit = self.visit_load(before.visit_id, None).await?;
         before.changeable(&visit.phase)?;
         let slot = Slot::new(
@@ -219,14 +236,26 @@ impl Tx {
             self.slot_queue(party).await?;
             self.slot_claim(id, party, &slot).await?;
         }
+        let seal_version = seal_version + i64::from(change.reason.is_some());
+        let reason = self
+            .seal_text(
+                Column::AppointmentReason,
+                id.as_uuid(),
+                seal_version,
+                Owner::Patient(before.patient.id),
+                change.reason.as_ref().map(Reason::expose),
+            )
+            .await?;
         sqlx::query(
-            "UPDATE appointment SET starts_at = $2, ends_at = $3, reason = coalesce($4, reason), version = version + 1
+            "UPDATE appointment SET starts_at = $2, ends_at = $3, reason = coalesce($4, reason),
+                 seal_version = $5, version = version + 1
              WHERE id = $1",
         )
         .bind(id.as_uuid())
         .bind(slot.starts_at())
         .bind(slot.ends_at())
-        .bind(change.reason.as_ref().map(Reason::expose))
+        .bind(reason)
+        .bind(seal_version)
         .execute(self.db())
         .await?;
         self.visit_save(&visit, &visit.moved(slot)?).await?;
@@ -254,17 +283,36 @@ impl Tx {
         if_match: Version,
         reason: Option<&Reason>,
     ) -> Result<Appointment> {
-        let before = self.appointment_lock(id, if_match).await?;
+        let (before, seal_version) = self.appointment_lock(id, if_match).await?;
         let visit = self.visit_load(before.visit_id, None).await?;
         before.changeable(&visit.phase)?;
         self.slot_queue([before.patient.id, before.clinician.id]).await?;
         self.slot_release(id).await?;
+        // Both together under the next version, so that neither can be put back alone.
+        let (owner, version) = (Owner::Patient(before.patient.id), seal_version + 1);
+        let why = before.reason.as_ref().map(|reason| reason.expose().as_str());
+        let why = self
+            .seal_text(Column::AppointmentReason, id.as_uuid(), version, owner, why)
+            .await?;
+        let reason = self
+            .seal_text(
+                Column::AppointmentCancelReason,
+                id.as_uuid(),
+                version,
+                owner,
+                reason.map(Reason::expose),
+            )
+            .await?;
         sqlx::query(
-            "UPDATE appointment SET status = $2, cancel_reason = $3, version = version + 1 WHERE id = $1",
+            "UPDATE appointment SET status = $2, reason = $3, cancel_reason = $4, seal_version = $5,
+                 version = version + 1
+             WHERE id = $1",
         )
         .bind(id.as_uuid())
         .bind(AppointmentStatus::Cancelled.as_str())
-        .bind(reason.map(Reason::expose))
+        .bind(why)
+        .bind(reason)
+        .bind(version)
         .execute(self.db())
         .await?;
         self.visit_save(&visit, &visit.called_off(self.now())?).await?;
@@ -288,8 +336,8 @@ impl Tx {
     }
 
     /// Locks the appointment, which everything that changes it or its visit does
-    /// first: one lock order, no deadlocks.
-    async fn appointment_lock(&mut self, id: AppointmentId, if_match: Version) -> Result<Appointment> {
+    /// first: one lock order, no deadlocks. With the version its sealed columns have.
+    async fn appointment_lock(&mut self, id: AppointmentId, if_match: Version) -> Result<(Appointment, i64)> {
         let viewer = self.appointment_viewer();
         let row: Row = sqlx::query_as(select!(
             "WHERE a.id = $1 AND ($2::uuid IS NULL OR $2 IN (a.patient_id, a.clinician_id)) FOR UPDATE OF a"
@@ -299,14 +347,20 @@ impl Tx {
         .fetch_optional(self.db())
         .await?
         .ok_or(StoreError::NotFound)?;
-        let appointment = appointment_from(row)?;
+        let seal_version = row.seal_version;
+        let appointment = self.appointment_from(row).await?;
         if appointment.version == if_match {
-            Ok(appointment)
+            Ok((appointment, seal_version))
         } else {
             Err(StoreError::VersionMismatch {
                 current: appointment.version,
             })
         }
+    }
+
+    async fn appointment_from(&mut self, row: Row) -> Result<Appointment> {
+        let opener = self.opener(row.sealed()).await?;
+        appointment_from(&row, &opener)
     }
 
     async fn suitable(&mut self, id: PersonId, role: Role, refusal: Refusal) -> Result<PersonRef> {
@@ -356,17 +410,43 @@ impl Tx {
     }
 }
 
-fn appointment_from(row: Row) -> Result<Appointment> {
+impl Row {
+    fn patient_name(&self) -> Sealed<'_> {
+        sealed_name(self.patient_id, self.patient_seal, &self.patient_name)
+    }
+
+    fn clinician_name(&self) -> Sealed<'_> {
+        sealed_name(self.clinician_id, self.clinician_seal, &self.clinician_name)
+    }
+
+    fn sealed_reason(&self) -> Option<Sealed<'_>> {
+        Some(Sealed {
+            column: Column::AppointmentReason,
+            row: self.id,
+            version: self.seal_version,
+            patient: Some(PersonId::from_uuid(self.patient_id)),
+            bytes: self.reason.as_deref()?,
+        })
+    }
+
+    fn sealed(&self) -> impl Iterator<Item = Sealed<'_>> {
+        let names = [self.patient_name(), self.clinician_name()];
+        names.into_iter().chain(self.sealed_reason())
+    }
+}
+
+fn appointment_from(row: &Row, opener: &Opener) -> Result<Appointment> {
+    let reason = row.sealed_reason();
     Ok(Appointment {
         id: AppointmentId::from_uuid(row.id),
         visit_id: VisitId::from_uuid(row.visit_id),
         patient: PersonRef {
             id: PersonId::from_uuid(row.patient_id),
-            display_name: Phi::new(row.patient_name),
+            display_name: opener.text(&row.patient_name())?,
         },
         clinician: PersonRef {
             id: PersonId::from_uuid(row.clinician_id),
-            display_name: Phi::new(row.clinician_name),
+            display_name: opener.text(&row.clinician_name())?,
         },
         slot: Slot::new(row.starts_at, row.ends_at)
             .map_err(|_| StoreError::corrupt("appointment.starts_at"))?,
@@ -374,7 +454,7 @@ fn appointment_from(row: Row) -> Result<Appointment> {
             .status
             .parse()
             .map_err(|_| StoreError::corrupt("appointment.status"))?,
-        reason: row.reason.map(Phi::new),
+        reason: reason.map(|reason| opener.text(&reason)).transpose()?,
         version: Version(row.version),
     })
 }

@@ -25,6 +25,12 @@ pub enum Fault {
     /// A row holds what the code does not know; the schema is newer, or broken.
     #[error("unexpected content in column {0}")]
     Corrupt(&'static str),
+    /// The keys of sealed columns cannot be had: the KMS is away, or refuses.
+    #[error("keys: {0}")]
+    Keys(String),
+    /// A sealed value does not open in its place: it was moved, altered or put back.
+    #[error("sealed value in column {0} does not open")]
+    Sealed(&'static str),
     /// The driver and the code disagree about types.
     #[error("driver: {0}")]
     Driver(String),
@@ -123,8 +129,14 @@ constraints! {
     SlotClaimBounded = "slot_claim_bounded",
     /// One account per address.
     AccountEmailKey = "account_email_key",
-    /// Addresses are lower-cased.
-    AccountEmailLower = "account_email_lower",
+    /// A blind index has 32 bytes.
+    AccountEmailIndexLength = "account_email_index_length",
+    /// Versions of keys count from 1.
+    SystemKeyVersionPositive = "system_key_version_positive",
+    /// Versions of keys count from 1.
+    ClinicKeyVersionPositive = "clinic_key_version_positive",
+    /// Versions of keys count from 1.
+    PatientKeyVersionPositive = "patient_key_version_positive",
     /// One person per account and clinic.
     PersonAccountKey = "person_account_key",
     /// Roles are of the list.
@@ -183,7 +195,10 @@ impl Constraint {
             Self::AppointmentTwoPeople => StoreError::Refused(Refusal::SamePerson),
             Self::VisitParticipantPersonKey => StoreError::Refused(Refusal::AlreadyTakesPart),
             Self::SlotClaimBounded
-            | Self::AccountEmailLower
+            | Self::AccountEmailIndexLength
+            | Self::SystemKeyVersionPositive
+            | Self::ClinicKeyVersionPositive
+            | Self::PatientKeyVersionPositive
             | Self::PersonRoleKnown
             | Self::SessionTokenKey
             | Self::SessionTokenLength

@@ -18,7 +18,9 @@ use aws_lc_rs::digest;
 use medmesh_base::{AccountId, Phi};
 use medmesh_clinic::audit::{Action, Object, ObjectKind};
 use sqlx::types::Json;
+use uuid::Uuid;
 
+use crate::keys::{Column, Owner, Sealed, WRITTEN_ONCE};
 use crate::{Result, StoreError, Tx};
 
 /// The `Idempotency-Key` of a request: 8 to 64 visible ASCII characters.
@@ -182,6 +184,14 @@ impl Tx {
             return Err(StoreError::RequestInFlight);
         };
         let status = u16::try_from(status).map_err(|_| StoreError::corrupt("idempotency.response_status"))?;
+        let sealed = Sealed {
+            column: Column::IdempotencyResponseBody,
+            row: row_of(account, route, key),
+            version: WRITTEN_ONCE,
+            patient: None,
+            bytes: &body,
+        };
+        let body = self.open(&sealed).await?.to_vec();
         Ok(StoredResponse {
             status,
             headers,
@@ -195,6 +205,16 @@ impl Tx {
     /// When the database fails.
     pub async fn idempotency_answer(&mut self, ticket: Ticket, response: &StoredResponse) -> Result<()> {
         let Ticket { account, route, key } = ticket;
+        // The clinic's key: an answer may be about anyone, and is gone within a day.
+        let body = self
+            .seal(
+                Column::IdempotencyResponseBody,
+                row_of(account, route, &key),
+                WRITTEN_ONCE,
+                Owner::Clinic,
+                response.body.expose(),
+            )
+            .await?;
         sqlx::query(
             "UPDATE idempotency SET response_status = $4, response_headers = $5, response_body = $6
              WHERE account_id = $1 AND route = $2 AND key = $3",
@@ -204,9 +224,16 @@ impl Tx {
         .bind(&key.0)
         .bind(i16::try_from(response.status).map_err(|_| StoreError::corrupt("idempotency.response_status"))?)
         .bind(Json(&response.headers))
-        .bind(response.body.expose().as_slice())
+        .bind(body)
         .execute(self.db())
         .await?;
         Ok(())
     }
+}
+
+/// A stored answer has a key of three parts; this stands for it where one id is wanted.
+fn row_of(account: AccountId, route: &str, key: &IdempotencyKey) -> Uuid {
+    let account = account.as_uuid();
+    let digest = RequestDigest::of(&[account.as_bytes(), route.as_bytes(), key.0.as_bytes()]);
+    Uuid::from_slice(&digest.0[..16]).expect("sixteen bytes of a SHA-256")
 }

@@ -4,7 +4,7 @@
 //! [`Tx`]: a transaction of one clinic, one actor and one request.
 //!
 //! ```text
-//! let store = Store::connect(url, 16).await?;
+//! let store = Store::connect(url, 16, keyring).await?;
 //! let mut tx = store.begin(session.clinic.id, Actor::Person(session.caller()), request_id).await?;
 //! let visit = tx.visit_open(visit_id).await?;
 //! tx.commit().await?;                       // effect, audit leaf and outbox row, or none of them
@@ -19,9 +19,9 @@
 //! leaf, or put health data into an error: what PostgreSQL says about a row's
 //! content stops at [`Fault`].
 //!
-//! Columns that hold health data in plain text until the vault encrypts them:
-//! `account.email`, `person.display_name`, `appointment.reason`,
-//! `appointment.cancel_reason`, `message.body`, `idempotency.response_body`.
+//! Columns that hold health data are sealed ([`Column`] lists them): each value is bound to
+//! its clinic, row, column and version, under the key of the patient it is about, or
+//! of the clinic. There is no way to write one in plain text.
 
 mod appointment;
 mod audit;
@@ -30,7 +30,7 @@ mod clinic;
 pub mod embedded;
 mod error;
 mod idempotency;
-mod job;
+mod keys;
 mod message;
 mod outbox;
 mod page;
@@ -47,7 +47,7 @@ pub use appointment::{AppointmentChange, AppointmentFilter, NewAppointment};
 pub use audit::AuditEntry;
 pub use error::{Constraint, Fault, SetupError, StoreError};
 pub use idempotency::{Claim, IdempotencyKey, RequestDigest, StoredResponse, Ticket};
-pub use job::{JOB_BATCH_MAX, JOB_LEASE, JOBS_PER_LIST_MAX, Job, JobCounts, JobKind, JobOptions, JobSummary};
+pub use keys::{Column, Keyring, KeyringSettings, Owner};
 pub use message::MESSAGES_PER_LIST_MAX;
 pub use outbox::{Event, EventKind, OUTBOX_BATCH_MAX, OUTBOX_LEASE};
 pub use page::{Cursor, PAGE_DEFAULT, PAGE_MAX, Page, PageRequest};

@@ -6,6 +6,7 @@ use medmesh_clinic::{Message, MessageBody, Refusal};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use crate::keys::{Column, Owner, Sealed, WRITTEN_ONCE};
 use crate::outbox::EventKind;
 use crate::{Result, StoreError, Tx};
 
@@ -29,6 +30,15 @@ impl Tx {
         .await?;
         let sequence = sequence.ok_or(Refusal::VisitEnded)?;
         let (clinic, id, sent_at) = (self.clinic(), MessageId::generate(), self.now());
+        let sealed = self
+            .seal(
+                Column::MessageBody,
+                id.as_uuid(),
+                WRITTEN_ONCE,
+                Owner::of(patient),
+                body.expose().as_bytes(),
+            )
+            .await?;
         sqlx::query(
             "INSERT INTO message (clinic_id, id, visit_id, sequence, participant_id, body, sent_at)
              VALUES ($1, $2, $3, $4, $5, $6, $7)",
@@ -38,7 +48,7 @@ impl Tx {
         .bind(visit_id.as_uuid())
         .bind(sequence)
         .bind(participant_id.as_uuid())
-        .bind(body.expose())
+        .bind(sealed)
         .bind(sent_at)
         .execute(self.db())
         .await?;
@@ -76,7 +86,7 @@ impl Tx {
             Some(id) => self.message_sequence(visit_id, id).await?,
             None => 0,
         };
-        type Row = (Uuid, i64, Uuid, String, OffsetDateTime);
+        type Row = (Uuid, i64, Uuid, Vec<u8>, OffsetDateTime);
         let rows: Vec<Row> = sqlx::query_as(
             "SELECT id, sequence, participant_id, body, sent_at FROM message
              WHERE visit_id = $1 AND sequence > $2 ORDER BY sequence LIMIT $3",
@@ -91,17 +101,21 @@ impl Tx {
         .fetch_all(self.db())
         .await?;
         self.audit(Action::MessageRead, visit_id, patient).await?;
-        let messages = rows
-            .into_iter()
-            .map(|(id, sequence, participant, body, sent_at)| Message {
-                id: MessageId::from_uuid(id),
-                visit_id,
-                sequence,
-                participant_id: ParticipantId::from_uuid(participant),
-                body: Phi::new(body),
-                sent_at,
-            });
-        Ok(messages.collect())
+        let opener = self
+            .opener(rows.iter().map(|row| sealed_body(row.0, patient, &row.3)))
+            .await?;
+        rows.iter()
+            .map(|(id, sequence, participant, body, sent_at)| {
+                Ok(Message {
+                    id: MessageId::from_uuid(*id),
+                    visit_id,
+                    sequence: *sequence,
+                    participant_id: ParticipantId::from_uuid(*participant),
+                    body: opener.text(&sealed_body(*id, patient, body))?,
+                    sent_at: *sent_at,
+                })
+            })
+            .collect()
     }
 
     async fn message_sequence(&mut self, visit_id: VisitId, id: MessageId) -> Result<i64> {
@@ -131,5 +145,15 @@ impl Tx {
             ParticipantId::from_uuid(participant),
             patient.map(PersonId::from_uuid),
         ))
+    }
+}
+
+fn sealed_body(id: Uuid, patient: Option<PersonId>, bytes: &[u8]) -> Sealed<'_> {
+    Sealed {
+        column: Column::MessageBody,
+        row: id,
+        version: WRITTEN_ONCE,
+        patient,
+        bytes,
     }
 }

@@ -7,25 +7,45 @@ use medmesh_clinic::{NewPerson, Person, PersonRef, Role, Roles};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use crate::keys::{Column, Opener, Owner, Sealed};
 use crate::session::PasswordHash;
 use crate::{Cursor, Page, PageRequest, Result, StoreError, Tx};
 
 #[derive(sqlx::FromRow)]
 pub(crate) struct PersonRow {
     id: Uuid,
-    display_name: String,
-    email: Option<String>,
+    display_name: Vec<u8>,
+    email: Option<Vec<u8>>,
+    seal_version: i64,
     roles: Vec<String>,
     locale: String,
     active: bool,
 }
 
 impl PersonRow {
-    pub(crate) fn into_person(self) -> Result<Person> {
+    fn sealed_email(&self) -> Option<Sealed<'_>> {
+        let bytes = self.email.as_deref()?;
+        let column = Column::PersonEmail;
+        Some(Sealed {
+            column,
+            bytes,
+            ..sealed_name(self.id, self.seal_version, &self.display_name)
+        })
+    }
+
+    /// What is sealed in it, for fetching the keys.
+    pub(crate) fn sealed(&self) -> impl Iterator<Item = Sealed<'_>> {
+        let name = sealed_name(self.id, self.seal_version, &self.display_name);
+        [Some(name), self.sealed_email()].into_iter().flatten()
+    }
+
+    pub(crate) fn into_person(self, opener: &Opener) -> Result<Person> {
+        let name = sealed_name(self.id, self.seal_version, &self.display_name);
+        let email = self.sealed_email();
         Ok(Person {
             id: PersonId::from_uuid(self.id),
-            display_name: Phi::new(self.display_name),
-            email: self.email.map(Phi::new),
+            display_name: opener.text(&name)?,
+            email: email.map(|email| opener.text(&email)).transpose()?,
             roles: roles_from(&self.roles)?,
             locale: self
                 .locale
@@ -33,6 +53,17 @@ impl PersonRow {
                 .map_err(|_| StoreError::corrupt("person.locale"))?,
             active: self.active,
         })
+    }
+}
+
+/// A person's name where it was found.
+pub(crate) fn sealed_name(person: Uuid, version: i64, bytes: &[u8]) -> Sealed<'_> {
+    Sealed {
+        column: Column::PersonDisplayName,
+        row: person,
+        version,
+        patient: Some(PersonId::from_uuid(person)),
+        bytes,
     }
 }
 
@@ -62,25 +93,43 @@ impl Tx {
         new.check()?;
         let (account, person) = (AccountId::generate(), PersonId::generate());
         let (clinic, at) = (self.clinic(), self.now());
+        let index = self.account_scope(None).await?.email_index(new.email.expose());
         sqlx::query("SELECT account_create($1, $2, $3, $4)")
             .bind(account.as_uuid())
-            .bind(new.email.expose())
+            .bind(index)
             .bind(password.expose())
             .bind(at)
             .execute(self.db())
             .await?;
+        let owner = Owner::of(patient_of(person, new.roles));
+        let patient_key = match owner {
+            Owner::Patient(patient) => Some(self.patient_key_create(patient)?),
+            Owner::Clinic | Owner::Account => None,
+        };
+        let (name, email) = (new.display_name.expose(), new.email.expose());
+        let row = person.as_uuid();
+        let name = self
+            .seal(Column::PersonDisplayName, row, 1, owner, name.as_bytes())
+            .await?;
+        let email = self
+            .seal(Column::PersonEmail, row, 1, owner, email.as_bytes())
+            .await?;
         sqlx::query(
-            "INSERT INTO person (clinic_id, id, account_id, display_name, locale, created_at)
-             VALUES ($1, $2, $3, $4, $5, $6)",
+            "INSERT INTO person (clinic_id, id, account_id, display_name, email, locale, created_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7)",
         )
         .bind(clinic)
-        .bind(person.as_uuid())
+        .bind(row)
         .bind(account.as_uuid())
-        .bind(new.display_name.expose())
+        .bind(name)
+        .bind(email)
         .bind(new.locale.as_str())
         .bind(at)
         .execute(self.db())
         .await?;
+        if let Some(secret) = patient_key {
+            self.patient_key_insert(person, 1, &secret).await?;
+        }
         sqlx::query(
             "INSERT INTO person_role (clinic_id, person_id, role, granted_at)
              SELECT $1, $2, role, $3 FROM unnest($4::text[]) AS role",
@@ -118,9 +167,9 @@ impl Tx {
             }
         };
         let rows: Vec<PersonRow> = sqlx::query_as(
-            "SELECT p.id, p.display_name, CASE WHEN $1 THEN a.email END AS email, r.roles, p.locale, p.active
+            "SELECT p.id, p.display_name, CASE WHEN $1 THEN p.email END AS email, p.seal_version,
+                 r.roles, p.locale, p.active
              FROM person p
-                 JOIN account a ON a.id = p.account_id
                  CROSS JOIN LATERAL (
                      SELECT coalesce(array_agg(role), '{}') AS roles FROM person_role r
                      WHERE r.clinic_id = p.clinic_id AND r.person_id = p.id) r
@@ -136,9 +185,10 @@ impl Tx {
         .bind(page.fetch())
         .fetch_all(self.db())
         .await?;
+        let opener = self.opener(rows.iter().flat_map(PersonRow::sealed)).await?;
         let people = rows
             .into_iter()
-            .map(PersonRow::into_person)
+            .map(|row| row.into_person(&opener))
             .collect::<Result<Vec<_>>>()?;
         let people = Page::of(people, page, |person| Cursor {
             at: OffsetDateTime::UNIX_EPOCH,
@@ -156,8 +206,8 @@ impl Tx {
 
     /// An active person of this clinic, for booking and inviting.
     pub(crate) async fn bookable(&mut self, id: PersonId) -> Result<Option<Bookable>> {
-        let row: Option<(String, Vec<String>)> = sqlx::query_as(
-            "SELECT p.display_name,
+        let row: Option<(Vec<u8>, i64, Vec<String>)> = sqlx::query_as(
+            "SELECT p.display_name, p.seal_version,
                  (SELECT coalesce(array_agg(role), '{}') FROM person_role r
                   WHERE r.clinic_id = p.clinic_id AND r.person_id = p.id)
              FROM person p WHERE p.id = $1 AND p.active",
@@ -165,13 +215,12 @@ impl Tx {
         .bind(id.as_uuid())
         .fetch_optional(self.db())
         .await?;
-        let Some((display_name, roles)) = row else {
+        let Some((display_name, version, roles)) = row else {
             return Ok(None);
         };
-        let person = PersonRef {
-            id,
-            display_name: Phi::new(display_name),
-        };
+        let name = sealed_name(id.as_uuid(), version, &display_name);
+        let display_name = self.opener([name]).await?.text(&name)?;
+        let person = PersonRef { id, display_name };
         Ok(Some(Bookable {
             person,
             roles: roles_from(&roles)?,

@@ -84,10 +84,11 @@ impl Store {
         let mut tx = self
             .begin(clinic, Actor::System(SystemActor::Seed), RequestId::generate())
             .await?;
+        let index = self.email_index(&seed.person.email).await?;
         let known: Option<Uuid> = sqlx::query_scalar(
-            "SELECT p.id FROM person p JOIN account a ON a.id = p.account_id WHERE a.email = $1",
+            "SELECT p.id FROM person p JOIN account a ON a.id = p.account_id WHERE a.email_index = $1",
         )
-        .bind(seed.person.email.expose())
+        .bind(index)
         .fetch_optional(tx.db())
         .await?;
         let person_id = match known {

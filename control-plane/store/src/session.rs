@@ -169,7 +169,7 @@ impl Store {
     pub async fn login_lookup(&self, email: &Email) -> Result<Option<Login>> {
         let rows: Vec<(Uuid, String, Uuid, Uuid)> =
             sqlx::query_as("SELECT account_id, password_phc, clinic_id, person_id FROM login_lookup($1)")
-                .bind(email.expose())
+                .bind(self.email_index(email).await?)
                 .fetch_all(&self.pool)
                 .await?;
         let Some(password) = rows.first().map(|row| PasswordHash(row.1.clone())) else {
@@ -312,7 +312,7 @@ impl Tx {
             home_region: String,
         }
         let row: Row = sqlx::query_as(
-            "SELECT p.id, p.display_name, NULL AS email, p.locale, p.active,
+            "SELECT p.id, p.display_name, NULL::bytea AS email, p.seal_version, p.locale, p.active,
                  (SELECT coalesce(array_agg(role), '{}') FROM person_role r
                   WHERE r.clinic_id = p.clinic_id AND r.person_id = p.id) AS roles,
                  c.id AS clinic_id, c.name, c.time_zone, c.home_region
@@ -324,11 +324,12 @@ impl Tx {
         .fetch_optional(self.db())
         .await?
         .ok_or(StoreError::NotFound)?;
+        let opener = self.opener(row.person.sealed()).await?;
         Ok(Session {
             id,
             account_id,
             clinic: clinic_from(row.clinic_id, row.name, &row.time_zone, &row.home_region)?,
-            person: row.person.into_person()?,
+            person: row.person.into_person(&opener)?,
             expires_at,
         })
     }

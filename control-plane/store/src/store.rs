@@ -12,6 +12,7 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
 use time::OffsetDateTime;
 use tokio::sync::Notify;
 
+use crate::keys::Keyring;
 use crate::{Result, SetupError, StoreError, Tx};
 
 /// How long a request waits for a connection: longer than a busy moment, shorter
@@ -26,17 +27,17 @@ pub struct Store {
     pub(crate) pool: PgPool,
     /// Rung after a commit that wrote outbox rows, so that the relay need not wait for its tick.
     pub(crate) nudge: Arc<Notify>,
-    /// Rung after a commit that added jobs.
-    pub(crate) job_nudge: Arc<Notify>,
+    pub(crate) keyring: Keyring,
 }
 
 impl Store {
     /// Connects as the service role and checks that row-level security binds it
-    /// and that the schema is the one this program was built for.
+    /// and that the schema is the one this program was built for. `keyring` opens the
+    /// sealed columns; the KMS behind it need not answer yet.
     ///
     /// # Errors
     /// [`SetupError`] of every kind but `Migration`.
-    pub async fn connect(url: &str, max_connections: u32) -> Result<Self, SetupError> {
+    pub async fn connect(url: &str, max_connections: u32, keyring: Keyring) -> Result<Self, SetupError> {
         let pool = PgPoolOptions::new()
             .max_connections(max_connections)
             .acquire_timeout(ACQUIRE_TIMEOUT)
@@ -45,7 +46,7 @@ impl Store {
         let store = Self {
             pool,
             nudge: Arc::new(Notify::new()),
-            job_nudge: Arc::new(Notify::new()),
+            keyring,
         };
         store.check_role().await?;
         store.check_schema().await?;
@@ -87,19 +88,20 @@ impl Store {
         request_id: RequestId,
         now: OffsetDateTime,
     ) -> Result<Tx> {
+        // Before the transaction: the KMS may be slow, and must not be waited for with rows locked.
+        // Without keys the transaction begins all the same; what needs them says so.
+        let scope = self.scope(Some(clinic_id)).await;
         // One round trip. Transaction-local, so that a pooled connection forgets its
         // clinic at commit, rollback and drop alike. A UUID's text needs no quoting.
         let begin = format!("BEGIN; SET LOCAL medmesh.clinic_id = '{clinic_id}'");
         let tx = self.pool.begin_with(AssertSqlSafe(begin)).await?;
-        Ok(Tx::new(
-            tx,
-            clinic_id,
-            actor,
-            request_id,
-            now,
-            Arc::clone(&self.nudge),
-            Arc::clone(&self.job_nudge),
-        ))
+        Ok(Tx::new(tx, clinic_id, actor, request_id, now, self, scope))
+    }
+
+    /// The keys behind the sealed columns.
+    #[must_use]
+    pub const fn keyring(&self) -> &Keyring {
+        &self.keyring
     }
 
     /// Whether the database answers, on a connection that remembers no clinic of an

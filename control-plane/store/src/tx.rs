@@ -1,15 +1,17 @@
 //! One transaction: of one clinic, for one actor, in one request.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use medmesh_base::{ClinicId, RequestId};
+use medmesh_base::{ClinicId, PersonId, RequestId};
 use medmesh_clinic::Actor;
 use sqlx::{PgConnection, Postgres, Transaction};
 use time::OffsetDateTime;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use crate::Result;
+use crate::keys::{Keyring, Ring, Scope};
+use crate::{Result, Store};
 
 /// A transaction. Dropping it without [`Tx::commit`] undoes everything,
 /// audit leaves included.
@@ -26,10 +28,18 @@ pub struct Tx {
     now: OffsetDateTime,
     /// Whether outbox rows were written, which the relay is told about after the commit.
     pub(crate) has_events: bool,
-    /// Whether jobs were added, which the workers are told about after the commit.
-    pub(crate) has_jobs: bool,
     nudge: Arc<Notify>,
-    job_nudge: Arc<Notify>,
+    pub(crate) keys: Box<Keys>,
+}
+
+/// What a transaction seals and opens with.
+#[derive(Debug)]
+pub(crate) struct Keys {
+    pub(crate) keyring: Keyring,
+    /// The clinic's keys; `None` when there is no such clinic, the failure when they cannot be had.
+    pub(crate) scope: Result<Option<Arc<Scope>>>,
+    /// Keys made in this transaction: nobody else may use them before it is committed.
+    pub(crate) fresh: HashMap<PersonId, Ring>,
 }
 
 impl Tx {
@@ -39,8 +49,8 @@ impl Tx {
         actor: Actor,
         request_id: RequestId,
         now: OffsetDateTime,
-        nudge: Arc<Notify>,
-        job_nudge: Arc<Notify>,
+        store: &Store,
+        scope: Result<Option<Arc<Scope>>>,
     ) -> Self {
         // PostgreSQL keeps microseconds; what was written must equal what is read back.
         let now = now
@@ -53,9 +63,12 @@ impl Tx {
             request_id,
             now,
             has_events: false,
-            has_jobs: false,
-            nudge,
-            job_nudge,
+            nudge: Arc::clone(&store.nudge),
+            keys: Box::new(Keys {
+                keyring: store.keyring.clone(),
+                scope,
+                fresh: HashMap::new(),
+            }),
         }
     }
 
@@ -68,9 +81,6 @@ impl Tx {
         self.tx.commit().await?;
         if self.has_events {
             self.nudge.notify_one();
-        }
-        if self.has_jobs {
-            self.job_nudge.notify_one();
         }
         Ok(())
     }

@@ -358,13 +358,14 @@ impl Tx {
     async fn with_participants(&mut self, rows: Vec<VisitRow>) -> Result<Vec<Visit>> {
         let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
         let people: Vec<ParticipantRow> = sqlx::query_as(
-            "SELECT vp.visit_id, vp.participant_id, vp.person_id, p.display_name, vp.role, vp.state
+            "SELECT vp.visit_id, vp.participant_id, vp.person_id, p.display_name, p.seal_version, vp.role, vp.state
              FROM visit_participant vp JOIN person p ON p.clinic_id = vp.clinic_id AND p.id = vp.person_id
              WHERE vp.visit_id = ANY ($1) ORDER BY vp.position, vp.participant_id",
         )
         .bind(ids)
         .fetch_all(self.db())
         .await?;
+        let opener = self.opener(people.iter().map(ParticipantRow::sealed)).await?;
         let mut visits = rows.iter().map(visit_from).collect::<Result<Vec<_>>>()?;
         for person in people {
             let visit = visits
@@ -373,7 +374,7 @@ impl Tx {
             visit
                 .ok_or(StoreError::corrupt("visit_participant.visit_id"))?
                 .participants
-                .push(participant_from(person)?);
+                .push(participant_from(&person, &opener)?);
         }
         Ok(visits)
     }

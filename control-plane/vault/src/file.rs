@@ -24,7 +24,8 @@ pub(crate) fn load_or_create(
     }
 }
 
-fn load(path: &Path) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+/// Reads an owner-only file.
+pub(crate) fn load(path: &Path) -> Result<Zeroizing<Vec<u8>>, VaultError> {
     let failed = |source| VaultError::File {
         path: path.to_owned(),
         source,
@@ -34,6 +35,18 @@ fn load(path: &Path) -> Result<Zeroizing<Vec<u8>>, VaultError> {
         return Err(VaultError::Exposed(path.to_owned()));
     }
     fs::read(path).map(Zeroizing::new).map_err(failed)
+}
+
+/// Replaces the file in one step for whoever looks.
+pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<(), VaultError> {
+    let failed = |source| VaultError::File {
+        path: path.to_owned(),
+        source,
+    };
+    let draft = path.with_extension(format!("new-{}", std::process::id()));
+    write_draft(&draft, content)
+        .and_then(|()| fs::rename(&draft, path))
+        .map_err(failed)
 }
 
 fn create(path: &Path, content: &[u8]) -> Result<(), VaultError> {

@@ -1,5 +1,9 @@
-//! Keys of the control plane: derivation by epoch, token signing, JWKS.
+//! Keys of the control plane: envelope encryption, derivation by epoch, token
+//! signing, JWKS.
 //!
+//! - [`kms`]: the root key, in a file, in HashiCorp Vault or in AWS KMS. It wraps
+//!   a key per clinic, which wraps a key per patient; [`Key`] seals fields bound to
+//!   their place ([`envelope`]); [`Cache`] keeps keys for a bounded time.
 //! - [`ClusterSecret`]: 32 random bytes every control node shares by file; all
 //!   shared symmetric secrets are derived from it (HKDF-SHA-256, RFC 5869), so
 //!   the Raft log carries epochs and never a secret.
@@ -10,11 +14,20 @@
 //! It never lets a private key or a secret out through `Debug`, and it never
 //! reads a clock: `now` comes in.
 
+mod cache;
+pub mod envelope;
 mod file;
+mod key;
+pub mod kms;
 mod secret;
 mod sign;
+pub mod stream;
 pub mod turn;
 
+pub use cache::Cache;
+pub use envelope::{Field, Header, KeyKind};
+pub use key::{DataKey, KEY_BYTES, Key, SEALS_PER_KEY_MAX, SEALS_PER_KEY_ROTATE};
+pub use kms::{Kms, KmsError};
 pub use secret::ClusterSecret;
 pub use sign::{Jwks, TokenSigner, public_jwk_check};
 
@@ -39,6 +52,12 @@ pub enum VaultError {
     /// The public key is not a point on P-256.
     #[error("not a P-256 public key")]
     NotAPublicKey,
+    /// A sealed value does not open: another place, another key, or altered.
+    #[error("a sealed value does not open here")]
+    Sealed,
+    /// A key has sealed as much as it may, or there is no room for one more version.
+    #[error("a key is used up; rotate it")]
+    Exhausted,
     /// The crypto library refused; never expected.
     #[error("cryptographic operation failed")]
     Crypto,

@@ -22,7 +22,6 @@ mod control;
 mod event;
 mod forward;
 mod join;
-mod keyframe;
 mod mesh;
 mod packet;
 mod plan;

@@ -156,10 +156,7 @@ impl Orders {
             }
             Order::CloseRoom(close) => {
                 if let Ok(room) = RoomId::from_slice(&close.room_id) {
-                    let reason = match close.reason.as_str() {
-                        "expired" => LeaveReason::Expired,
-                        _ => LeaveReason::Ended,
-                    };
+                    let reason = LeaveReason::Ended;
                     let command = Command::RoomEnd { room, reason };
                     self.shards.send(self.shards.of_room(room), command).await;
                 }

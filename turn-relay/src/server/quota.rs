@@ -25,7 +25,6 @@ pub struct Quotas {
     allocations: AtomicU32,
     permissions: AtomicU32,
     channels: AtomicU32,
-    connections: AtomicU32,
 }
 
 impl Quotas {
@@ -64,24 +63,16 @@ impl Quotas {
         if !reserve(&self.permissions, wanted.permissions, limits.permissions) {
             return false;
         }
-        if !reserve(&self.channels, wanted.channels, limits.channels) {
+        let granted = reserve(&self.channels, wanted.channels, limits.channels);
+        if !granted {
             self.permissions.fetch_sub(wanted.permissions, Ordering::Relaxed);
-            return false;
         }
-        true
+        granted
     }
 
     pub(super) fn release(&self, gone: Held) {
         self.permissions.fetch_sub(gone.permissions, Ordering::Relaxed);
         self.channels.fetch_sub(gone.channels, Ordering::Relaxed);
-    }
-
-    pub(super) fn reserve_connection(&self, limits: &Limits) -> bool {
-        reserve(&self.connections, 1, limits.connections)
-    }
-
-    pub(super) fn release_connection(&self) {
-        self.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::allocation::{ChannelConflict, Held, Peers};
-use super::authenticate::{Authentic, PASSWORD_ALGORITHMS, Refusal, authenticate_binding};
-use super::{Client, Command, Counter, Limits, Now, Protocol, Server};
+use super::authenticate::{Authentic, Refusal};
+use super::{Client, Command, Counter, Limits, Now, Server};
 use crate::codec::{
     Builder, ChannelNumber, Class, Family, Fields, IntegrityKind, Message, Method, TransactionId, attribute,
 };
@@ -37,16 +37,16 @@ pub(super) struct Request<'m> {
     pub(super) message: Message<'m>,
     pub(super) fields: Fields<'m>,
     pub(super) authentic: Authentic<'m>,
-    /// The allocation it is about: the sender's, or that of the connection it names.
+    /// The sender's allocation.
     pub(super) slot: Option<u32>,
 }
 
 impl Request<'_> {
-    pub(super) fn transaction(&self) -> TransactionId {
+    fn transaction(&self) -> TransactionId {
         self.message.transaction()
     }
 
-    pub(super) fn success(&self) -> Builder {
+    fn success(&self) -> Builder {
         Builder::new(Class::Success, self.message.method, self.transaction())
     }
 
@@ -64,25 +64,19 @@ impl Server {
             Method::REFRESH => Counter::RequestRefresh,
             Method::CREATE_PERMISSION => Counter::RequestCreatePermission,
             Method::CHANNEL_BIND => Counter::RequestChannelBind,
-            Method::CONNECT => Counter::RequestConnect,
-            Method::CONNECTION_BIND => Counter::RequestConnectionBind,
             _ => Counter::RequestOther,
         });
         match message.method {
             Method::BINDING => self.binding(now, client, message, &fields),
-            Method::ALLOCATE
-            | Method::REFRESH
-            | Method::CREATE_PERMISSION
-            | Method::CHANNEL_BIND
-            | Method::CONNECT
-            | Method::CONNECTION_BIND => self.authenticated(now, client, message, &fields),
+            Method::ALLOCATE | Method::REFRESH | Method::CREATE_PERMISSION | Method::CHANNEL_BIND => {
+                self.authenticated(now, client, message, &fields);
+            }
             // RFC 8489 §6.3: a method the server does not know is silently discarded.
             _ => self.counters.increment(Counter::DropUnexpected),
         }
     }
 
-    /// Binding needs no credentials unless some are configured (RFC 8489 §12), and is answered
-    /// within the source's limit.
+    /// Binding needs no credentials (RFC 8489 §12) and is answered within the source's limit.
     fn binding(&mut self, now: Now, client: Client, message: &Message<'_>, fields: &Fields<'_>) {
         let seal = Seal {
             integrity: None,
@@ -94,27 +88,14 @@ impl Server {
         if !fields.unknown.kinds().is_empty() {
             return self.unknown_attributes(client, message, fields, seal);
         }
-        let mut response = Builder::new(Class::Success, Method::BINDING, message.transaction())
+        let response = Builder::new(Class::Success, Method::BINDING, message.transaction())
             .address(attribute::XOR_MAPPED_ADDRESS, client.address);
-        if let Some(credential) = &self.binding_credential {
-            match authenticate_binding(credential, message, fields) {
-                Ok(kind) => response = response.integrity(kind, credential.password.as_bytes()),
-                Err(Refusal { code, reason }) => {
-                    self.counters.increment(reason);
-                    return self.send_error(client, Method::BINDING, message.transaction(), code, seal);
-                }
-            }
-        }
         self.send(client, response, seal);
     }
 
     fn authenticated(&mut self, now: Now, client: Client, message: &Message<'_>, fields: &Fields<'_>) {
         self.handle_timeout(now);
-        let slot = match message.method {
-            // It comes over a connection of its own and names what it belongs to.
-            Method::CONNECTION_BIND => self.connections.slot_of(fields.connection_id),
-            _ => self.table.find(client),
-        };
+        let slot = self.table.find(client);
         let existing = slot.and_then(|slot| self.table.get(slot));
         let authentic = match self.authenticate(now, client, message, fields, existing) {
             Ok(authentic) => authentic,
@@ -138,8 +119,6 @@ impl Server {
                 Method::ALLOCATE => self.allocate(&request),
                 Method::REFRESH => self.refresh(&request).map(Some),
                 Method::CREATE_PERMISSION => self.create_permission(&request).map(Some),
-                Method::CONNECT => self.connect(&request).map(|()| None),
-                Method::CONNECTION_BIND => self.connection_bind(&request).map(|()| None),
                 _ => self.channel_bind(&request).map(Some),
             }
         };
@@ -178,8 +157,7 @@ impl Server {
             let nonce = self.nonces.make(now.unix_s, client);
             response = response
                 .attribute(attribute::REALM, self.realm.as_bytes())
-                .attribute(attribute::NONCE, nonce.as_bytes())
-                .attribute(attribute::PASSWORD_ALGORITHMS, &PASSWORD_ALGORITHMS);
+                .attribute(attribute::NONCE, nonce.as_bytes());
         }
         self.send(
             client,
@@ -243,8 +221,6 @@ impl Server {
             441 => Counter::Error441,
             442 => Counter::Error442,
             443 => Counter::Error443,
-            446 => Counter::Error446,
-            447 => Counter::Error447,
             486 => Counter::Error486,
             508 => Counter::Error508,
             code => unreachable!("no handler answers {code}"),
@@ -252,7 +228,7 @@ impl Server {
     }
 
     /// The allocation a request is about: 437 without one, 441 for somebody else's (RFC 8656 §5).
-    pub(super) fn owned(&self, request: &Request<'_>) -> Result<u32, ErrorCode> {
+    fn owned(&self, request: &Request<'_>) -> Result<u32, ErrorCode> {
         let slot = request.slot.ok_or(437_u16)?;
         let allocation = self.table.get(slot).ok_or(437_u16)?;
         if allocation.relays.is_opening() {
@@ -275,7 +251,7 @@ impl Server {
         let lifetime = if request.fields.lifetime_s == Some(0) {
             match family.filter(|_| allocation.relays.open().count() > 1) {
                 Some(family) => self.close_family(slot, family),
-                None => self.end(request.now, slot),
+                None => self.free(slot),
             }
             Duration::ZERO
         } else {
@@ -334,7 +310,7 @@ impl Server {
         if !allocation.relays.is_open(Family::of(peer)) {
             return Err(443);
         }
-        if !self.policy.permits(peer) || allocation.protocol != Protocol::Udp {
+        if !self.policy.permits(peer) {
             return Err(403);
         }
         let new = allocation

@@ -21,6 +21,8 @@ pub(super) struct ClusterFiles {
     pub(super) ca_cert: PathBuf,
     pub(super) ca_key: PathBuf,
     pub(super) operator_token: PathBuf,
+    vault_keys: PathBuf,
+    vault_unlock: PathBuf,
 }
 
 impl ClusterFiles {
@@ -31,6 +33,8 @@ impl ClusterFiles {
             ca_cert: dir.join("ca.pem"),
             ca_key: dir.join("ca.key"),
             operator_token: dir.join("operator.token"),
+            vault_keys: dir.join("vault.keys"),
+            vault_unlock: dir.join("vault.unlock"),
         }
     }
 }
@@ -78,6 +82,7 @@ pub(super) fn write_control(
         },
         "admin": { "listen": loopback(layout.control_admin_port(node)) },
         "database": { "url": database_url },
+        "vault": { "file": { "key_file": files.vault_keys, "credential_file": files.vault_unlock } },
         "redis": { "url": redis_url },
         "portals": { "dir": portals },
         "operator": { "token_file": files.operator_token },

@@ -193,6 +193,7 @@ impl System {
             format!("--dir={}", self.layout.dir("postgres").display()),
             format!("--socket-link={}", socket.display()),
             format!("--seed-file={}", seed_file.display()),
+            format!("--vault-dir={}", self.layout.dir("cluster").display()),
         ];
         if self.ephemeral {
             arguments.push("--ephemeral".to_owned());

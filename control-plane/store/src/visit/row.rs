@@ -1,10 +1,12 @@
 //! Between rows and the domain's visit.
 
-use medmesh_base::{AppointmentId, ParticipantId, PersonId, Phi, RoomId, VisitId};
+use medmesh_base::{AppointmentId, ParticipantId, PersonId, RoomId, VisitId};
 use medmesh_clinic::{Participant, ParticipantRole, PersonRef, Phase, Slot, Version, Visit, VisitState};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use crate::keys::{Opener, Sealed};
+use crate::person::sealed_name;
 use crate::{Result, StoreError};
 
 #[derive(sqlx::FromRow)]
@@ -25,9 +27,16 @@ pub(super) struct ParticipantRow {
     pub(super) visit_id: Uuid,
     pub(super) participant_id: Uuid,
     pub(super) person_id: Uuid,
-    pub(super) display_name: String,
+    pub(super) display_name: Vec<u8>,
+    pub(super) seal_version: i64,
     pub(super) role: String,
     pub(super) state: String,
+}
+
+impl ParticipantRow {
+    pub(super) fn sealed(&self) -> Sealed<'_> {
+        sealed_name(self.person_id, self.seal_version, &self.display_name)
+    }
 }
 
 pub(super) fn visit_from(row: &VisitRow) -> Result<Visit> {
@@ -55,12 +64,12 @@ pub(super) fn visit_from(row: &VisitRow) -> Result<Visit> {
     })
 }
 
-pub(super) fn participant_from(row: ParticipantRow) -> Result<Participant> {
+pub(super) fn participant_from(row: &ParticipantRow, opener: &Opener) -> Result<Participant> {
     Ok(Participant {
         id: ParticipantId::from_uuid(row.participant_id),
         person: PersonRef {
             id: PersonId::from_uuid(row.person_id),
-            display_name: Phi::new(row.display_name),
+            display_name: opener.text(&row.sealed())?,
         },
         role: row
             .role

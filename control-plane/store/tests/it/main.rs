@@ -13,6 +13,7 @@ mod idempotency;
 mod outbox;
 mod people;
 mod schema;
+mod sealed;
 mod session;
 mod support;
 mod tenancy;

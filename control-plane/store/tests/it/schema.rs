@@ -19,12 +19,12 @@ async fn roles_that_could_look_across_clinics_are_refused() {
     let scratch = Scratch::database().await.unwrap();
     for url in [&scratch.admin_url, &scratch.owner_url] {
         assert!(matches!(
-            Store::connect(url, 2).await,
+            Store::connect(url, 2, scratch.keyring()).await,
             Err(SetupError::UnsafeRole)
         ));
     }
     assert!(matches!(
-        Store::connect("not a url", 2).await,
+        Store::connect("not a url", 2, scratch.keyring()).await,
         Err(SetupError::Url)
     ));
 }
@@ -37,7 +37,7 @@ async fn an_empty_database_is_refused() {
         .execute(&mut admin)
         .await
         .unwrap();
-    let refused = Store::connect(&scratch.service_url, 2).await;
+    let refused = Store::connect(&scratch.service_url, 2, scratch.keyring()).await;
     assert!(matches!(
         refused,
         Err(SetupError::Schema {

@@ -139,13 +139,13 @@ async fn the_service_cannot_step_outside() {
         &world,
         &world.scratch.service_url,
         &[
-            "INSERT INTO person (clinic_id, id, account_id, display_name, locale, created_at)
-                 SELECT gen_random_uuid(), gen_random_uuid(), id, 'x', 'en', now() FROM account LIMIT 1",
+            "INSERT INTO person (clinic_id, id, account_id, display_name, email, locale, created_at)
+                 SELECT gen_random_uuid(), gen_random_uuid(), id, 'x', 'x', 'en', now() FROM account LIMIT 1",
             "UPDATE person SET clinic_id = gen_random_uuid()",
             "SELECT password_phc FROM account",
             "SELECT * FROM account",
-            "INSERT INTO account (id, email, password_phc, created_at)
-                 VALUES (gen_random_uuid(), 'x@y', 'x', now())",
+            "INSERT INTO account (id, email_index, password_phc, created_at)
+                 VALUES (gen_random_uuid(), 'x', 'x', now())",
             "INSERT INTO clinic (id, name, time_zone, home_region, created_at)
                  VALUES (gen_random_uuid(), 'x', 'UTC', 'eu', now())",
             "SET ROLE medmesh_owner",

@@ -32,7 +32,10 @@ impl Sfu {
                         .connections
                         .get(subscriber)
                         .and_then(|c| c.slots.get(*number));
-                    slot.is_some_and(|s| s.forwarder.takes(index as u8))
+                    slot.is_some_and(|s| {
+                        s.forwarder.target() == Some(index as u8)
+                            || s.forwarder.current() == Some(index as u8)
+                    })
                 });
                 if shown {
                     needed.push((peer, *key, layer.rid.clone()));
@@ -68,11 +71,6 @@ impl Sfu {
             scheduled: false,
         };
         self.mesh.inflows.insert(flow, inflow);
-        let now = self.now;
-        let entry = self.rooms.get_mut(&room).and_then(|r| r.tracks.get_mut(&track));
-        if let Some(layer) = entry.and_then(|t| t.layers.iter_mut().find(|l| l.rid == rid)) {
-            layer.keyframes.note_asked(now);
-        }
         let TrackKey { participant, source } = track;
         self.tell(
             peer,
@@ -139,7 +137,13 @@ impl Sfu {
         let Some(rid) = rid.map(|l| l.rid.clone()) else {
             return;
         };
-        if let Some((flow, peer)) = self.mesh.inflow_of(room, track, &rid) {
+        let flow = self
+            .mesh
+            .inflows
+            .iter()
+            .find(|(_, f)| f.room == room && f.track == track && f.rid == rid);
+        if let Some((&flow, inflow)) = flow {
+            let peer = inflow.peer;
             self.stats.keyframes_requested += 1;
             self.tell(peer, MeshMessage::KeyframeRequest { flow });
         }

@@ -57,11 +57,7 @@ impl Sfu {
             return;
         };
         entry.codec = Some(packet.codec);
-        let received = &mut entry.layers[usize::from(layer)];
-        received.note_packet(now, packet.payload.len());
-        if packet.keyframe {
-            received.keyframes.note_keyframe();
-        }
+        entry.layers[usize::from(layer)].note_packet(now, packet.payload.len());
         self.forward(room, track, layer, &packet);
     }
 

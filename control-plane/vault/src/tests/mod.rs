@@ -1,3 +1,7 @@
+mod cache;
+mod root;
+mod sealing;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 

@@ -1,0 +1,86 @@
+//! The sealed columns, and whose key seals them.
+
+use medmesh_base::{ClinicId, PersonId};
+use medmesh_vault::Field;
+use uuid::Uuid;
+
+macro_rules! columns {
+    ($($(#[$doc:meta])* $variant:ident = $table:literal . $column:literal,)+) => {
+        /// A column that holds ciphertext. Its names go into what the ciphertext is bound to, so that
+        /// a renamed column needs its rows sealed anew.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Column { $($(#[$doc])* $variant,)+ }
+
+        impl Column {
+            /// Every sealed column.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// Table and column.
+            #[must_use]
+            pub const fn names(self) -> (&'static str, &'static str) {
+                match self { $(Self::$variant => ($table, $column),)+ }
+            }
+
+            /// Both names as one, for errors.
+            #[must_use]
+            pub const fn path(self) -> &'static str {
+                match self { $(Self::$variant => concat!($table, ".", $column),)+ }
+            }
+        }
+    };
+}
+
+columns! {
+    /// How a person is called.
+    PersonDisplayName = "person"."display_name",
+    /// What a person signs in with.
+    PersonEmail = "person"."email",
+    /// Why an appointment was booked.
+    AppointmentReason = "appointment"."reason",
+    /// Why it was cancelled.
+    AppointmentCancelReason = "appointment"."cancel_reason",
+    /// What was written in a visit.
+    MessageBody = "message"."body",
+    /// The stored answer to a creating request.
+    IdempotencyResponseBody = "idempotency"."response_body",
+    /// The key of a patient, under the clinic's.
+    PatientKeyWrapped = "patient_key"."wrapped",
+    /// The key of blind indexes, under the clinic's or the system's.
+    IndexKey = "clinic_key"."index_key",
+}
+
+impl Column {
+    /// The place of one row's value.
+    pub(crate) const fn field(self, clinic: Option<ClinicId>, row: Uuid, version: i64) -> Field<'static> {
+        let (table, column) = self.names();
+        Field {
+            clinic,
+            table,
+            row,
+            column,
+            version: version.cast_unsigned(),
+        }
+    }
+}
+
+/// Version of rows whose sealed columns are written once and never again.
+pub(crate) const WRITTEN_ONCE: i64 = 1;
+
+/// Whose a value is, and thereby whose key seals it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// An account, which belongs to no clinic: the system's key.
+    Account,
+    /// The clinic: staff, and what is about no single patient.
+    Clinic,
+    /// A patient: goes when the patient is erased.
+    Patient(PersonId),
+}
+
+impl Owner {
+    /// The patient, or else the clinic.
+    #[must_use]
+    pub fn of(patient: Option<PersonId>) -> Self {
+        patient.map_or(Self::Clinic, Self::Patient)
+    }
+}

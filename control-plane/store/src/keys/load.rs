@@ -1,0 +1,329 @@
+//! From wrapped keys in rows to keys in use.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use medmesh_base::{ClinicId, PersonId};
+use medmesh_vault::kms::{Context, Wrapped};
+use medmesh_vault::{DataKey, Key, KeyKind};
+use sqlx::{AssertSqlSafe, PgConnection};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::{Column, Keyring, Ring, Scope, ScopeId, failed, unavailable, version_from};
+use crate::{Result, Store, StoreError, Tx};
+
+#[derive(sqlx::FromRow)]
+struct ScopeRow {
+    version: i32,
+    root: String,
+    wrapped: Vec<u8>,
+    index_key: Vec<u8>,
+    sealed: i64,
+}
+
+/// One row of `patient_key`.
+#[derive(sqlx::FromRow)]
+pub(crate) struct PatientKeyRow {
+    pub(crate) patient_id: Uuid,
+    pub(crate) version: i32,
+    pub(crate) clinic_key_version: i32,
+    pub(crate) wrapped: Vec<u8>,
+}
+
+/// What an index key is bound to.
+pub(super) fn index_field(id: ScopeId, key_version: u32) -> medmesh_vault::Field<'static> {
+    let row = id.map_or(Uuid::nil(), |clinic| clinic.as_uuid());
+    Column::IndexKey.field(id, row, i64::from(key_version))
+}
+
+pub(super) const fn kind_of(id: ScopeId) -> KeyKind {
+    match id {
+        Some(_) => KeyKind::Clinic,
+        None => KeyKind::System,
+    }
+}
+
+/// Reads a scope's keys on a connection that may see them and unwraps them. `None` without any.
+async fn read_scope(db: &mut PgConnection, keyring: &Keyring, id: ScopeId) -> Result<Option<Arc<Scope>>> {
+    let sql = match id {
+        Some(_) => "SELECT version, root, wrapped, index_key, sealed FROM clinic_key ORDER BY version",
+        None => "SELECT version, root, wrapped, index_key, sealed FROM system_key ORDER BY version",
+    };
+    let rows: Vec<ScopeRow> = sqlx::query_as(sql).fetch_all(db).await?;
+    let Some(last) = rows.last() else {
+        return Ok(None);
+    };
+    let (index_version, index_key) = (last.version, last.index_key.clone());
+    let now = Instant::now();
+    let mut keys = Vec::with_capacity(rows.len());
+    for row in rows {
+        keys.push(Arc::new(unwrap_scope_key(keyring, id, row).await?));
+    }
+    let ring = Ring::new(keys).expect("there was a row");
+    let version = version_from(index_version, Column::IndexKey)?;
+    let index = ring
+        .current()
+        .unwrap(&index_field(id, version), &index_key)
+        .map_err(|error| failed(&error, Column::IndexKey))?;
+    let scope = Arc::new(Scope::new(ring, index)?);
+    keyring.0.scopes.put(id, Arc::clone(&scope), now, None);
+    Ok(Some(scope))
+}
+
+async fn unwrap_scope_key(keyring: &Keyring, id: ScopeId, row: ScopeRow) -> Result<Key> {
+    let version = version_from(row.version, Column::IndexKey)?;
+    if let Some(error) = keyring.recent_failure(id) {
+        return Err(unavailable(&error));
+    }
+    let context = Context { clinic: id, version };
+    let wrapped = Wrapped {
+        root: row.root,
+        blob: row.wrapped,
+    };
+    let secret = keyring.kms().unwrap(context, &wrapped).await.map_err(|error| {
+        keyring.note_failure(id, &error);
+        unavailable(&error)
+    })?;
+    Key::new(kind_of(id), version, secret, row.sealed.cast_unsigned())
+        .map_err(|error| failed(&error, Column::IndexKey))
+}
+
+/// The first key of a scope, for a row of its own. Another node may be faster; then its key is it.
+async fn create_scope(db: &mut PgConnection, keyring: &Keyring, id: ScopeId) -> Result<()> {
+    let context = Context {
+        clinic: id,
+        version: 1,
+    };
+    let (secret, wrapped) = keyring.kms().generate(context).await.map_err(|error| {
+        keyring.note_failure(id, &error);
+        unavailable(&error)
+    })?;
+    let failed = |error| failed(&error, Column::IndexKey);
+    let key = Key::new(kind_of(id), 1, secret, 0).map_err(failed)?;
+    let index = DataKey::generate().map_err(failed)?;
+    let index_key = key.wrap(&index_field(id, 1), &index).map_err(failed)?;
+    let now = OffsetDateTime::now_utc();
+    let query = match id {
+        Some(clinic) => sqlx::query(
+            "INSERT INTO clinic_key (clinic_id, version, root, wrapped, index_key, created_at)
+             SELECT c.id, 1, $1, $2, $3, $4 FROM clinic c WHERE c.id = $5 ON CONFLICT DO NOTHING",
+        )
+        .bind(wrapped.root)
+        .bind(wrapped.blob)
+        .bind(index_key)
+        .bind(now)
+        .bind(clinic.as_uuid()),
+        None => sqlx::query(
+            "INSERT INTO system_key (version, root, wrapped, index_key, created_at)
+             VALUES (1, $1, $2, $3, $4) ON CONFLICT DO NOTHING",
+        )
+        .bind(wrapped.root)
+        .bind(wrapped.blob)
+        .bind(index_key)
+        .bind(now),
+    };
+    query.execute(db).await?;
+    Ok(())
+}
+
+impl Store {
+    /// The keys of a clinic or of the system, made if it is the first time they are needed.
+    /// `None` for a clinic that does not exist.
+    pub(crate) async fn scope(&self, id: ScopeId) -> Result<Option<Arc<Scope>>> {
+        if let Some(scope) = self.keyring.cached_scope(id) {
+            return Ok(Some(scope));
+        }
+        let begin = match id {
+            // A UUID's text needs no quoting.
+            Some(clinic) => format!("BEGIN; SET LOCAL medmesh.clinic_id = '{clinic}'"),
+            None => "BEGIN".to_owned(),
+        };
+        let mut tx = self.pool.begin_with(AssertSqlSafe(begin)).await?;
+        if let Some(scope) = read_scope(&mut tx, &self.keyring, id).await? {
+            return Ok(Some(scope));
+        }
+        create_scope(&mut tx, &self.keyring, id).await?;
+        tx.commit().await?;
+        let begin = match id {
+            Some(clinic) => format!("BEGIN; SET LOCAL medmesh.clinic_id = '{clinic}'"),
+            None => "BEGIN".to_owned(),
+        };
+        let mut tx = self.pool.begin_with(AssertSqlSafe(begin)).await?;
+        read_scope(&mut tx, &self.keyring, id).await
+    }
+
+    /// The system's keys.
+    pub(crate) async fn system_scope(&self) -> Result<Arc<Scope>> {
+        self.scope(None).await?.ok_or(StoreError::corrupt("system_key"))
+    }
+}
+
+impl Tx {
+    /// The keys of this transaction's clinic.
+    pub(crate) fn clinic_scope(&self) -> Result<Arc<Scope>> {
+        match &self.keys.scope {
+            Ok(Some(scope)) => Ok(Arc::clone(scope)),
+            Ok(None) => Err(StoreError::NotFound),
+            Err(error) => Err(error.clone()),
+        }
+    }
+
+    /// The clinic's keys with this version among them: read again when another node has rotated.
+    pub(crate) async fn clinic_scope_with(&mut self, version: u32) -> Result<Arc<Scope>> {
+        let scope = self.clinic_scope()?;
+        if scope.ring.version(version).is_some() {
+            return Ok(scope);
+        }
+        let id = Some(self.clinic_id());
+        let keyring = self.keys.keyring.clone();
+        let scope = read_scope(self.db(), &keyring, id).await?;
+        self.keys.scope = Ok(scope);
+        self.clinic_scope()
+    }
+
+    /// The system's keys with this version among them, the latest without one.
+    pub(crate) async fn account_scope(&mut self, version: Option<u32>) -> Result<Arc<Scope>> {
+        let knows = |scope: &Scope| version.is_none_or(|version| scope.ring.version(version).is_some());
+        if let Some(scope) = self.keys.keyring.cached_scope(None).filter(|scope| knows(scope)) {
+            return Ok(scope);
+        }
+        let keyring = self.keys.keyring.clone();
+        if let Some(scope) = read_scope(self.db(), &keyring, None).await? {
+            return Ok(scope);
+        }
+        create_scope(self.db(), &keyring, None).await?;
+        read_scope(self.db(), &keyring, None)
+            .await?
+            .ok_or(StoreError::corrupt("system_key"))
+    }
+
+    /// The keys of these patients, by patient; those who have none are left out. One query for
+    /// all that are not in memory, or in memory without the version that is wanted.
+    pub(crate) async fn patient_rings(
+        &mut self,
+        wanted: &[(PersonId, Option<u32>)],
+    ) -> Result<HashMap<PersonId, Ring>> {
+        let (clinic, now) = (self.clinic_id(), Instant::now());
+        let mut found = HashMap::with_capacity(wanted.len());
+        let mut missing: Vec<Uuid> = Vec::new();
+        for (patient, version) in wanted {
+            if found.contains_key(patient) {
+                continue;
+            }
+            let own = self.keys.fresh.get(patient).cloned();
+            let ring = own.or_else(|| self.keys.keyring.0.patients.get(&(clinic, *patient), now));
+            match ring {
+                Some(ring) if version.is_none_or(|version| ring.version(version).is_some()) => {
+                    found.insert(*patient, ring);
+                }
+                _ => missing.push(patient.as_uuid()),
+            }
+        }
+        if missing.is_empty() {
+            return Ok(found);
+        }
+        missing.sort_unstable();
+        missing.dedup();
+        let rows: Vec<PatientKeyRow> = sqlx::query_as(
+            "SELECT patient_id, version, clinic_key_version, wrapped FROM patient_key
+             WHERE patient_id = ANY ($1)",
+        )
+        .bind(missing)
+        .fetch_all(self.db())
+        .await?;
+        for (patient, ring) in self.unwrap_patients(rows).await? {
+            self.keys
+                .keyring
+                .0
+                .patients
+                .put((clinic, patient), ring.clone(), now, None);
+            found.insert(patient, ring);
+        }
+        Ok(found)
+    }
+
+    /// Unwraps rows of `patient_key`, whichever versions of the clinic's key they are under.
+    pub(crate) async fn unwrap_patients(
+        &mut self,
+        rows: Vec<PatientKeyRow>,
+    ) -> Result<HashMap<PersonId, Ring>> {
+        let clinic = self.clinic_id();
+        let mut keys: HashMap<PersonId, Vec<Arc<Key>>> = HashMap::new();
+        for row in rows {
+            let clinic_version = version_from(row.clinic_key_version, Column::PatientKeyWrapped)?;
+            let scope = self.clinic_scope_with(clinic_version).await?;
+            let key = unwrap_patient(clinic, &scope, &row)?;
+            keys.entry(PersonId::from_uuid(row.patient_id))
+                .or_default()
+                .push(Arc::new(key));
+        }
+        let rings = keys
+            .into_iter()
+            .filter_map(|(patient, keys)| Some((patient, Ring::new(keys)?)));
+        Ok(rings.collect())
+    }
+
+    /// A first key for somebody who becomes a patient. Stored by [`Tx::patient_key_insert`] once the
+    /// person's row is there.
+    pub(crate) fn patient_key_create(&mut self, patient: PersonId) -> Result<DataKey> {
+        let secret = DataKey::generate().map_err(|error| failed(&error, Column::PatientKeyWrapped))?;
+        let key = Key::new(KeyKind::Patient, 1, secret.clone(), 0)
+            .map_err(|error| failed(&error, Column::PatientKeyWrapped))?;
+        let ring = Ring::new([Arc::new(key)]).expect("one key");
+        // Not for other transactions yet: this one may be undone.
+        self.keys.fresh.insert(patient, ring);
+        Ok(secret)
+    }
+
+    /// Stores a version of a patient's key.
+    pub(crate) async fn patient_key_insert(
+        &mut self,
+        patient: PersonId,
+        version: u32,
+        secret: &DataKey,
+    ) -> Result<()> {
+        let scope = self.clinic_scope()?;
+        let (clinic, now) = (self.clinic_id(), self.now());
+        let key = scope.ring.current();
+        let wrapped = key
+            .wrap(&patient_key_field(clinic, patient, version), secret)
+            .map_err(|error| failed(&error, Column::PatientKeyWrapped))?;
+        sqlx::query(
+            "INSERT INTO patient_key (clinic_id, patient_id, version, clinic_key_version, wrapped, created_at)
+             VALUES ($1, $2, $3, $4, $5, $6)",
+        )
+        .bind(clinic.as_uuid())
+        .bind(patient.as_uuid())
+        .bind(version.cast_signed())
+        .bind(key.version().cast_signed())
+        .bind(wrapped)
+        .bind(now)
+        .execute(self.db())
+        .await?;
+        Ok(())
+    }
+}
+
+/// What a patient's wrapped key is bound to.
+pub(crate) fn patient_key_field(
+    clinic: ClinicId,
+    patient: PersonId,
+    version: u32,
+) -> medmesh_vault::Field<'static> {
+    Column::PatientKeyWrapped.field(Some(clinic), patient.as_uuid(), i64::from(version))
+}
+
+fn unwrap_patient(clinic: ClinicId, scope: &Scope, row: &PatientKeyRow) -> Result<Key> {
+    let corrupt = || StoreError::corrupt(Column::PatientKeyWrapped.path());
+    let version = version_from(row.version, Column::PatientKeyWrapped)?;
+    let clinic_version = version_from(row.clinic_key_version, Column::PatientKeyWrapped)?;
+    let above = scope.ring.version(clinic_version).ok_or_else(corrupt)?;
+    let field = patient_key_field(clinic, PersonId::from_uuid(row.patient_id), version);
+    let secret = above
+        .unwrap(&field, &row.wrapped)
+        .map_err(|error| failed(&error, Column::PatientKeyWrapped))?;
+    // A patient's key seals what one person's record holds: far below any bound.
+    Key::new(KeyKind::Patient, version, secret, 0).map_err(|error| failed(&error, Column::PatientKeyWrapped))
+}

@@ -1,0 +1,144 @@
+//! The keys behind the sealed columns.
+//!
+//! A [`Keyring`] holds what was unwrapped for a bounded time. A transaction takes
+//! the keys of its clinic along when it begins, so that the KMS is asked before
+//! any row is locked; the keys of patients come from `patient_key`, unwrapped by
+//! the clinic's, in one query for all that a listing needs.
+//!
+//! When the KMS is away, keys that are in memory work until their time is over;
+//! then what needs them fails as *unavailable*. Nothing is ever written or read
+//! in plain text instead.
+
+mod column;
+mod load;
+mod ring;
+mod seal;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use medmesh_base::{ClinicId, PersonId};
+use medmesh_vault::{Cache, Kms, KmsError, VaultError};
+
+pub(crate) use column::WRITTEN_ONCE;
+pub use column::{Column, Owner};
+pub(crate) use ring::{Ring, Scope, version_from};
+pub(crate) use seal::{Opener, Sealed};
+
+use crate::StoreError;
+use crate::error::Fault;
+
+/// Clinics whose keys are kept at once.
+const CLINICS_MAX: usize = 4_096;
+
+/// After a failure of the KMS, how long others fail with it at once instead of waiting for it too.
+const FAILURE_HELD: Duration = Duration::from_secs(1);
+
+/// How long keys stay in memory, and how many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyringSettings {
+    /// How long an unwrapped key may be used. An erased patient's key is gone from every node
+    /// after this long, and a KMS may be away this long before anyone notices.
+    pub lifetime: Duration,
+    /// Patients whose keys are kept at once, about 1 kB each.
+    pub patients_max: usize,
+}
+
+impl Default for KeyringSettings {
+    fn default() -> Self {
+        Self {
+            lifetime: Duration::from_secs(300),
+            patients_max: 16_384,
+        }
+    }
+}
+
+/// Keys in memory, and the KMS they come from. Cheap to clone; clones share everything.
+#[derive(Clone, Debug)]
+pub struct Keyring(Arc<Inner>);
+
+/// Whose keys: a clinic's, or the system's.
+type ScopeId = Option<ClinicId>;
+
+#[derive(Debug)]
+struct Inner {
+    kms: Arc<dyn Kms>,
+    scopes: Cache<ScopeId, Arc<Scope>>,
+    patients: Cache<(ClinicId, PersonId), Ring>,
+    /// When the KMS failed last for somebody, and how.
+    failures: Mutex<HashMap<ScopeId, (Instant, KmsError)>>,
+}
+
+impl Keyring {
+    /// An empty ring over a KMS.
+    #[must_use]
+    pub fn new(kms: Arc<dyn Kms>, settings: KeyringSettings) -> Self {
+        Self(Arc::new(Inner {
+            kms,
+            scopes: Cache::new(settings.lifetime, CLINICS_MAX),
+            patients: Cache::new(settings.lifetime, settings.patients_max),
+            failures: Mutex::default(),
+        }))
+    }
+
+    /// The KMS.
+    #[must_use]
+    pub fn kms(&self) -> &Arc<dyn Kms> {
+        &self.0.kms
+    }
+
+    /// How long a key is used before it is fetched anew.
+    #[must_use]
+    pub fn lifetime(&self) -> Duration {
+        self.0.scopes.lifetime()
+    }
+
+    /// Keys in memory: of clinics (and the system), and of patients. For metrics.
+    #[must_use]
+    pub fn cached(&self) -> (usize, usize) {
+        (self.0.scopes.len(), self.0.patients.len())
+    }
+
+    /// Forgets every key, as if their time were over.
+    pub fn forget(&self) {
+        self.0.scopes.forget(|_| true);
+        self.0.patients.forget(|_| true);
+    }
+
+    /// Forgets the keys whose time is over, so that an idle process does not keep them.
+    pub fn sweep(&self) {
+        let now = Instant::now();
+        self.0.scopes.sweep(now);
+        self.0.patients.sweep(now);
+    }
+
+    fn cached_scope(&self, id: ScopeId) -> Option<Arc<Scope>> {
+        self.0.scopes.get(&id, Instant::now())
+    }
+
+    fn recent_failure(&self, id: ScopeId) -> Option<KmsError> {
+        let failures = self.0.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let (at, error) = failures.get(&id)?;
+        (at.elapsed() < FAILURE_HELD).then(|| error.clone())
+    }
+
+    fn note_failure(&self, id: ScopeId, error: &KmsError) {
+        let mut failures = self.0.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        failures.retain(|_, (at, _)| at.elapsed() < FAILURE_HELD);
+        failures.insert(id, (Instant::now(), error.clone()));
+    }
+}
+
+/// A KMS's answer as an operation's failure.
+pub(crate) fn unavailable(error: &KmsError) -> StoreError {
+    StoreError::Unavailable(Fault::Keys(error.to_string()))
+}
+
+/// What the vault says about one column's value.
+pub(crate) fn failed(error: &VaultError, column: Column) -> StoreError {
+    match error {
+        VaultError::Exhausted => StoreError::Unavailable(Fault::Keys(error.to_string())),
+        _ => StoreError::Internal(Fault::Sealed(column.path())),
+    }
+}

@@ -1,0 +1,63 @@
+//! Keys in use, by version.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use aws_lc_rs::hmac;
+use medmesh_vault::{DataKey, Key, KeyKind};
+
+use crate::keys::Column;
+use crate::{Result, StoreError};
+
+/// The versions of one key, of which the latest seals.
+#[derive(Clone, Debug)]
+pub(crate) struct Ring {
+    keys: BTreeMap<u32, Arc<Key>>,
+}
+
+impl Ring {
+    /// `None` without any key.
+    pub(crate) fn new(keys: impl IntoIterator<Item = Arc<Key>>) -> Option<Self> {
+        let keys: BTreeMap<u32, Arc<Key>> = keys.into_iter().map(|key| (key.version(), key)).collect();
+        (!keys.is_empty()).then_some(Self { keys })
+    }
+
+    /// The key that seals now.
+    pub(crate) fn current(&self) -> &Arc<Key> {
+        self.keys.values().next_back().expect("a ring has a key")
+    }
+
+    /// The key of a version, if this ring knows it.
+    pub(crate) fn version(&self, version: u32) -> Option<&Arc<Key>> {
+        self.keys.get(&version)
+    }
+}
+
+/// The keys of a clinic, or of the system: what seals, and what blind indexes are made with.
+#[derive(Debug)]
+pub(crate) struct Scope {
+    pub(crate) ring: Ring,
+    email: hmac::Key,
+}
+
+impl Scope {
+    pub(crate) fn new(ring: Ring, index: DataKey) -> Result<Self> {
+        // Its kind and version never reach an envelope: it derives digests and seals nothing.
+        let index = Key::new(KeyKind::System, 0, index, 0)
+            .map_err(|error| super::failed(&error, Column::IndexKey))?;
+        Ok(Self {
+            email: index.digest_key("email v1"),
+            ring,
+        })
+    }
+
+    /// The blind index of a lower-cased address.
+    pub(crate) fn email_index(&self, email: &str) -> Vec<u8> {
+        hmac::sign(&self.email, email.as_bytes()).as_ref().to_vec()
+    }
+}
+
+/// An integer column as a key's version.
+pub(crate) fn version_from(version: i32, column: Column) -> Result<u32> {
+    u32::try_from(version).map_err(|_| StoreError::corrupt(column.path()))
+}

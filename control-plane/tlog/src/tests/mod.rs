@@ -1,2 +1,0 @@
-mod note;
-mod tree;
