@@ -22,6 +22,11 @@ pub const CANDIDATES_MAX: usize = 4;
 /// Clocks of edges may be behind ours by this much, seconds.
 const CLOCK_SKEW_SECONDS: i64 = 5;
 
+/// How long a room outlives the window in which its visit lets people in: a join token given at
+/// the last moment lives a minute, clocks of machines differ by seconds, and who is in the
+/// middle of a sentence may end it.
+pub const ROOM_GRACE: time::Duration = time::Duration::minutes(5);
+
 /// What the fleet does for a visit. One implementation, in `fleet`; behind a trait so
 /// that the HTTP side starts, and says 503, while there is no quorum yet.
 pub trait Placer: Send + Sync {
@@ -47,6 +52,16 @@ pub struct Wish {
     pub probes: Vec<(EdgeId, Duration)>,
     /// Regions the media may pass; empty for any.
     pub residency: Vec<Region>,
+    /// When the visit's window closes: nobody comes (back) in after that.
+    pub until: OffsetDateTime,
+}
+
+impl Wish {
+    /// When the room ends for those who are still in it.
+    #[must_use]
+    pub fn room_ends_at(&self) -> OffsetDateTime {
+        self.until + ROOM_GRACE
+    }
 }
 
 /// An edge as a browser and other edges reach it.
@@ -82,9 +97,12 @@ pub struct Placed {
 /// Why there is no place.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlaceError {
-    /// No edge has room, or none may carry this visit.
+    /// No edge has room.
     #[error("no edge can take the participant")]
     NoCapacity,
+    /// No edge stands where this visit may run.
+    #[error("no edge stands in a region that may carry the visit")]
+    OutsideResidency,
     /// No leader, no quorum, or it did not answer in time.
     #[error("placement is not available: {0}")]
     Unavailable(String),
@@ -96,6 +114,7 @@ impl PlaceError {
     pub const fn problem(&self) -> ProblemCode {
         match self {
             Self::NoCapacity => ProblemCode::NoCapacity,
+            Self::OutsideResidency => ProblemCode::OutsideResidency,
             Self::Unavailable(_) => ProblemCode::Unavailable,
         }
     }
@@ -153,7 +172,7 @@ impl Media {
         Ok(edges)
     }
 
-    /// Places a participant who may join until `until`, bound to their key.
+    /// Places a participant who may join until the wish's end, bound to their key.
     ///
     /// # Errors
     /// As the placement says; a signing failure is [`PlaceError::Unavailable`].
@@ -162,10 +181,9 @@ impl Media {
         wish: &Wish,
         key: PublicJwk,
         now: OffsetDateTime,
-        until: OffsetDateTime,
     ) -> Result<Admission, PlaceError> {
         let placed = self.placer()?.place(wish).await?;
-        let (now, until) = (now.unix_timestamp(), until.unix_timestamp());
+        let (now, until) = (now.unix_timestamp(), wish.until.unix_timestamp());
         let join = claims(
             wish,
             &placed,
@@ -182,7 +200,8 @@ impl Media {
             resume_token: sign(&resume)?,
             resume_expires_at: OffsetDateTime::from_unix_timestamp(until)
                 .expect("it came from such an instant"),
-            turn: turn::credentials(&secret, wish.participant, until),
+            // Relayed people refresh their allocations with these for as long as the room lasts.
+            turn: turn::credentials(&secret, wish.participant, wish.room_ends_at().unix_timestamp()),
             placed,
         })
     }
@@ -251,6 +270,7 @@ mod tests {
             participant: ParticipantId::generate(),
             probes: Vec::new(),
             residency: Vec::new(),
+            until: OffsetDateTime::UNIX_EPOCH,
         };
         let edge = Edge {
             id: EdgeId::generate(),

@@ -10,16 +10,17 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 const ALLOWED: &[(&str, &[&str])] = &[
     ("medmesh-base", &[]),
     ("medmesh-wire", &[]),
+    ("medmesh-tlog", &[]),
     ("medmesh-clinic", &["medmesh-base"]),
     ("medmesh-place", &["medmesh-base"]),
-    ("medmesh-ledger", &["medmesh-base"]),
+    ("medmesh-ledger", &["medmesh-base", "medmesh-tlog"]),
     ("medmesh-sfu", &["medmesh-base"]),
     ("medmesh-turn", &["medmesh-base"]),
     ("medmesh-vault", &["medmesh-base"]),
     ("medmesh-link", &["medmesh-base", "medmesh-wire"]),
     (
         "medmesh-store",
-        &["medmesh-base", "medmesh-clinic", "medmesh-vault"],
+        &["medmesh-base", "medmesh-clinic", "medmesh-tlog", "medmesh-vault"],
     ),
     (
         "medmesh-consensus",
@@ -29,7 +30,12 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("medmesh-api-client", &["medmesh-base", "medmesh-api-types"]),
     (
         "medmesh-cli",
-        &["medmesh-base", "medmesh-api-types", "medmesh-api-client"],
+        &[
+            "medmesh-base",
+            "medmesh-api-types",
+            "medmesh-api-client",
+            "medmesh-tlog",
+        ],
     ),
     (
         "medmesh-control",
@@ -42,6 +48,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "medmesh-ledger",
             "medmesh-consensus",
             "medmesh-clinic",
+            "medmesh-tlog",
             "medmesh-vault",
             "medmesh-store",
         ],
@@ -60,7 +67,13 @@ const ALLOWED: &[(&str, &[&str])] = &[
 
 /// What the thinking crates must do without, so that they stay free of sockets,
 /// databases and frameworks, and quick to build.
-const PURE: &[&str] = &["medmesh-clinic", "medmesh-place", "medmesh-ledger", "medmesh-sfu"];
+const PURE: &[&str] = &[
+    "medmesh-tlog",
+    "medmesh-clinic",
+    "medmesh-place",
+    "medmesh-ledger",
+    "medmesh-sfu",
+];
 const NOT_IN_PURE: &[&str] = &[
     "tokio", "axum", "sqlx", "tonic", "openraft", "quinn", "redis", "reqwest", "socket2",
 ];

@@ -2,4 +2,5 @@
 #![allow(clippy::unwrap_used, reason = "an integration test is a test throughout")]
 
 mod clinic;
+mod fleet;
 mod house;

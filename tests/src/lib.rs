@@ -1,5 +1,6 @@
 //! Harness and builders for integration, browser and host tests
 
 pub mod control;
+pub mod edge;
 pub mod postgres;
 pub mod redis;

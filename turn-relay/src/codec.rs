@@ -11,6 +11,7 @@ mod channel;
 mod fields;
 mod integrity;
 mod message;
+mod stream;
 
 pub use address::{decode_xor_address, encode_xor_address};
 pub use attribute::{Attribute, Attributes};
@@ -20,6 +21,7 @@ pub use fields::{Family, Fields, UnknownAttributes};
 pub use integrity::{Integrity, IntegrityKind};
 pub(crate) use message::message_type;
 pub use message::{Class, HEADER_BYTES, Message, Method, TransactionId};
+pub use stream::{FRAME_BYTES_MAX, FrameError, Framer, Frames};
 
 /// RFC 8489 §5: tells STUN from everything else in a datagram.
 pub const MAGIC_COOKIE: u32 = 0x2112_A442;

@@ -6,8 +6,9 @@
 //! are valid at a time so that the secret can be rotated without cutting anybody off.
 
 use std::fmt;
+use std::ops::Deref;
 
-use aws_lc_rs::hmac;
+use aws_lc_rs::{digest, hmac};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use md5::{Digest as _, Md5};
@@ -16,8 +17,78 @@ use md5::{Digest as _, Md5};
 /// UUID, and what an unauthenticated sender can make us hash should stay small.
 pub(crate) const USERNAME_BYTES_MAX: usize = 128;
 
-/// The key of MESSAGE-INTEGRITY for one user (RFC 8489 §9.2.2).
-pub type IntegrityKey = [u8; 16];
+/// How a password becomes a key (RFC 8489 §18.5).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PasswordAlgorithm {
+    /// What everybody understands, and what a request that names none has used.
+    #[default]
+    Md5,
+    /// Stronger.
+    Sha256,
+}
+
+impl PasswordAlgorithm {
+    /// The key of `username` in `realm`: a digest of `username ":" realm ":" password`.
+    ///
+    /// MD5 comes from RustCrypto's `md-5`: aws-lc-rs has no safe API for it (it is only in
+    /// aws-lc-sys, behind FFI), and no secrecy rests on it here: the input already holds a
+    /// 160-bit HMAC output, and the RFC fixes the function on the wire.
+    #[must_use]
+    pub fn key(self, username: &str, realm: &str, password: &str) -> IntegrityKey {
+        let parts = [username, ":", realm, ":", password];
+        match self {
+            Self::Md5 => {
+                let mut md5 = Md5::new();
+                parts.iter().for_each(|part| md5.update(part.as_bytes()));
+                IntegrityKey::Md5(md5.finalize().into())
+            }
+            Self::Sha256 => {
+                let mut sha256 = digest::Context::new(&digest::SHA256);
+                parts.iter().for_each(|part| sha256.update(part.as_bytes()));
+                let digest = sha256.finish();
+                IntegrityKey::Sha256(*digest.as_ref().first_chunk().expect("SHA-256 has 32 bytes"))
+            }
+        }
+    }
+}
+
+/// The key of MESSAGE-INTEGRITY for one user (RFC 8489 §9.2.2); dereferences to its bytes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum IntegrityKey {
+    /// By [`PasswordAlgorithm::Md5`].
+    Md5([u8; 16]),
+    /// By [`PasswordAlgorithm::Sha256`].
+    Sha256([u8; 32]),
+}
+
+impl IntegrityKey {
+    /// What it was made with.
+    #[must_use]
+    pub const fn algorithm(&self) -> PasswordAlgorithm {
+        match self {
+            Self::Md5(_) => PasswordAlgorithm::Md5,
+            Self::Sha256(_) => PasswordAlgorithm::Sha256,
+        }
+    }
+}
+
+impl Deref for IntegrityKey {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Md5(bytes) => bytes,
+            Self::Sha256(bytes) => bytes,
+        }
+    }
+}
+
+/// Keys do not show in logs.
+impl fmt::Debug for IntegrityKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "IntegrityKey({:?})", self.algorithm())
+    }
+}
 
 /// The secret of one epoch.
 ///
@@ -52,8 +123,13 @@ impl Secret {
     }
 
     /// The integrity key of `username` in `realm`.
-    pub(crate) fn integrity_key(&self, username: &str, realm: &str) -> IntegrityKey {
-        long_term_key(username, realm, &self.password(username))
+    pub(crate) fn integrity_key(
+        &self,
+        algorithm: PasswordAlgorithm,
+        username: &str,
+        realm: &str,
+    ) -> IntegrityKey {
+        algorithm.key(username, realm, &self.password(username))
     }
 }
 
@@ -118,18 +194,27 @@ impl<'a> Username<'a> {
     }
 }
 
-/// `MD5(username ":" realm ":" password)`, RFC 8489 §9.2.2.
-///
-/// MD5 comes from RustCrypto's `md-5`: aws-lc-rs has no safe API for it (it is only in
-/// aws-lc-sys, behind FFI), and no secrecy rests on it here: the input already holds a
-/// 160-bit HMAC output, and the RFC fixes the function on the wire.
+/// `MD5(username ":" realm ":" password)`, RFC 8489 §9.2.2: the key of a client that names no
+/// password algorithm.
 #[must_use]
 pub fn long_term_key(username: &str, realm: &str, password: &str) -> IntegrityKey {
-    let mut md5 = Md5::new();
-    for part in [username, ":", realm, ":", password] {
-        md5.update(part.as_bytes());
+    PasswordAlgorithm::Md5.key(username, realm, password)
+}
+
+/// A user name and password for Binding requests (RFC 8489 §9.1), where the relay is to
+/// answer those to its own clients only.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ShortTermCredential {
+    /// Sent as it is.
+    pub username: String,
+    /// The key as it is.
+    pub password: String,
+}
+
+impl fmt::Debug for ShortTermCredential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ShortTermCredential({})", self.username)
     }
-    md5.finalize().into()
 }
 
 #[cfg(test)]
@@ -149,6 +234,18 @@ mod tests {
         let key = long_term_key("user", "realm", "pass");
         let hex: String = key.iter().map(|b| format!("{b:02x}")).collect();
         assert_eq!(hex, "8493fbc53ba582fb4c044c456bdc40eb");
+    }
+
+    #[test]
+    fn sha256_key_is_the_digest_of_the_same_text() {
+        // printf user:realm:pass | sha256sum
+        let key = PasswordAlgorithm::Sha256.key("user", "realm", "pass");
+        let hex: String = key.iter().map(|b| format!("{b:02x}")).collect();
+        assert_eq!(
+            hex,
+            "07e934117abd40836e7c6329b54731b2b2d2a5f9a71f544922d75e0730d8251b"
+        );
+        assert!(!format!("{key:?}").contains(&hex[..4]), "{key:?}");
     }
 
     #[test]

@@ -14,7 +14,9 @@ use crate::codec::{
 };
 use crate::credential::{Secret, Secrets, long_term_key};
 use crate::policy::PeerPolicy;
-use crate::server::{Command, Counter, Limits, ListenerId, Now, Quotas, RelayId, Server, ServerConfig};
+use crate::server::{
+    Command, Counter, Limits, ListenerId, Now, Quotas, RelayId, Server, ServerConfig, WorkerId,
+};
 
 const REALM: &str = "medmesh";
 const LISTENER: ListenerId = ListenerId(0);
@@ -102,10 +104,14 @@ impl World {
         };
         let config = ServerConfig {
             realm: REALM.to_owned(),
+            listeners: Vec::new(),
+            tcp_relays: false,
+            worker: WorkerId::default(),
             families: vec![Family::V4],
             limits: limits.clone(),
             legacy_channels: false,
             nonce_key: [1; 32],
+            binding_credential: None,
             seed: 1,
         };
         let policy = PeerPolicy::allow_list(vec!["192.0.2.0/24".parse().expect("a network")]);
@@ -231,6 +237,11 @@ impl World {
                     self.server.handle_relay_opened(self.now, relay, Ok(address));
                 }
                 Command::CloseRelay { relay } => assert!(self.open.remove(&relay).is_some()),
+                command @ (Command::Disconnect { .. }
+                | Command::Connect { .. }
+                | Command::Splice { .. }
+                | Command::CloseConnection { .. }
+                | Command::HandOver { .. }) => panic!("{command:?} for a client that sends datagrams"),
                 Command::Send { to, bytes } => {
                     assert_eq!(Some(to.address), asked, "only who asks is answered");
                     self.answers += 1;

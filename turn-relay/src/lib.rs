@@ -31,7 +31,7 @@ pub mod fuzz;
 mod policy;
 pub mod server;
 
-pub use credential::{IntegrityKey, Secret, Secrets, long_term_key};
+pub use credential::{IntegrityKey, PasswordAlgorithm, Secret, Secrets, ShortTermCredential, long_term_key};
 pub use driver::{Relay, RelayAddress, RelayConfig, RelayError, RelayHandle, RelayStats};
 pub use policy::{PeerMode, PeerPolicy, PeerRule, PeerRuleError, embedded_ipv4};
 pub use server::Limits;

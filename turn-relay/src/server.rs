@@ -10,138 +10,100 @@
 //! reached. Each [`Command::OpenRelay`] is answered by one `handle_relay_opened` before
 //! the next input.
 //!
+//! # Clients over TCP and TLS
+//!
+//! What a listener speaks is said in [`ServerConfig::listeners`]. A connection is a
+//! [`Client`] like any other: its listener and the peer's address (behind a proxy, the one
+//! the PROXY header gives). The driver
+//!
+//! 1. calls [`Server::handle_client_connected`] as soon as it has accepted a connection,
+//!    before any TLS handshake, so that the handshake counts against the time a stranger
+//!    has; `false` means close it,
+//! 2. cuts what it reads into frames ([`codec::Framer`], [`codec::Frames`]) of at most
+//!    [`Server::frame_bytes_max`] bytes, and gives each to `handle_input` as if it were a
+//!    datagram; a stream that cannot be cut is closed,
+//! 3. writes what comes out as it comes: messages are whole frames already, and
+//!    [`ToClient::padding`] is what a stream needs (RFC 8656 §12.5),
+//! 4. calls [`Server::handle_client_disconnected`] when a connection has ended, which ends its
+//!    allocation, and on [`Command::Disconnect`] writes what is queued and closes.
+//!
+//! # Peers over TCP (RFC 6062)
+//!
+//! A relayed transport address of [`Protocol::Tcp`] listens. Each connection with a peer has a
+//! [`ConnectionId`], whoever made it:
+//!
+//! - [`Command::Connect`] → connect → [`Server::handle_peer_connected`].
+//! - accept → [`Server::handle_peer_accepted`] → `Some(id)`, or `None`: close it at once.
+//!
+//! Until [`Command::Splice`] names the client's connection that goes with it, the driver reads
+//! nothing from the peer (TCP holds it back). From then on bytes go both ways as they are. The
+//! end of either side, at any time, is [`Server::handle_connection_closed`];
+//! [`Command::CloseConnection`] asks for it.
+//!
+//! A client may bind a connection from a TCP connection that another worker accepted; that
+//! worker is told to pass it on with [`Command::HandOver`].
+//!
+//! DTLS is a datagram transport here: no frames, no padding, no connection to lose.
+//!
 //! What a sender has not authenticated for is never remembered; answers to it come out of
 //! a fixed-size table of token buckets and are as small as the RFC lets them be.
 
 mod allocate;
 mod allocation;
 mod authenticate;
+mod connect;
+mod connections;
 pub(crate) mod counters;
+mod interface;
 mod limits;
 mod nonce;
 mod quota;
 mod relaying;
 mod request;
 mod source;
+mod strangers;
 mod table;
+mod tokens;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use allocate::NoRelayAddress;
+pub use connect::ConnectFailed;
+pub use connections::ConnectionId;
 pub use counters::{Counter, Counters};
+pub use interface::{
+    Client, Command, ListenerId, Now, PREFIX_BYTES_MAX, Protocol, RelayId, ToClient, ToPeer, Transport,
+    WorkerId,
+};
 pub use limits::Limits;
 pub use quota::Quotas;
 
 use crate::codec::{self, Class, Datagram, Family, Method};
-use crate::credential::Secrets;
+use crate::credential::{Secrets, ShortTermCredential};
 use crate::policy::PeerPolicy;
+use connections::Connections;
 use nonce::Nonces;
 use source::SourceLimits;
+use strangers::Strangers;
 use table::Table;
-
-/// The time a call happens at.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Now {
-    /// Time since any fixed moment; never goes back. Lifetimes are counted in it.
-    pub monotonic: Duration,
-    /// Seconds since the Unix epoch. Credentials and nonces expire by it.
-    pub unix_s: u64,
-}
-
-/// A listening address, numbered by the driver.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ListenerId(pub u16);
-
-/// A client as the relay knows it: its side of the 5-tuple (RFC 8656 §2.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Client {
-    /// Where it sends to.
-    pub listener: ListenerId,
-    /// Where it sends from.
-    pub address: SocketAddr,
-}
-
-/// One relayed transport address. Never used twice, so that a late packet cannot meet the
-/// next owner of a slot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RelayId {
-    /// Small and dense: drivers index by it.
-    pub slot: u32,
-    /// Tells the owners of one slot apart.
-    pub generation: u32,
-    /// The family of the address.
-    pub family: Family,
-}
-
-/// What the driver has to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Command {
-    /// Send a control message to a client.
-    Send {
-        /// To whom.
-        to: Client,
-        /// The message.
-        bytes: Vec<u8>,
-    },
-    /// Open a relayed transport address of `relay.family`, then call
-    /// [`Server::handle_relay_opened`].
-    OpenRelay {
-        /// Its name from now on.
-        relay: RelayId,
-        /// Whether its port must be even (RFC 8656 §18.7).
-        even_port: bool,
-    },
-    /// Close a relayed transport address.
-    CloseRelay {
-        /// Which.
-        relay: RelayId,
-    },
-}
-
-/// Data of a client on its way to a peer: send `input[data]` from `relay` to `peer`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ToPeer {
-    /// Socket to send from.
-    pub relay: RelayId,
-    /// Where to.
-    pub peer: SocketAddr,
-    /// Which bytes of the datagram.
-    pub data: Range<usize>,
-}
-
-/// Longest framing in front of relayed data: a Data indication with an IPv6 peer.
-pub const PREFIX_BYTES_MAX: usize = codec::HEADER_BYTES + 4 + 20 + 4;
-
-/// Data of a peer on its way to a client: send `prefix`, the data, `padding` zero bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ToClient {
-    /// To whom.
-    pub client: Client,
-    prefix: [u8; PREFIX_BYTES_MAX],
-    prefix_length: u8,
-    /// Zero bytes behind the data, 0 to 3.
-    pub padding: u8,
-}
-
-impl ToClient {
-    /// The framing in front of the data.
-    #[must_use]
-    pub fn prefix(&self) -> &[u8] {
-        &self.prefix[..usize::from(self.prefix_length)]
-    }
-}
+use tokens::Tokens;
 
 /// What a server is made from.
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
     /// Realm of the credentials.
     pub realm: String,
+    /// What each listener speaks, by [`ListenerId`]; those that are not named are UDP.
+    pub listeners: Vec<Transport>,
     /// Families the driver can open relayed transport addresses of.
     pub families: Vec<Family>,
+    /// Whether the driver can open relayed transport addresses of TCP.
+    pub tcp_relays: bool,
+    /// Which of the servers that share listening addresses this is.
+    pub worker: WorkerId,
     /// How much anybody may take.
     pub limits: Limits,
     /// Whether channels 0x5000–0x7FFF may be bound, as RFC 5766 had it.
@@ -149,6 +111,8 @@ pub struct ServerConfig {
     /// Key of the nonces. Servers that share a listening address share it, so that a client
     /// whose packets move between them is not challenged again.
     pub nonce_key: [u8; 32],
+    /// What Binding requests have to be made with; anybody may make them without.
+    pub binding_credential: Option<ShortTermCredential>,
     /// Seeds whatever needs no secrecy but should not be guessed easily.
     pub seed: u64,
 }
@@ -157,11 +121,18 @@ pub struct ServerConfig {
 #[derive(Debug)]
 pub struct Server {
     realm: String,
+    listeners: Vec<Transport>,
     families: Vec<Family>,
     limits: Limits,
     legacy_channels: bool,
+    tcp_relays: bool,
+    worker: WorkerId,
+    tokens: Tokens,
+    connections: Connections,
+    binding_credential: Option<ShortTermCredential>,
     nonces: Nonces,
     sources: SourceLimits,
+    strangers: Strangers,
     quotas: Arc<Quotas>,
     secrets: Secrets,
     policy: PeerPolicy,
@@ -180,7 +151,14 @@ impl Server {
         Self {
             nonces: Nonces::new(&config.nonce_key, config.limits.nonce_lifetime),
             sources: SourceLimits::new(&config.limits, config.seed),
+            strangers: Strangers::default(),
+            tcp_relays: config.tcp_relays,
+            binding_credential: config.binding_credential,
+            worker: config.worker,
+            tokens: Tokens::new(&config.nonce_key, config.seed),
+            connections: Connections::default(),
             realm: config.realm,
+            listeners: config.listeners,
             families: config.families,
             limits: config.limits,
             legacy_channels: config.legacy_channels,
@@ -233,12 +211,16 @@ impl Server {
 
     /// Ends what has expired.
     pub fn handle_timeout(&mut self, now: Now) {
+        while let Some(client) = self.strangers.pop_due(now.monotonic) {
+            self.turn_away(client, Counter::StrangerTooSlow);
+        }
+        self.give_up_connections(now);
         while let Some(slot) = self.table.pop_due(now.monotonic) {
             let Some(allocation) = self.table.get_mut(slot) else {
                 continue;
             };
             if allocation.expires <= now.monotonic {
-                self.free(slot);
+                self.end(now, slot);
             } else {
                 let gone = allocation.peers.retain(|_| true, |_| true, now.monotonic);
                 self.release(gone);
@@ -250,7 +232,12 @@ impl Server {
     /// When [`Server::handle_timeout`] has something to do next, on the monotonic clock.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Duration> {
-        self.table.next_due()
+        let due = [
+            self.table.next_due(),
+            self.strangers.next_due(),
+            self.connections.next_due(),
+        ];
+        due.into_iter().flatten().min()
     }
 
     /// The next thing to do, in order.
@@ -275,6 +262,9 @@ impl Server {
             );
         }
         self.release(gone);
+        for connection in self.connections.of_peers(|peer| !self.policy.permits(peer)) {
+            self.close_connection(connection);
+        }
     }
 
     /// Refuses new allocations from now on (508); those that exist live on.
@@ -291,7 +281,14 @@ impl Server {
     /// Goes on counting where another server stopped; what is alive is counted anew.
     pub fn inherit(&mut self, counters: &Counters) {
         self.counters = counters.clone();
-        for gauge in [Counter::Allocations, Counter::Permissions, Counter::Channels] {
+        let gauges = [
+            Counter::Allocations,
+            Counter::Permissions,
+            Counter::Channels,
+            Counter::Strangers,
+            Counter::Connections,
+        ];
+        for gauge in gauges {
             self.counters.set(gauge, 0);
         }
     }
@@ -301,11 +298,30 @@ impl Server {
         self.counters.add(counter, amount);
     }
 
+    /// What `client` speaks.
+    #[inline]
+    fn transport(&self, client: Client) -> Transport {
+        let listener = self.listeners.get(usize::from(client.listener.0));
+        listener.copied().unwrap_or_default()
+    }
+
+    /// Ends an allocation whose client may still be there: on a stream it is a stranger again.
+    fn end(&mut self, now: Now, slot: u32) {
+        let client = self.table.get(slot).map(|allocation| allocation.client);
+        self.free(slot);
+        if let Some(client) = client.filter(|&client| self.transport(client).is_stream()) {
+            self.admit_stranger(now, client);
+        }
+    }
+
     /// Ends an allocation and gives back what it held.
     fn free(&mut self, slot: u32) {
         let Some((generation, allocation)) = self.table.remove(slot) else {
             return;
         };
+        for connection in &allocation.connections {
+            self.close_connection(*connection);
+        }
         for family in allocation.relays.families() {
             self.commands.push_back(Command::CloseRelay {
                 relay: RelayId {
@@ -335,6 +351,9 @@ impl Drop for Server {
         for allocation in self.table.iter_mut() {
             self.quotas.release_allocation(allocation.user());
             self.quotas.release(allocation.peers.held());
+        }
+        for _ in 0..self.connections.len() {
+            self.quotas.release_connection();
         }
     }
 }

@@ -6,6 +6,7 @@ use medmesh_api_types::Secret;
 use medmesh_api_types::appointment::{
     Appointment, AppointmentCancel, AppointmentCreate, AppointmentQuery, AppointmentUpdate,
 };
+use medmesh_api_types::clinic::{ClinicSettings, ClinicUpdate};
 use medmesh_api_types::message::{Message, MessageCreate, MessageQuery};
 use medmesh_api_types::page::{List, Page};
 use medmesh_api_types::person::{Person, PersonCreate, PersonQuery};
@@ -159,6 +160,32 @@ impl Clinic {
     /// [`ClientError`].
     pub async fn appointment_get(&self, id: AppointmentId) -> Result<Appointment, ClientError> {
         self.get(&format!("/v1/appointments/{id}")).await
+    }
+
+    /// How the clinic is set up. Admins only.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn clinic_get(&self) -> Result<ClinicSettings, ClientError> {
+        self.get("/v1/clinic").await
+    }
+
+    /// Changes settings that are still at `version`. Admins only.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn clinic_update(
+        &self,
+        version: i64,
+        update: &ClinicUpdate,
+    ) -> Result<ClinicSettings, ClientError> {
+        self.call(
+            Method::PATCH,
+            "/v1/clinic",
+            if_match(version),
+            Some(encode(update)?),
+        )
+        .await
     }
 
     /// Changes an appointment that is still at `version`.

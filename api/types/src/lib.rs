@@ -14,6 +14,7 @@
 //! [`Phi`]: medmesh_base::Phi
 
 pub mod appointment;
+pub mod clinic;
 pub mod fleet;
 pub mod message;
 pub mod page;

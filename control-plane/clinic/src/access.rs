@@ -109,6 +109,14 @@ impl Actor {
         }
     }
 
+    /// Whether this actor may see and change how the clinic is set up.
+    ///
+    /// # Errors
+    /// [`Refusal::NotYours`] for everyone but admins.
+    pub const fn may_manage_clinic(&self) -> Result<(), Refusal> {
+        self.may_manage_people()
+    }
+
     /// Whether this actor may book `patient` with `clinician`: patients for
     /// themselves, clinicians into their own calendar, admins for everybody.
     ///

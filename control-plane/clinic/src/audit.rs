@@ -3,7 +3,7 @@
 //! Words and ids only. A leaf never carries a name, a reason or a message, so
 //! that the log can be kept, copied and shown for longer than what it is about.
 
-use medmesh_base::{AppointmentId, MessageId, ParticipantId, PersonId, SessionId, VisitId};
+use medmesh_base::{AppointmentId, ClinicId, MessageId, ParticipantId, PersonId, SessionId, VisitId};
 use uuid::Uuid;
 
 use crate::word::words;
@@ -53,6 +53,8 @@ words! {
         SignalingSession = "signaling_session",
         /// Was given the stored answer to a repeated request.
         AnswerReplay = "answer_replay",
+        /// Changed how the clinic is set up.
+        ClinicUpdate = "clinic_update",
         /// Read the audit log.
         AuditRead = "audit_read",
     }
@@ -75,6 +77,8 @@ words! {
 words! {
     /// Which table of things an id points into.
     "audit object" ObjectKind {
+        /// The clinic itself.
+        Clinic = "clinic",
         /// A person.
         Person = "person",
         /// A session.
@@ -122,6 +126,7 @@ macro_rules! object_from {
 }
 
 object_from! {
+    ClinicId => Clinic,
     PersonId => Person,
     SessionId => Session,
     AppointmentId => Appointment,

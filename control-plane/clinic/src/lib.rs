@@ -15,6 +15,7 @@ mod identity;
 mod message;
 mod refusal;
 mod schedule;
+mod settings;
 mod visit;
 mod word;
 
@@ -29,6 +30,7 @@ pub use schedule::{
     Appointment, AppointmentStatus, BOOKING_HORIZON, PAST_GRACE, REASON_CHARS_MAX, Reason, SLOT_MAX,
     SLOT_MIN, Slot, Version,
 };
+pub use settings::{ClinicSettings, MEDIA_REGIONS_MAX, MediaRegions};
 pub use visit::{
     CHECK_IN_LEAD, JOIN_LEAD, JoinWindow, OVERRUN_MAX, PARTICIPANTS_MAX, Participant, ParticipantRole,
     ParticipantState, Phase, Visit, VisitState,

@@ -14,6 +14,9 @@ pub enum Invalid {
     /// Not the shape of an IANA time zone name.
     #[error("not the name of a time zone")]
     TimeZone,
+    /// More regions than a room can be confined to.
+    #[error("visits can be confined to at most 16 regions")]
+    MediaRegions,
     /// A person needs at least one role.
     #[error("at least one role is needed")]
     Roles,

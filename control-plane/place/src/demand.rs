@@ -19,3 +19,11 @@ pub struct Demand {
     /// Where the participant is now, if anywhere.
     pub current: Option<EdgeId>,
 }
+
+impl Demand {
+    /// Whether the room may be carried in `region`.
+    #[must_use]
+    pub fn allows(&self, region: &Region) -> bool {
+        self.residency.is_empty() || self.residency.contains(region)
+    }
+}

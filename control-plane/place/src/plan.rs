@@ -104,7 +104,7 @@ fn reject(demand: &Demand, headroom: &Headroom, edge: EdgeId, view: &EdgeView) -
         Some(Rejection::Draining)
     } else if view.cordoned && !stays {
         Some(Rejection::Cordoned)
-    } else if !allowed(demand, view) {
+    } else if !demand.allows(&view.region) {
         Some(Rejection::Residency)
     } else if stays {
         None // already counted in every load below
@@ -115,10 +115,6 @@ fn reject(demand: &Demand, headroom: &Headroom, edge: EdgeId, view: &EdgeView) -
     } else {
         None
     }
-}
-
-fn allowed(demand: &Demand, view: &EdgeView) -> bool {
-    demand.residency.is_empty() || demand.residency.contains(&view.region)
 }
 
 /// Room left among the edges the demand may use.
@@ -133,7 +129,7 @@ impl Headroom {
         let usable: BTreeMap<_, _> = fleet
             .edges
             .iter()
-            .filter(|(_, v)| v.takes_new() && allowed(demand, v))
+            .filter(|(_, v)| v.takes_new() && demand.allows(&v.region))
             .collect();
         let sum = |f: fn(&EdgeView) -> u32| usable.values().map(|v| u64::from(f(v))).sum::<u64>();
         let largest = usable

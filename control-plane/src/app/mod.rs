@@ -26,9 +26,10 @@ use crate::fleet::operator::OperatorToken;
 use crate::fleet::{self, Fleet};
 use crate::http::server::CertificateError;
 use crate::http::{Api, Metrics, Parts, Passwords, Throttle};
+use crate::jobs::{self, Handlers, JobMetrics};
+use crate::keys;
 use crate::live::{self, Live};
 use crate::media::Media;
-use crate::{jobs, keys};
 
 use listeners::Listeners;
 
@@ -209,13 +210,17 @@ impl App {
         let news = self.api.live.news();
         back.spawn(news.clone().run(back.clone()));
         let (database, drain) = (self.database.clone(), back.clone());
+        let job_metrics = JobMetrics::new(&self.registry);
         back.spawn(async move {
             let store = tokio::select! {
                 store = database.connected() => store,
                 () = drain.stopping() => return,
             };
+            // Each kind of job gets its handler here.
+            let handlers = Handlers::default();
             tokio::join!(
                 live::relay(store.clone(), news, drain.clone()),
+                jobs::work(store.clone(), handlers, job_metrics, drain.clone()),
                 jobs::upkeep(store, drain.clone()),
             );
         });

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use medmesh_base::{ControlId, EdgeId, ParticipantId, RoomId};
 use medmesh_consensus::Consensus;
@@ -13,6 +13,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::clock::Clock;
 use super::edge_config::SharedConfig;
 use super::metrics::FleetMetrics;
 use super::reservation::Reservations;
@@ -34,6 +35,8 @@ pub struct Parts {
     pub origins: Vec<String>,
     /// Counters.
     pub metrics: FleetMetrics,
+    /// What freshness is judged by.
+    pub clock: Clock,
 }
 
 /// The fleet as this control node knows and steers it. Cheap to clone.
@@ -54,7 +57,7 @@ pub(super) struct Inner {
     pub(super) desk: Mutex<Desk>,
     pub(super) attachments: Mutex<BTreeMap<EdgeId, Attachment>>,
     pub(super) config: watch::Sender<Arc<SharedConfig>>,
-    started: Instant,
+    pub(super) clock: Clock,
 }
 
 /// What placing needs to remember between calls; the leader's.
@@ -90,7 +93,7 @@ impl Fleet {
                 desk: Mutex::default(),
                 attachments: Mutex::default(),
                 config,
-                started: Instant::now(),
+                clock: parts.clock,
             }),
         }
     }
@@ -109,7 +112,7 @@ impl Fleet {
     }
 
     pub(super) fn now_ms(&self) -> u64 {
-        u64::try_from(self.inner.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+        self.inner.clock.now_ms()
     }
 }
 

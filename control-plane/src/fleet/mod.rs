@@ -15,6 +15,7 @@
 //! ```
 
 mod attach;
+mod clock;
 mod edge_config;
 mod enrolment;
 mod handle;
@@ -34,6 +35,7 @@ mod transition;
 mod view;
 
 pub use attach::FleetService;
+pub use clock::Clock;
 pub use edge_config::SharedConfig;
 pub use enrolment::EnrolmentService;
 pub use handle::{Fleet, Parts};

@@ -8,11 +8,12 @@ use futures::future::BoxFuture;
 use medmesh_base::media_token::MeshEdge;
 use medmesh_base::{EdgeId, ParticipantId, Region, RoomId};
 use medmesh_ledger::{Command, Placement, Refused, Response, Room, State};
-use medmesh_place::Report;
+use medmesh_place::{EdgeView, Report};
 use medmesh_wire::consensus::leader_client::LeaderClient;
 use medmesh_wire::consensus::{PlaceRequest, PlaceResponse, PlacedEdge, Probe};
 use tonic::{Code, Status};
 
+use super::enrolment::unix_ms;
 use super::handle::{Fleet, now_unix_ms};
 use super::view;
 use crate::media::{self, CANDIDATES_MAX, PlaceError, Placed, Wish};
@@ -29,9 +30,13 @@ const PLACE_PAUSE: Duration = Duration::from_millis(50);
 /// Probes looked at; a browser times four candidates.
 const PROBES_MAX: usize = 64;
 
-/// When a room is forgotten if the caller does not say: a visit, however late it starts and
-/// long it takes, is over by then.
+/// When a room ends if the caller does not say, as control nodes before this version do: a visit,
+/// however late it starts and long it takes, is over by then.
 const ROOM_LIFE_MS: u64 = 12 * 3_600_000;
+
+/// The leader's word for "no edge stands where the visit may run": the wish is out of the range
+/// of regions there are. Nothing else on this path says it.
+const OUTSIDE_RESIDENCY: Code = Code::OutOfRange;
 
 /// A wish with its ids and numbers read.
 struct Ask {
@@ -39,7 +44,8 @@ struct Ask {
     participant: ParticipantId,
     probes_us: BTreeMap<EdgeId, u32>,
     residency: Vec<Region>,
-    expires_at: u64,
+    /// When the visit is over; `None` when the caller does not say.
+    expires_at: Option<u64>,
 }
 
 impl Ask {
@@ -66,10 +72,23 @@ impl Ask {
                 .collect::<Result<_, _>>()
                 .map_err(|_| invalid("residency"))?,
             expires_at: match request.expires_at_unix_ms {
-                0 => now_unix_ms() + ROOM_LIFE_MS,
-                at => at,
+                0 => None,
+                at if at <= now_unix_ms() => return Err(invalid("expires_at_unix_ms")),
+                at => Some(at),
             },
         })
+    }
+}
+
+fn assign(ask: &Ask, epoch: u64, placement: &Placement) -> Command {
+    Command::RoomAssign {
+        room: ask.room,
+        epoch,
+        residency: ask.residency.clone(),
+        expires_at: ask.expires_at.unwrap_or_else(|| now_unix_ms() + ROOM_LIFE_MS),
+        place: vec![(ask.participant, placement.clone())],
+        remove: Vec::new(),
+        now: now_unix_ms(),
     }
 }
 
@@ -78,7 +97,7 @@ enum Decision {
     /// They have a good place.
     Stays(PlaceResponse),
     /// This is to be committed.
-    Goes(Placement, Report, Command),
+    Goes(Placement, Option<Report>, Command),
 }
 
 /// One try at placing.
@@ -97,6 +116,7 @@ impl medmesh_consensus::Placer for Fleet {
         let word = match &result {
             Ok(_) => "ok",
             Err(status) if status.code() == Code::ResourceExhausted => "no_capacity",
+            Err(status) if status.code() == OUTSIDE_RESIDENCY => "outside_residency",
             Err(status) if status.code() == Code::InvalidArgument => "invalid",
             Err(_) => "unavailable",
         };
@@ -136,7 +156,7 @@ impl Fleet {
                     return Ok(Try::Again);
                 };
                 self.remember_access(ask, placement.edge);
-                Ok(Try::Done(answer(&state, room, &placement, Some(&report))))
+                Ok(Try::Done(answer(&state, room, &placement, report.as_ref())))
             }
             Response::Refused(
                 Refused::StaleEpoch { .. }
@@ -159,20 +179,20 @@ impl Fleet {
         if let Some((room, placement)) = held
             && self.may_stay(&state, placement)
         {
+            if ask.expires_at.is_some_and(|at| room.expires_at < at) {
+                // The visit was moved to a later time since.
+                return Ok(Decision::Goes(
+                    placement.clone(),
+                    None,
+                    assign(ask, room.epoch, placement),
+                ));
+            }
             self.remember_access(ask, placement.edge);
             return Ok(Decision::Stays(answer(&state, room, placement, None)));
         }
         let (placement, report) = self.plan(&state, room.map(Arc::as_ref), ask)?;
-        let command = Command::RoomAssign {
-            room: ask.room,
-            epoch: room.map_or(0, |room| room.epoch),
-            residency: ask.residency.clone(),
-            expires_at: ask.expires_at,
-            place: vec![(ask.participant, placement.clone())],
-            remove: Vec::new(),
-            now: now_unix_ms(),
-        };
-        Ok(Decision::Goes(placement, report, command))
+        let command = assign(ask, room.map_or(0, |room| room.epoch), &placement);
+        Ok(Decision::Goes(placement, Some(report), command))
     }
 
     /// Who comes back keeps their edge unless it died or is being emptied.
@@ -202,7 +222,12 @@ impl Fleet {
         let Ok(plan) = plan else {
             let why = serde_json::to_string(&report).unwrap_or_default();
             tracing::warn!(room = %ask.room, report = why, "no edge can take a participant");
-            return Err(Status::resource_exhausted("no edge can take the participant"));
+            let allowed = |edge: &EdgeView| demand.allows(&edge.region);
+            return Err(if fleet.edges.values().any(allowed) {
+                Status::resource_exhausted("no edge can take the participant")
+            } else {
+                Status::new(OUTSIDE_RESIDENCY, "no edge stands where the visit may run")
+            });
         };
         desk.reservations
             .reserve(ask.room, ask.participant, plan.home, now_ms);
@@ -257,13 +282,14 @@ impl Fleet {
                 })
                 .collect(),
             residency: wish.residency.iter().map(ToString::to_string).collect(),
-            expires_at_unix_ms: 0,
+            expires_at_unix_ms: u64::try_from(unix_ms(wish.room_ends_at())).unwrap_or(0),
         };
         let response = self
             .place_anywhere(request)
             .await
             .map_err(|status| match status.code() {
                 Code::ResourceExhausted => PlaceError::NoCapacity,
+                OUTSIDE_RESIDENCY => PlaceError::OutsideResidency,
                 _ => PlaceError::Unavailable(status.message().to_owned()),
             })?;
         let turn_epoch = self.state().turn.current;
@@ -332,7 +358,11 @@ impl media::Placer for Fleet {
 fn is_final(code: Code) -> bool {
     matches!(
         code,
-        Code::InvalidArgument | Code::ResourceExhausted | Code::PermissionDenied | Code::Internal
+        Code::InvalidArgument
+            | Code::ResourceExhausted
+            | OUTSIDE_RESIDENCY
+            | Code::PermissionDenied
+            | Code::Internal
     )
 }
 

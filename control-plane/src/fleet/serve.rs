@@ -43,6 +43,7 @@ pub fn spawn(fleet: &Fleet, incoming: Incoming, drain: &Drain) {
     let (publisher, changes) = (fleet.clone(), consensus.changes());
     let stop = drain.clone();
     drain.spawn(async move { publisher.publish(changes, stop).await });
+    drain.spawn(fleet.inner.clock.clone().keep(drain.clone()));
     let (steward, stop) = (fleet.clone(), drain.clone());
     drain.spawn(async move { steward.steward(stop).await });
 }

@@ -16,6 +16,7 @@ use medmesh_vault::{ClusterSecret, TokenSigner};
 use prometheus::Registry;
 use time::OffsetDateTime;
 
+use super::clock::Clock;
 use super::handle::{Fleet, Parts};
 use super::metrics::FleetMetrics;
 use super::serve::spawn;
@@ -87,6 +88,7 @@ pub async fn start(
         },
         origins: config.origins(),
         metrics: FleetMetrics::register(registry)?,
+        clock: Clock::awake(),
     });
     spawn(&fleet, incoming, drain);
     let voters: BTreeMap<ControlId, String> = config

@@ -2,7 +2,7 @@
 //! ledger in step with what the edges report.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use medmesh_base::EdgeId;
 use medmesh_base::drain::Drain;
@@ -20,7 +20,7 @@ const TICK: Duration = Duration::from_millis(500);
 /// What the steward remembers from tick to tick.
 #[derive(Default)]
 struct Memory {
-    leading_since: Option<Instant>,
+    leading_since_ms: Option<u64>,
     refused: BTreeMap<EdgeId, EdgeDescriptor>,
 }
 
@@ -49,14 +49,13 @@ impl Fleet {
         };
         self.introduce(due).await;
         if !self.inner.consensus.is_leader() {
-            memory.leading_since = None;
+            memory.leading_since_ms = None;
             return;
         }
-        let since = *memory.leading_since.get_or_insert_with(Instant::now);
-        let leading_for_ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let now_ms = self.now_ms();
+        let leading_for_ms = now_ms - *memory.leading_since_ms.get_or_insert(now_ms);
         let commands = {
             let telemetry = self.inner.telemetry.read();
-            let now_ms = self.now_ms();
             transitions(
                 &self.state(),
                 &telemetry,

@@ -1,28 +1,14 @@
-//! What happens by itself, now and then.
+//! What happens by itself: regular upkeep, and work that outlives its request.
+//!
+//! To add a kind of job see [`medmesh_store::JobKind`]; its handler is registered with
+//! [`Handlers::on`] where [`crate::app`] starts the workers.
+mod metrics;
+mod upkeep;
+mod worker;
 
-use std::time::Duration;
+#[cfg(test)]
+mod tests;
 
-use medmesh_base::drain::Drain;
-use medmesh_store::Store;
-use time::OffsetDateTime;
-
-/// Between rounds of upkeep. Each removes a bounded number, so that a backlog goes in small bites.
-const UPKEEP_EVERY: Duration = Duration::from_secs(60);
-
-/// Removes what is past its time until the drain stops. Every node does; the database orders them.
-pub async fn upkeep(store: Store, drain: Drain) {
-    loop {
-        tokio::select! {
-            () = drain.stopping() => return,
-            () = tokio::time::sleep(UPKEEP_EVERY) => {}
-        }
-        match store.upkeep(OffsetDateTime::now_utc()).await {
-            Ok(removed) => tracing::debug!(
-                sessions = removed.sessions,
-                idempotency_keys = removed.idempotency_keys,
-                "upkeep done"
-            ),
-            Err(error) => tracing::warn!(%error, "upkeep failed"),
-        }
-    }
-}
+pub use metrics::JobMetrics;
+pub use upkeep::upkeep;
+pub use worker::{Handlers, JobFailure, Run, work};

@@ -1,7 +1,8 @@
 //! The clinic itself, and its days.
 
 use medmesh_base::{ClinicId, Region};
-use medmesh_clinic::Clinic;
+use medmesh_clinic::audit::Action;
+use medmesh_clinic::{Clinic, ClinicSettings, MediaRegions, Version};
 use time::{Date, OffsetDateTime};
 use uuid::Uuid;
 
@@ -21,6 +22,67 @@ impl Tx {
         clinic_from(id, name, &time_zone, &home_region)
     }
 
+    /// The clinic with its settings, for those who run it.
+    ///
+    /// # Errors
+    /// [`medmesh_clinic::Refusal::NotYours`] for everyone but admins.
+    pub async fn clinic_settings(&mut self) -> Result<ClinicSettings> {
+        self.actor().may_manage_clinic()?;
+        let clinic = self.clinic_get().await?;
+        // Locked, so that a change of it is made to what was read.
+        let (regions, version): (Vec<String>, i64) =
+            sqlx::query_as("SELECT media_regions, version FROM clinic FOR UPDATE")
+                .fetch_one(self.db())
+                .await?;
+        Ok(ClinicSettings {
+            clinic,
+            media_regions: media_regions_from(&regions)?,
+            version: Version(version),
+        })
+    }
+
+    /// Says where the clinic's visits may run; `None` leaves it as it is.
+    ///
+    /// # Errors
+    /// [`StoreError::VersionMismatch`]; [`medmesh_clinic::Refusal::NotYours`] for everyone but admins.
+    pub async fn clinic_update(
+        &mut self,
+        if_match: Version,
+        media_regions: Option<MediaRegions>,
+    ) -> Result<ClinicSettings> {
+        let before = self.clinic_settings().await?;
+        if before.version != if_match {
+            return Err(StoreError::VersionMismatch {
+                current: before.version,
+            });
+        }
+        let after = ClinicSettings {
+            media_regions: media_regions.unwrap_or(before.media_regions),
+            version: Version(before.version.0 + 1),
+            clinic: before.clinic,
+        };
+        let regions: Vec<&str> = after.media_regions.iter().map(Region::as_str).collect();
+        sqlx::query("UPDATE clinic SET media_regions = $1, version = $2")
+            .bind(regions)
+            .bind(after.version.0)
+            .execute(self.db())
+            .await?;
+        self.audit(Action::ClinicUpdate, self.clinic_id(), None).await?;
+        Ok(after)
+    }
+
+    /// Where the clinic's visits may run; for whoever takes part in one.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when there is no such clinic.
+    pub async fn media_regions(&mut self) -> Result<MediaRegions> {
+        let regions: Vec<String> = sqlx::query_scalar("SELECT media_regions FROM clinic")
+            .fetch_optional(self.db())
+            .await?
+            .ok_or(StoreError::NotFound)?;
+        media_regions_from(&regions)
+    }
+
     /// A day of the clinic (today without `day`) and the instants it begins and
     /// ends at: 23 to 25 hours, as its zone has it.
     pub(crate) async fn day_bounds(
@@ -38,6 +100,15 @@ impl Tx {
         .await?
         .ok_or(StoreError::NotFound)
     }
+}
+
+fn media_regions_from(names: &[String]) -> Result<MediaRegions> {
+    let regions = names.iter().map(|name| name.parse());
+    regions
+        .collect::<Result<Vec<Region>, _>>()
+        .ok()
+        .and_then(|regions| MediaRegions::new(regions).ok())
+        .ok_or(StoreError::corrupt("clinic.media_regions"))
 }
 
 pub(crate) fn clinic_from(id: Uuid, name: String, time_zone: &str, home_region: &str) -> Result<Clinic> {

@@ -27,6 +27,8 @@ pub struct Store {
     pub(crate) pool: PgPool,
     /// Rung after a commit that wrote outbox rows, so that the relay need not wait for its tick.
     pub(crate) nudge: Arc<Notify>,
+    /// Rung after a commit that added jobs.
+    pub(crate) job_nudge: Arc<Notify>,
     pub(crate) keyring: Keyring,
 }
 
@@ -46,6 +48,7 @@ impl Store {
         let store = Self {
             pool,
             nudge: Arc::new(Notify::new()),
+            job_nudge: Arc::new(Notify::new()),
             keyring,
         };
         store.check_role().await?;

@@ -28,7 +28,10 @@ pub struct Tx {
     now: OffsetDateTime,
     /// Whether outbox rows were written, which the relay is told about after the commit.
     pub(crate) has_events: bool,
+    /// Whether jobs were added, which the workers are told about after the commit.
+    pub(crate) has_jobs: bool,
     nudge: Arc<Notify>,
+    job_nudge: Arc<Notify>,
     pub(crate) keys: Box<Keys>,
 }
 
@@ -63,7 +66,9 @@ impl Tx {
             request_id,
             now,
             has_events: false,
+            has_jobs: false,
             nudge: Arc::clone(&store.nudge),
+            job_nudge: Arc::clone(&store.job_nudge),
             keys: Box::new(Keys {
                 keyring: store.keyring.clone(),
                 scope,
@@ -81,6 +86,9 @@ impl Tx {
         self.tx.commit().await?;
         if self.has_events {
             self.nudge.notify_one();
+        }
+        if self.has_jobs {
+            self.job_nudge.notify_one();
         }
         Ok(())
     }

@@ -51,7 +51,8 @@ pub struct Limits {
     /// Bandwidth estimate a subscriber starts with, bits per second: too low and the
     /// first second waits in the pacer, too high and a thin link starts with loss.
     pub bandwidth_start_bps: u64,
-    /// Keyframes are asked of one layer at most once in this time.
+    /// Keyframes are asked of one layer at most once in this time. Browsers drop a request
+    /// that comes within 300 ms of the one before; the rest is for jitter on the way there.
     pub keyframe_interval: Duration,
     /// Packets kept per published layer for peers' re-requests.
     pub mesh_cache_packets: usize,
@@ -68,7 +69,7 @@ impl Default for Limits {
             silence: Duration::from_secs(10),
             connect: Duration::from_secs(30),
             bandwidth_start_bps: 2_000_000,
-            keyframe_interval: Duration::from_millis(300),
+            keyframe_interval: Duration::from_millis(320),
             mesh_cache_packets: 512,
             rtx_cache_packets: 512,
         }

@@ -111,6 +111,8 @@ pub enum LeaveReason {
     Failed,
     /// The visit ended.
     Ended,
+    /// The visit's time was up.
+    Expired,
     /// The participant was taken out (revoked).
     Removed,
     /// The edge shuts down or drains.
@@ -129,6 +131,7 @@ impl LeaveReason {
             Self::Closed => "closed",
             Self::Failed => "failed",
             Self::Ended => "ended",
+            Self::Expired => "expired",
             Self::Removed => "removed",
             Self::Drained => "drained",
         }

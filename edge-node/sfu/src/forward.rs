@@ -50,6 +50,9 @@ pub(crate) enum Verdict {
 pub(crate) struct Forwarder {
     video: bool,
     target: Option<u8>,
+    /// The target before, while nothing is shown: its keyframe is on its way, and a picture
+    /// of another size now is better than the right one later.
+    interim: Option<u8>,
     current: Option<Flow>,
     last: Option<Last>,
     first_sequence: u16,
@@ -83,6 +86,7 @@ impl Forwarder {
         Self {
             video,
             target: None,
+            interim: None,
             current: None,
             last: None,
             first_sequence: first_sequence & FIRST_SEQUENCE_MAX,
@@ -92,15 +96,19 @@ impl Forwarder {
     /// The layer that should be sent. `None` stops at once; another layer takes
     /// over at its next keyframe, until then the current one goes on.
     pub(crate) fn set_target(&mut self, layer: Option<u8>) {
-        self.target = layer;
         if layer.is_none() {
-            self.current = None;
+            return self.detach();
         }
+        if self.video && self.current.is_none() && self.target.is_some() && self.target != layer {
+            self.interim = self.target;
+        }
+        self.target = layer;
     }
 
     /// The slot shows something else now: nothing of the old track passes any more.
     pub(crate) fn detach(&mut self) {
         self.target = None;
+        self.interim = None;
         self.current = None;
     }
 
@@ -112,6 +120,11 @@ impl Forwarder {
         self.current.map(|f| f.layer)
     }
 
+    /// Whether packets of the layer are of use.
+    pub(crate) fn takes(&self, layer: u8) -> bool {
+        [self.target, self.current(), self.interim].contains(&Some(layer))
+    }
+
     /// Waiting for a keyframe of the target layer.
     pub(crate) fn waiting(&self) -> bool {
         self.video && self.target.is_some() && self.target != self.current()
@@ -120,7 +133,8 @@ impl Forwarder {
     /// Takes a packet of a layer of the slot's track.
     pub(crate) fn route(&mut self, layer: u8, packet: &MediaPacket) -> Verdict {
         let mut switched = false;
-        if self.target == Some(layer) && self.current() != Some(layer) {
+        let wanted = [self.target, self.interim].contains(&Some(layer));
+        if wanted && self.current() != Some(layer) {
             if self.video && !packet.keyframe {
                 return if self.current.is_none() {
                     Verdict::BeforeSwitch
@@ -129,6 +143,7 @@ impl Forwarder {
                 };
             }
             self.current = Some(self.splice(layer, packet));
+            self.interim = None;
             switched = true;
         }
         let Some(flow) = self.current.filter(|f| f.layer == layer) else {

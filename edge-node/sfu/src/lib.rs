@@ -22,6 +22,7 @@ mod control;
 mod event;
 mod forward;
 mod join;
+mod keyframe;
 mod mesh;
 mod packet;
 mod plan;

@@ -8,6 +8,7 @@ use medmesh_base::{EdgeId, ParticipantId};
 
 use crate::codec::CodecTag;
 use crate::connection::ConnectionKey;
+use crate::keyframe::Keyframes;
 
 /// Most layers a simulcast track may have.
 pub(crate) const LAYERS_MAX: usize = 3;
@@ -89,7 +90,7 @@ pub(crate) struct Layer {
     last_packet: Option<Instant>,
     /// What peers were last told, and when.
     announced: Option<(Instant, u64)>,
-    pub(crate) keyframes: Coalescer,
+    pub(crate) keyframes: Keyframes,
 }
 
 impl Layer {
@@ -101,7 +102,7 @@ impl Layer {
             meter: Meter::default(),
             last_packet: None,
             announced: None,
-            keyframes: Coalescer::default(),
+            keyframes: Keyframes::default(),
         }
     }
 
@@ -217,25 +218,5 @@ impl Meter {
             .saturating_duration_since(first)
             .clamp(Self::BUCKET, METER_WINDOW);
         (bytes as f64 * 8.0 / span.as_secs_f64()) as u64
-    }
-}
-
-/// At most one keyframe request per interval, however many ask.
-#[derive(Debug, Default)]
-pub(crate) struct Coalescer {
-    last: Option<Instant>,
-}
-
-impl Coalescer {
-    /// Whether to send a request now.
-    pub(crate) fn ask(&mut self, now: Instant, interval: Duration) -> bool {
-        if self
-            .last
-            .is_some_and(|last| now.saturating_duration_since(last) < interval)
-        {
-            return false;
-        }
-        self.last = Some(now);
-        true
     }
 }

@@ -156,7 +156,10 @@ impl Orders {
             }
             Order::CloseRoom(close) => {
                 if let Ok(room) = RoomId::from_slice(&close.room_id) {
-                    let reason = LeaveReason::Ended;
+                    let reason = match close.reason.as_str() {
+                        "expired" => LeaveReason::Expired,
+                        _ => LeaveReason::Ended,
+                    };
                     let command = Command::RoomEnd { room, reason };
                     self.shards.send(self.shards.of_room(room), command).await;
                 }

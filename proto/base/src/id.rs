@@ -92,6 +92,8 @@ typed_id! {
     MessageId,
     /// One entry of the audit log.
     AuditId,
+    /// A piece of work that outlives its request.
+    JobId,
     /// One HTTP request, for following it through the logs.
     RequestId,
     /// A visit as the media plane knows it. Never derived from clinical ids.

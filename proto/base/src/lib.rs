@@ -16,7 +16,7 @@ mod region;
 pub mod telemetry;
 
 pub use id::{
-    AccountId, AppointmentId, AuditId, ClinicId, ControlId, EdgeId, IdError, MessageId, ParticipantId,
+    AccountId, AppointmentId, AuditId, ClinicId, ControlId, EdgeId, IdError, JobId, MessageId, ParticipantId,
     PersonId, RequestId, RoomId, SessionId, VisitId,
 };
 pub use phi::Phi;

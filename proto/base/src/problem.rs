@@ -65,6 +65,8 @@ problem_codes! {
     NotAdmitted = "not_admitted", 409, "The clinician has not opened the visit yet.";
     /// The room's assignment has moved on.
     StaleEpoch = "stale_epoch", 409, "The visit has moved; ask for a new session.";
+    /// No edge stands in a region where the clinic lets its visits run.
+    OutsideResidency = "outside_residency", 409, "No media server stands where this clinic lets its visits run.";
     /// `If-Match` names an older version.
     VersionMismatch = "version_mismatch", 412, "It was changed in the meantime.";
     /// The body is larger than this route takes.

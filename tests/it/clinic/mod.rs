@@ -7,7 +7,7 @@ mod live;
 mod protocols;
 mod quiet;
 mod shared;
-mod visit;
+pub(crate) mod visit;
 
 use medmesh_api_client::{ClientError, Clinic, IdempotencyKey};
 use medmesh_api_types::appointment::{Appointment, AppointmentCreate};
@@ -17,14 +17,14 @@ use medmesh_tests::postgres::Scratch;
 use time::{Duration, OffsetDateTime};
 
 /// A node over a fresh database with one clinic in it.
-struct World {
-    scratch: Scratch,
-    node: ControlNode,
-    clinic: TestClinic,
+pub(crate) struct World {
+    pub(crate) scratch: Scratch,
+    pub(crate) node: ControlNode,
+    pub(crate) clinic: TestClinic,
 }
 
 impl World {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::with(&Wishes::default()).await
     }
 
@@ -59,12 +59,12 @@ impl World {
         )
     }
 
-    async fn signed_in(&self, login: &str) -> Clinic {
+    pub(crate) async fn signed_in(&self, login: &str) -> Clinic {
         self.node.signed_in(&self.clinic.email(login)).await
     }
 
     /// A time of half an hour, `minutes` from now.
-    fn booking(&self, patient: &str, clinician: &str, minutes: i64) -> AppointmentCreate {
+    pub(crate) fn booking(&self, patient: &str, clinician: &str, minutes: i64) -> AppointmentCreate {
         let starts_at = OffsetDateTime::now_utc() + Duration::minutes(minutes);
         AppointmentCreate {
             patient_id: self.clinic.person(patient),
@@ -76,7 +76,7 @@ impl World {
     }
 
     /// An appointment whose visit can begin at once.
-    async fn booked_now(&self) -> Appointment {
+    pub(crate) async fn booked_now(&self) -> Appointment {
         let clinician = self.signed_in("clinician").await;
         let booking = self.booking("patient", "clinician", 1);
         clinician
@@ -98,7 +98,7 @@ async fn ready(node: &ControlNode) {
 }
 
 /// A bare HTTP client, for what the typed one cannot get wrong.
-fn plain_http() -> reqwest::Client {
+pub(crate) fn plain_http() -> reqwest::Client {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
@@ -107,7 +107,7 @@ fn plain_http() -> reqwest::Client {
 }
 
 #[track_caller]
-fn refused<T: std::fmt::Debug>(result: Result<T, ClientError>) -> ProblemCode {
+pub(crate) fn refused<T: std::fmt::Debug>(result: Result<T, ClientError>) -> ProblemCode {
     match result {
         Err(ClientError::Problem(problem)) => {
             assert_eq!(problem.status, problem.code.status());

@@ -17,7 +17,7 @@ fn of(visit: &Visit, role: ParticipantRole) -> (ParticipantId, ParticipantState)
 }
 
 /// A point on P-256: the first of RFC 6979's examples, a public constant.
-fn key() -> PublicJwk {
+pub(crate) fn key() -> PublicJwk {
     PublicJwk {
         kty: "EC".into(),
         crv: "P-256".into(),
@@ -26,7 +26,7 @@ fn key() -> PublicJwk {
     }
 }
 
-fn join(visit_id: VisitId, key: PublicJwk) -> SessionRequest {
+pub(crate) fn join(visit_id: VisitId, key: PublicJwk) -> SessionRequest {
     SessionRequest {
         visit_id,
         probes: Vec::new(),

@@ -73,11 +73,14 @@ pub struct Fields<'a> {
     pub userhash: Option<&'a [u8]>,
     pub realm: Option<&'a [u8]>,
     pub nonce: Option<&'a [u8]>,
+    /// Number of the algorithm; `None` in it where parameters follow, which none we know has.
+    pub password_algorithm: Option<Option<u16>>,
+    pub password_algorithms: Option<&'a [u8]>,
     /// The strongest integrity attribute.
     pub integrity: Option<Integrity<'a>>,
     pub fingerprint: bool,
     pub lifetime_s: Option<u32>,
-    /// Protocol number: 17 is UDP.
+    /// Protocol number: 17 is UDP, 6 is TCP.
     pub requested_transport: Option<u8>,
     /// `Err` holds a family number that is no family.
     pub requested_family: Option<Result<Family, u8>>,
@@ -86,6 +89,7 @@ pub struct Fields<'a> {
     pub even_port: Option<bool>,
     pub reservation_token: Option<[u8; 8]>,
     pub channel_number: Option<u16>,
+    pub connection_id: Option<u32>,
     /// The first peer; [`Fields::peers`] gives them all.
     pub peer: Option<SocketAddr>,
     pub data: Option<&'a [u8]>,
@@ -143,6 +147,8 @@ impl<'a> Fields<'a> {
             kind::USERHASH => first(&mut self.userhash, value),
             kind::REALM => first(&mut self.realm, value),
             kind::NONCE => first(&mut self.nonce, value),
+            kind::PASSWORD_ALGORITHMS => first(&mut self.password_algorithms, value),
+            kind::PASSWORD_ALGORITHM => first(&mut self.password_algorithm, password_algorithm(value)),
             kind::DATA => first(&mut self.data, value),
             kind::XOR_PEER_ADDRESS => {
                 let peer = decode_xor_address(value, &self.transaction);
@@ -163,6 +169,7 @@ impl<'a> Fields<'a> {
             }
             kind::EVEN_PORT => self.fixed(value, |f| &mut f.even_port, |[flags]: [u8; 1]| flags & 0x80 != 0),
             kind::RESERVATION_TOKEN => self.fixed(value, |f| &mut f.reservation_token, |token| token),
+            kind::CONNECTION_ID => self.fixed(value, |f| &mut f.connection_id, u32::from_be_bytes),
             kind::CHANNEL_NUMBER => {
                 self.fixed(
                     value,
@@ -197,6 +204,13 @@ impl<'a> Fields<'a> {
             .take_while(move |attribute| attribute.offset < end)
             .filter(|attribute| attribute.kind == kind::XOR_PEER_ADDRESS)
             .filter_map(move |attribute| decode_xor_address(attribute.value, &transaction))
+    }
+}
+
+fn password_algorithm(value: &[u8]) -> Option<u16> {
+    match value {
+        [a1, a0, 0, 0] => Some(u16::from_be_bytes([*a1, *a0])),
+        _ => None,
     }
 }
 

@@ -42,6 +42,13 @@ impl Method {
     /// RFC 8656 §17.
     pub const CHANNEL_BIND: Self = Self(0x009);
 
+    /// RFC 6062 §6.1.
+    pub const CONNECT: Self = Self(0x00A);
+    /// RFC 6062 §6.1.
+    pub const CONNECTION_BIND: Self = Self(0x00B);
+    /// RFC 6062 §6.1.
+    pub const CONNECTION_ATTEMPT: Self = Self(0x00C);
+
     /// The 12 bits.
     #[must_use]
     pub const fn code(self) -> u16 {

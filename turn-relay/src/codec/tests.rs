@@ -243,3 +243,113 @@ proptest! {
         }
     }
 }
+
+mod stream {
+    use proptest::prelude::*;
+
+    use crate::codec::*;
+
+    fn message(body: usize) -> Vec<u8> {
+        Builder::new(Class::Indication, Method::SEND, [3; 12])
+            .attribute(attribute::DATA, &vec![5; body])
+            .finish()
+    }
+
+    fn channel(length: u16) -> Vec<u8> {
+        let mut bytes = vec![0x40, 7];
+        bytes.extend(length.to_be_bytes());
+        bytes.extend(vec![9; length.into()]);
+        bytes
+    }
+
+    /// Reads `stream` in pieces; the frames of it, or why it broke.
+    fn frames(stream: &[u8], pieces: &[usize], bytes_max: usize) -> Result<Vec<Vec<u8>>, FrameError> {
+        let mut found = Vec::new();
+        let mut framer = Framer::new();
+        let mut buffer = vec![0; FRAME_BYTES_MAX + 100];
+        let (mut stream, mut pieces) = (stream, pieces.iter().cycle());
+        while !stream.is_empty() {
+            let kept = framer.resume(&mut buffer);
+            let piece = pieces
+                .next()
+                .map_or(1, |piece| *piece)
+                .clamp(1, buffer.len() - kept);
+            let (read, rest) = stream.split_at(piece.min(stream.len()));
+            buffer[kept..kept + read.len()].copy_from_slice(read);
+            stream = rest;
+            let mut frames = Frames::new(&buffer[..kept + read.len()], bytes_max);
+            while let Some(range) = frames.next()? {
+                found.push(buffer[range].to_vec());
+            }
+            framer.suspend(frames.rest());
+        }
+        Ok(found)
+    }
+
+    proptest! {
+        #[test]
+        fn however_a_stream_arrives_its_frames_are_the_same(
+            lengths in prop::collection::vec((any::<bool>(), 0..3000_u16), 1..12),
+            pieces in prop::collection::vec(1..5000_usize, 1..6),
+        ) {
+            let written: Vec<_> = lengths
+                .iter()
+                .map(|&(stun, length)| if stun { message(length.into()) } else { channel(length) })
+                .collect();
+            let mut stream = Vec::new();
+            for frame in &written {
+                stream.extend(frame);
+                stream.resize(padded(stream.len()), 0);
+            }
+            prop_assert_eq!(frames(&stream, &pieces, FRAME_BYTES_MAX), Ok(written));
+        }
+
+        #[test]
+        fn any_bytes_are_frames_or_an_error(
+            bytes in prop::collection::vec(any::<u8>(), 0..300),
+            pieces in prop::collection::vec(1..50_usize, 1..6),
+        ) {
+            let at_once = frames(&bytes, &[1000], 200);
+            prop_assert_eq!(frames(&bytes, &pieces, 200), at_once);
+        }
+    }
+
+    #[test]
+    fn what_cannot_become_a_frame_is_refused_at_its_first_wrong_byte() {
+        let whole = message(8);
+        for (at, value, error) in [
+            (0, 0x80, FrameError::Foreign),
+            (0, 0x16, FrameError::Foreign),
+            (3, 13, FrameError::Length),
+            (4, 0, FrameError::Foreign),
+            (7, 0, FrameError::Foreign),
+        ] {
+            let mut bytes = whole.clone();
+            bytes[at] = value;
+            // A TLS record begins like a STUN message; the cookie tells.
+            let seen = if value == 0x16 { 5 } else { at + 1 };
+            if value == 0x16 {
+                bytes[1..5].copy_from_slice(&[3, 1, 0, 2]);
+            }
+            assert_eq!(frames(&bytes[..seen], &[1000], 4096), Err(error), "{at}");
+            assert_eq!(frames(&bytes[..seen - 1], &[1000], 4096), Ok(vec![]));
+        }
+    }
+
+    #[test]
+    fn frames_longer_than_allowed_are_refused_before_they_are_read() {
+        assert_eq!(frames(&channel(1000)[..4], &[4], 1004), Ok(vec![]));
+        assert_eq!(frames(&channel(1001)[..4], &[4], 1004), Err(FrameError::TooLong));
+        let longest = [&message(0)[..2], &[0xFF, 0xFC], &message(0)[4..20]].concat();
+        assert_eq!(frames(&longest, &[20], FRAME_BYTES_MAX), Ok(vec![]));
+        assert_eq!(
+            frames(&longest, &[20], FRAME_BYTES_MAX - 1),
+            Err(FrameError::TooLong)
+        );
+        let data = channel(u16::MAX);
+        assert_eq!(
+            frames(&[&data[..], &[0]].concat(), &[1000], FRAME_BYTES_MAX),
+            Ok(vec![data])
+        );
+    }
+}

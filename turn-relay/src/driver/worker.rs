@@ -22,7 +22,9 @@ use super::mmsg::{RecvBatch, SendBatch, Unsent};
 use super::outbox::{ClientOutbox, PeerOutbox};
 use super::relays::RelaySockets;
 use crate::codec::Family;
-use crate::server::{Client, Command, Counter, ListenerId, NoRelayAddress, Now, Server, ServerConfig};
+use crate::server::{
+    Client, Command, Counter, ListenerId, NoRelayAddress, Now, Server, ServerConfig, WorkerId,
+};
 
 /// Events taken from the kernel in one turn.
 const EVENTS_MAX: usize = 256;
@@ -274,7 +276,7 @@ impl Worker {
         while let Some(command) = self.server.poll_command() {
             match command {
                 Command::Send { to, bytes } => self.send(to, &bytes),
-                Command::OpenRelay { relay, even_port } => {
+                Command::OpenRelay { relay, even_port, .. } => {
                     let opened = self
                         .relays
                         .open(self.poll.registry(), relay, even_port)
@@ -285,6 +287,11 @@ impl Worker {
                     self.server.handle_relay_opened(now, relay, opened);
                 }
                 Command::CloseRelay { relay } => self.relays.close(relay),
+                Command::Disconnect { .. }
+                | Command::Connect { .. }
+                | Command::Splice { .. }
+                | Command::CloseConnection { .. }
+                | Command::HandOver { .. } => unreachable!("there are only datagram listeners"),
             }
         }
     }
@@ -335,10 +342,14 @@ fn server(shared: &Shared) -> io::Result<Server> {
     });
     let config = ServerConfig {
         realm: shared.config.realm.clone(),
+        listeners: Vec::new(),
+        tcp_relays: false,
+        worker: WorkerId::default(),
         families: families.collect(),
         limits: shared.config.limits.clone(),
         legacy_channels: shared.config.legacy_channels,
         nonce_key: shared.nonce_key,
+        binding_credential: None,
         seed: u64::from_ne_bytes(seed),
     };
     Ok(Server::new(

@@ -6,12 +6,9 @@ use std::time::Duration;
 use super::allocation::{Allocation, Peers, Relay, Relays};
 use super::quota::Exhausted;
 use super::request::{ErrorCode, Request, Seal, lifetime, seconds};
-use super::{Command, Counter, Now, RelayId, Server};
+use super::{Command, Counter, Now, Protocol, RelayId, Server};
 use crate::codec::{Builder, Class, Family, Fields, Method, attribute};
 use crate::credential::Username;
-
-/// REQUESTED-TRANSPORT of UDP.
-const UDP: u8 = 17;
 
 /// The driver could not open a relayed transport address: no port was free, or the host
 /// is out of sockets. The client is told 508.
@@ -31,11 +28,7 @@ impl Server {
         if let Some(slot) = request.slot {
             return self.allocate_again(request, slot);
         }
-        match request.fields.requested_transport {
-            None => return Err(400),
-            Some(UDP) => {}
-            Some(_) => return Err(442),
-        }
+        let protocol = self.requested_protocol(request)?;
         let wanted = families(&request.fields)?;
         // Neighbouring ports for RTP and RTCP: everybody multiplexes them (RFC 8834 §4.5), and
         // the RFC lets a server that cannot reserve say so.
@@ -61,7 +54,11 @@ impl Server {
                 Exhausted::User => 486_u16,
                 Exhausted::Total => 508,
             })?;
-        let (slot, generation) = self.table.insert(self.new_allocation(request, family_error));
+        self.strangers.remove(request.client);
+        self.counters.set(Counter::Strangers, self.strangers.len() as u64);
+        let (slot, generation) = self
+            .table
+            .insert(self.new_allocation(request, protocol, family_error));
         self.counters.set(Counter::Allocations, self.table.len() as u64);
         let allocation = self.table.get_mut(slot).expect("just inserted");
         let even_port = request.fields.even_port.is_some();
@@ -72,12 +69,38 @@ impl Server {
                 generation,
                 family,
             };
-            self.commands.push_back(Command::OpenRelay { relay, even_port });
+            self.commands.push_back(Command::OpenRelay {
+                relay,
+                protocol,
+                even_port,
+            });
         }
         Ok(None)
     }
 
-    fn new_allocation(&self, request: &Request<'_>, family_error: Option<(Family, u16)>) -> Allocation {
+    /// What to speak with peers (RFC 8656 §7.2; RFC 6062 §5.1 for TCP).
+    fn requested_protocol(&self, request: &Request<'_>) -> Result<Protocol, ErrorCode> {
+        let fields = &request.fields;
+        match fields.requested_transport {
+            None => Err(400),
+            Some(17) => Ok(Protocol::Udp),
+            Some(6) if self.tcp_relays => {
+                let datagrams_only = fields.even_port.is_some() || fields.reservation_token.is_some();
+                if datagrams_only || !self.transport(request.client).is_stream() {
+                    return Err(400);
+                }
+                Ok(Protocol::Tcp)
+            }
+            Some(_) => Err(442),
+        }
+    }
+
+    fn new_allocation(
+        &self,
+        request: &Request<'_>,
+        protocol: Protocol,
+        family_error: Option<(Family, u16)>,
+    ) -> Allocation {
         let now = request.now.monotonic;
         let granted = lifetime(request.fields.lifetime_s, &self.limits).min(self.limits.age_max);
         Allocation {
@@ -91,6 +114,8 @@ impl Server {
             expires: now + granted,
             granted,
             relays: Relays::NONE,
+            protocol,
+            connections: Vec::new(),
             family_error,
             timer: Duration::MAX,
             peers: Peers::default(),
@@ -112,7 +137,7 @@ impl Server {
     /// Takes the driver's answer to [`Command::OpenRelay`]: the address peers can send to.
     pub fn handle_relay_opened(
         &mut self,
-        _now: Now,
+        now: Now,
         relay: RelayId,
         opened: Result<SocketAddr, NoRelayAddress>,
     ) {
@@ -149,7 +174,7 @@ impl Server {
             self.send(client, response, seal);
         } else {
             let transaction = allocation.transaction;
-            self.free(slot);
+            self.end(now, slot);
             self.send_error(client, Method::ALLOCATE, transaction, 508, seal);
         }
     }

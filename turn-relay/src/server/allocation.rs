@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::{AddAssign, Sub};
 use std::time::Duration;
 
-use super::{Client, Limits};
+use super::{Client, ConnectionId, Limits, Protocol};
 use crate::codec::{ChannelNumber, Family, IntegrityKind, TransactionId};
 use crate::credential::{IntegrityKey, Username};
 
@@ -98,6 +98,10 @@ pub(super) struct Allocation {
     /// Lifetime told in the first answer.
     pub(super) granted: Duration,
     pub(super) relays: Relays,
+    /// What is spoken with peers.
+    pub(super) protocol: Protocol,
+    /// TCP connections with peers: made, or being made.
+    pub(super) connections: Vec<ConnectionId>,
     /// The second family was asked for and could not be had: error to report with it.
     pub(super) family_error: Option<(Family, u16)>,
     /// When the table looks at it next.

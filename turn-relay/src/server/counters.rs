@@ -26,6 +26,21 @@ pub struct Family {
 const ALLOCATIONS: Family = gauge("allocations", "Allocations alive.");
 const PERMISSIONS: Family = gauge("permissions", "Permissions alive.");
 const CHANNELS: Family = gauge("channels", "Channel bindings alive.");
+const CONNECTIONS: Family = gauge(
+    "peer_connections",
+    "TCP connections with peers alive, or being made.",
+);
+const CONNECTION_OUTCOMES: Family = counter(
+    "peer_connections_total",
+    "TCP connections with peers, by what became of the attempt.",
+    "outcome",
+);
+const STRANGERS: Family = gauge("strangers", "Stream connections without an allocation.");
+const TURNED_AWAY: Family = counter(
+    "strangers_turned_away_total",
+    "Stream connections closed because no allocation came of them.",
+    "reason",
+);
 const PACKETS: Family = counter("packets_total", "Packets relayed.", "direction");
 const BYTES: Family = counter("bytes_total", "Payload bytes relayed.", "direction");
 const DROPS: Family = counter(
@@ -83,6 +98,17 @@ counters! {
     Allocations = ALLOCATIONS, "";
     Permissions = PERMISSIONS, "";
     Channels = CHANNELS, "";
+    Connections = CONNECTIONS, "";
+    ConnectionConnected = CONNECTION_OUTCOMES, "connected";
+    ConnectionAccepted = CONNECTION_OUTCOMES, "accepted";
+    ConnectionBound = CONNECTION_OUTCOMES, "bound";
+    ConnectionFailed = CONNECTION_OUTCOMES, "failed";
+    ConnectionRefused = CONNECTION_OUTCOMES, "refused";
+    ConnectionUnclaimed = CONNECTION_OUTCOMES, "unclaimed";
+    Strangers = STRANGERS, "";
+    StrangerTooSlow = TURNED_AWAY, "too_slow";
+    StrangerTooMany = TURNED_AWAY, "too_many";
+    StrangerSource = TURNED_AWAY, "too_many_of_source";
     PacketsToPeers = PACKETS, "to_peer";
     PacketsToClients = PACKETS, "to_client";
     BytesToPeers = BYTES, "to_peer";
@@ -102,6 +128,8 @@ counters! {
     RequestRefresh = REQUESTS, "refresh";
     RequestCreatePermission = REQUESTS, "create_permission";
     RequestChannelBind = REQUESTS, "channel_bind";
+    RequestConnect = REQUESTS, "connect";
+    RequestConnectionBind = REQUESTS, "connection_bind";
     RequestOther = REQUESTS, "other";
     Error400 = ERRORS, "400";
     Error401 = ERRORS, "401";
@@ -113,6 +141,8 @@ counters! {
     Error441 = ERRORS, "441";
     Error442 = ERRORS, "442";
     Error443 = ERRORS, "443";
+    Error446 = ERRORS, "446";
+    Error447 = ERRORS, "447";
     Error486 = ERRORS, "486";
     Error508 = ERRORS, "508";
     AuthMissing = REFUSALS, "no_credentials";
@@ -120,6 +150,7 @@ counters! {
     AuthUsername = REFUSALS, "username";
     AuthExpired = REFUSALS, "expired";
     AuthIntegrity = REFUSALS, "integrity";
+    AuthAlgorithm = REFUSALS, "algorithm";
     AuthStaleNonce = REFUSALS, "stale_nonce";
 }
 

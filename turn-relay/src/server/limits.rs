@@ -19,6 +19,10 @@ pub struct Limits {
     pub channels_per_allocation: u32,
     /// Channels in total.
     pub channels: u32,
+    /// TCP connections with peers of one allocation (RFC 6062): ICE over TCP tries a few.
+    pub connections_per_allocation: u32,
+    /// TCP connections with peers in total; each is one or two sockets.
+    pub connections: u32,
     /// Longest lifetime granted (RFC 8656 §7.2 suggests an hour). Never below
     /// [`Limits::LIFETIME_DEFAULT`].
     pub lifetime_max: Duration,
@@ -33,6 +37,15 @@ pub struct Limits {
     pub unauthenticated_per_second: u32,
     /// Answers of that kind that may come at once.
     pub unauthenticated_burst: u32,
+    /// Stream connections without an allocation that are kept, per server. When one more
+    /// comes the oldest goes: who means it has an allocation within a round trip or two, so a
+    /// flood has to bring this many connections in that time to be in anybody's way.
+    pub strangers: u32,
+    /// Of those, how many may come from one source address (IPv4) or /64 (IPv6). A hospital
+    /// behind one address whose relay went away comes back all at once.
+    pub strangers_per_source: u32,
+    /// How long a stream connection may go without an allocation, handshake included.
+    pub stranger_max: Duration,
 }
 
 impl Limits {
@@ -40,6 +53,9 @@ impl Limits {
     pub const LIFETIME_DEFAULT: Duration = Duration::from_secs(600);
     /// Lifetime of a permission (RFC 8656 §9).
     pub const PERMISSION_LIFETIME: Duration = Duration::from_secs(300);
+    /// How long a peer may take to accept a connection, and then a client to bind it:
+    /// "at least 30 seconds" and 30 seconds (RFC 6062 §5.2, §5.3).
+    pub const CONNECTION_PATIENCE: Duration = Duration::from_secs(30);
     /// Lifetime of a channel binding (RFC 8656 §12).
     pub const CHANNEL_LIFETIME: Duration = Duration::from_secs(600);
 }
@@ -53,11 +69,16 @@ impl Default for Limits {
             permissions: 400_000,
             channels_per_allocation: 64,
             channels: 400_000,
+            connections_per_allocation: 16,
+            connections: 10_000,
             lifetime_max: Duration::from_secs(3600),
             age_max: Duration::from_secs(12 * 3600),
             nonce_lifetime: Duration::from_secs(3600),
             unauthenticated_per_second: 100,
             unauthenticated_burst: 200,
+            strangers: 8192,
+            strangers_per_source: 512,
+            stranger_max: Duration::from_secs(20),
         }
     }
 }

@@ -14,8 +14,14 @@ const EXPIRY_BYTES: usize = 4;
 /// guessed at nowhere but at this server are plenty, and every byte more makes the
 /// unauthenticated answer larger.
 const MAC_BYTES: usize = 8;
-/// Base64 of expiry and MAC.
-pub(super) const NONCE_BYTES: usize = (EXPIRY_BYTES + MAC_BYTES) / 3 * 4;
+/// What tells clients that the server knows the security features that follow, and those: bit
+/// 0 of 24, password algorithms (RFC 8489 §9.2, §18.1). Bit 1, user names by their hashes, is
+/// not set: time-limited names are made up elsewhere and seen here first when they are used,
+/// so that there is no list to find a hash in. Somebody on the way who clears a bit gets the
+/// nonce refused.
+pub(super) const COOKIE: &str = "obMatJos2gAAA";
+/// Cookie, and base64 of expiry and MAC.
+pub(super) const NONCE_BYTES: usize = COOKIE.len() + (EXPIRY_BYTES + MAC_BYTES) / 3 * 4;
 
 /// Makes and checks nonces.
 #[derive(Debug)]
@@ -38,14 +44,20 @@ impl Nonces {
         let mut nonce = [0; EXPIRY_BYTES + MAC_BYTES];
         nonce[..EXPIRY_BYTES].copy_from_slice(&expiry.to_be_bytes());
         nonce[EXPIRY_BYTES..].copy_from_slice(&self.mac(expiry, client));
-        BASE64_URL_SAFE_NO_PAD.encode(nonce)
+        let mut text = String::with_capacity(NONCE_BYTES);
+        text.push_str(COOKIE);
+        BASE64_URL_SAFE_NO_PAD.encode_string(nonce, &mut text);
+        text
     }
 
     /// Whether `nonce` was made for `client` and has not expired.
     pub(super) fn is_valid(&self, unix_s: u64, client: Client, nonce: &[u8]) -> bool {
-        if nonce.len() != NONCE_BYTES {
+        let Some(nonce) = nonce
+            .strip_prefix(COOKIE.as_bytes())
+            .filter(|_| nonce.len() == NONCE_BYTES)
+        else {
             return false;
-        }
+        };
         let mut bytes = [0; EXPIRY_BYTES + MAC_BYTES];
         if BASE64_URL_SAFE_NO_PAD.decode_slice(nonce, &mut bytes).is_err() {
             return false;

@@ -25,6 +25,7 @@ pub struct Quotas {
     allocations: AtomicU32,
     permissions: AtomicU32,
     channels: AtomicU32,
+    connections: AtomicU32,
 }
 
 impl Quotas {
@@ -63,16 +64,24 @@ impl Quotas {
         if !reserve(&self.permissions, wanted.permissions, limits.permissions) {
             return false;
         }
-        let granted = reserve(&self.channels, wanted.channels, limits.channels);
-        if !granted {
+        if !reserve(&self.channels, wanted.channels, limits.channels) {
             self.permissions.fetch_sub(wanted.permissions, Ordering::Relaxed);
+            return false;
         }
-        granted
+        true
     }
 
     pub(super) fn release(&self, gone: Held) {
         self.permissions.fetch_sub(gone.permissions, Ordering::Relaxed);
         self.channels.fetch_sub(gone.channels, Ordering::Relaxed);
+    }
+
+    pub(super) fn reserve_connection(&self, limits: &Limits) -> bool {
+        reserve(&self.connections, 1, limits.connections)
+    }
+
+    pub(super) fn release_connection(&self) {
+        self.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::allocation::{ChannelConflict, Held, Peers};
-use super::authenticate::{Authentic, Refusal};
-use super::{Client, Command, Counter, Limits, Now, Server};
+use super::authenticate::{Authentic, PASSWORD_ALGORITHMS, Refusal, authenticate_binding};
+use super::{Client, Command, Counter, Limits, Now, Protocol, Server};
 use crate::codec::{
     Builder, ChannelNumber, Class, Family, Fields, IntegrityKind, Message, Method, TransactionId, attribute,
 };
@@ -37,16 +37,16 @@ pub(super) struct Request<'m> {
     pub(super) message: Message<'m>,
     pub(super) fields: Fields<'m>,
     pub(super) authentic: Authentic<'m>,
-    /// The sender's allocation.
+    /// The allocation it is about: the sender's, or that of the connection it names.
     pub(super) slot: Option<u32>,
 }
 
 impl Request<'_> {
-    fn transaction(&self) -> TransactionId {
+    pub(super) fn transaction(&self) -> TransactionId {
         self.message.transaction()
     }
 
-    fn success(&self) -> Builder {
+    pub(super) fn success(&self) -> Builder {
         Builder::new(Class::Success, self.message.method, self.transaction())
     }
 
@@ -64,19 +64,25 @@ impl Server {
             Method::REFRESH => Counter::RequestRefresh,
             Method::CREATE_PERMISSION => Counter::RequestCreatePermission,
             Method::CHANNEL_BIND => Counter::RequestChannelBind,
+            Method::CONNECT => Counter::RequestConnect,
+            Method::CONNECTION_BIND => Counter::RequestConnectionBind,
             _ => Counter::RequestOther,
         });
         match message.method {
             Method::BINDING => self.binding(now, client, message, &fields),
-            Method::ALLOCATE | Method::REFRESH | Method::CREATE_PERMISSION | Method::CHANNEL_BIND => {
-                self.authenticated(now, client, message, &fields);
-            }
+            Method::ALLOCATE
+            | Method::REFRESH
+            | Method::CREATE_PERMISSION
+            | Method::CHANNEL_BIND
+            | Method::CONNECT
+            | Method::CONNECTION_BIND => self.authenticated(now, client, message, &fields),
             // RFC 8489 §6.3: a method the server does not know is silently discarded.
             _ => self.counters.increment(Counter::DropUnexpected),
         }
     }
 
-    /// Binding needs no credentials (RFC 8489 §12) and is answered within the source's limit.
+    /// Binding needs no credentials unless some are configured (RFC 8489 §12), and is answered
+    /// within the source's limit.
     fn binding(&mut self, now: Now, client: Client, message: &Message<'_>, fields: &Fields<'_>) {
         let seal = Seal {
             integrity: None,
@@ -88,14 +94,27 @@ impl Server {
         if !fields.unknown.kinds().is_empty() {
             return self.unknown_attributes(client, message, fields, seal);
         }
-        let response = Builder::new(Class::Success, Method::BINDING, message.transaction())
+        let mut response = Builder::new(Class::Success, Method::BINDING, message.transaction())
             .address(attribute::XOR_MAPPED_ADDRESS, client.address);
+        if let Some(credential) = &self.binding_credential {
+            match authenticate_binding(credential, message, fields) {
+                Ok(kind) => response = response.integrity(kind, credential.password.as_bytes()),
+                Err(Refusal { code, reason }) => {
+                    self.counters.increment(reason);
+                    return self.send_error(client, Method::BINDING, message.transaction(), code, seal);
+                }
+            }
+        }
         self.send(client, response, seal);
     }
 
     fn authenticated(&mut self, now: Now, client: Client, message: &Message<'_>, fields: &Fields<'_>) {
         self.handle_timeout(now);
-        let slot = self.table.find(client);
+        let slot = match message.method {
+            // It comes over a connection of its own and names what it belongs to.
+            Method::CONNECTION_BIND => self.connections.slot_of(fields.connection_id),
+            _ => self.table.find(client),
+        };
         let existing = slot.and_then(|slot| self.table.get(slot));
         let authentic = match self.authenticate(now, client, message, fields, existing) {
             Ok(authentic) => authentic,
@@ -119,6 +138,8 @@ impl Server {
                 Method::ALLOCATE => self.allocate(&request),
                 Method::REFRESH => self.refresh(&request).map(Some),
                 Method::CREATE_PERMISSION => self.create_permission(&request).map(Some),
+                Method::CONNECT => self.connect(&request).map(|()| None),
+                Method::CONNECTION_BIND => self.connection_bind(&request).map(|()| None),
                 _ => self.channel_bind(&request).map(Some),
             }
         };
@@ -157,7 +178,8 @@ impl Server {
             let nonce = self.nonces.make(now.unix_s, client);
             response = response
                 .attribute(attribute::REALM, self.realm.as_bytes())
-                .attribute(attribute::NONCE, nonce.as_bytes());
+                .attribute(attribute::NONCE, nonce.as_bytes())
+                .attribute(attribute::PASSWORD_ALGORITHMS, &PASSWORD_ALGORITHMS);
         }
         self.send(
             client,
@@ -221,6 +243,8 @@ impl Server {
             441 => Counter::Error441,
             442 => Counter::Error442,
             443 => Counter::Error443,
+            446 => Counter::Error446,
+            447 => Counter::Error447,
             486 => Counter::Error486,
             508 => Counter::Error508,
             code => unreachable!("no handler answers {code}"),
@@ -228,7 +252,7 @@ impl Server {
     }
 
     /// The allocation a request is about: 437 without one, 441 for somebody else's (RFC 8656 §5).
-    fn owned(&self, request: &Request<'_>) -> Result<u32, ErrorCode> {
+    pub(super) fn owned(&self, request: &Request<'_>) -> Result<u32, ErrorCode> {
         let slot = request.slot.ok_or(437_u16)?;
         let allocation = self.table.get(slot).ok_or(437_u16)?;
         if allocation.relays.is_opening() {
@@ -251,7 +275,7 @@ impl Server {
         let lifetime = if request.fields.lifetime_s == Some(0) {
             match family.filter(|_| allocation.relays.open().count() > 1) {
                 Some(family) => self.close_family(slot, family),
-                None => self.free(slot),
+                None => self.end(request.now, slot),
             }
             Duration::ZERO
         } else {
@@ -310,7 +334,7 @@ impl Server {
         if !allocation.relays.is_open(Family::of(peer)) {
             return Err(443);
         }
-        if !self.policy.permits(peer) {
+        if !self.policy.permits(peer) || allocation.protocol != Protocol::Udp {
             return Err(403);
         }
         let new = allocation

@@ -7,6 +7,8 @@ mod lifetimes;
 mod model;
 mod peers;
 mod relaying;
+mod streams;
+mod tcp_peers;
 
 use std::collections::HashMap;
 
@@ -14,12 +16,13 @@ use super::*;
 use crate::codec::{
     Builder, Fields, IntegrityKind, Message, TransactionId, attribute, decode, decode_xor_address,
 };
-use crate::credential::{IntegrityKey, Secret, long_term_key};
+use crate::credential::{IntegrityKey, PasswordAlgorithm, Secret};
 
 pub(super) const REALM: &str = "medmesh";
 /// A moment in 2026.
 pub(super) const START_UNIX_S: u64 = 1_795_000_000;
 pub(super) const LISTENER: ListenerId = ListenerId(0);
+pub(super) const TCP_LISTENER: ListenerId = ListenerId(1);
 
 pub(super) fn addr(text: &str) -> SocketAddr {
     text.parse().unwrap()
@@ -33,8 +36,16 @@ pub(super) fn secret() -> Secret {
 pub(super) struct World {
     pub(super) server: Server,
     pub(super) now: Now,
+    /// Where input comes in.
+    pub(super) listener: ListenerId,
     pub(super) relays: HashMap<RelayId, SocketAddr>,
     pub(super) sent: Vec<(Client, Vec<u8>)>,
+    /// Clients the driver was told to disconnect.
+    pub(super) closed_clients: Vec<Client>,
+    pub(super) connecting: Vec<(ConnectionId, SocketAddr)>,
+    pub(super) spliced: Vec<(ConnectionId, Client)>,
+    pub(super) closed_connections: Vec<ConnectionId>,
+    pub(super) handed_over: Vec<(Client, u16, Vec<u8>)>,
     /// Families whose addresses cannot be opened.
     pub(super) closed: Vec<Family>,
     next_port: u16,
@@ -70,8 +81,14 @@ impl World {
         Self {
             server: Server::new(config, secrets, policy, Arc::new(Quotas::new())),
             now,
+            listener: LISTENER,
             relays: HashMap::new(),
             sent: Vec::new(),
+            closed_clients: Vec::new(),
+            connecting: Vec::new(),
+            spliced: Vec::new(),
+            closed_connections: Vec::new(),
+            handed_over: Vec::new(),
             closed: Vec::new(),
             next_port: 50_000,
             next_transaction: 0,
@@ -93,7 +110,7 @@ impl World {
                     self.server
                         .handle_relay_opened(self.now, relay, Err(NoRelayAddress));
                 }
-                Command::OpenRelay { relay, even_port } => {
+                Command::OpenRelay { relay, even_port, .. } => {
                     self.next_port = 50_000 + (self.next_port - 50_000 + 2) % 10_000;
                     assert!(!even_port || self.next_port.is_multiple_of(2));
                     let ip = if relay.family == Family::V4 {
@@ -112,6 +129,24 @@ impl World {
                 Command::CloseRelay { relay } => {
                     self.relays.remove(&relay).expect("only open relays are closed");
                 }
+                Command::Disconnect { client } => self.closed_clients.push(client),
+                Command::Connect {
+                    connection,
+                    peer,
+                    relay,
+                } => {
+                    assert!(self.relays.contains_key(&relay));
+                    self.connecting.push((connection, peer));
+                }
+                Command::Splice { connection, client } => self.spliced.push((connection, client)),
+                Command::CloseConnection { connection } => self.closed_connections.push(connection),
+                Command::HandOver {
+                    client,
+                    worker,
+                    request,
+                } => {
+                    self.handed_over.push((client, worker, request));
+                }
             }
         }
     }
@@ -120,7 +155,8 @@ impl World {
     pub(super) fn input(&mut self, source: SocketAddr, datagram: &[u8]) -> Option<Reply> {
         let before = self.sent.len();
         assert_eq!(
-            self.server.handle_input(self.now, source, LISTENER, datagram),
+            self.server
+                .handle_input(self.now, source, self.listener, datagram),
             None
         );
         self.drain();
@@ -129,7 +165,7 @@ impl World {
         assert_eq!(
             to,
             Client {
-                listener: LISTENER,
+                listener: self.listener,
                 address: source
             }
         );
@@ -161,10 +197,14 @@ impl World {
 pub(super) fn config() -> ServerConfig {
     ServerConfig {
         realm: REALM.to_owned(),
+        listeners: vec![Transport::Udp, Transport::Tcp],
+        tcp_relays: true,
+        worker: WorkerId::default(),
         families: vec![Family::V4, Family::V6],
         limits: Limits::default(),
         legacy_channels: false,
         nonce_key: [3; 32],
+        binding_credential: None,
         seed: 11,
     }
 }
@@ -232,6 +272,8 @@ pub(super) struct TestClient {
     pub(super) username: String,
     pub(super) password: String,
     pub(super) integrity: IntegrityKind,
+    /// Named in requests, unless it is what not naming one means.
+    pub(super) algorithm: PasswordAlgorithm,
     pub(super) nonce: Vec<u8>,
 }
 
@@ -245,15 +287,21 @@ impl TestClient {
             username,
             password,
             integrity: IntegrityKind::Sha1,
+            algorithm: PasswordAlgorithm::Md5,
             nonce: Vec::new(),
         }
     }
 
     pub(super) fn key(&self) -> IntegrityKey {
-        long_term_key(&self.username, REALM, &self.password)
+        self.algorithm.key(&self.username, REALM, &self.password)
     }
 
-    pub(super) fn seal(&self, request: Builder) -> Vec<u8> {
+    pub(super) fn seal(&self, mut request: Builder) -> Vec<u8> {
+        if self.algorithm == PasswordAlgorithm::Sha256 {
+            request = request
+                .attribute(attribute::PASSWORD_ALGORITHMS, &[0, 2, 0, 0, 0, 1, 0, 0])
+                .attribute(attribute::PASSWORD_ALGORITHM, &[0, 2, 0, 0]);
+        }
         request
             .attribute(attribute::USERNAME, self.username.as_bytes())
             .attribute(attribute::REALM, REALM.as_bytes())

@@ -24,7 +24,10 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 use tonic::transport::Channel;
 
-use crate::fleet::{Fleet, FleetMetrics, Parts, spawn};
+use crate::fleet::{Clock, Fleet, FleetMetrics, Parts, spawn};
+
+/// Marks the last report of an edge that is to fall silent.
+const LAST_WORD: u64 = 4_711;
 
 /// Nothing here takes this long; what does is a failure.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -50,6 +53,8 @@ pub(crate) async fn eventually<T, F: AsyncFnMut() -> Option<T>>(mut condition: F
 pub(crate) struct Control {
     pub(crate) fleet: Fleet,
     pub(crate) address: String,
+    /// What edges' silence is judged by; it stands still until a test moves it.
+    pub(crate) clock: Clock,
     drain: Drain,
     dir: tempfile::TempDir,
 }
@@ -103,6 +108,7 @@ impl Bound {
         let consensus = Consensus::start(raft, self.endpoint, &self.registry)
             .await
             .unwrap();
+        let clock = Clock::manual();
         let fleet = Fleet::new(Parts {
             consensus: consensus.clone(),
             ca: ca.clone(),
@@ -115,12 +121,14 @@ impl Bound {
             },
             origins: vec!["https://clinic.example".to_owned()],
             metrics: FleetMetrics::register(&self.registry).unwrap(),
+            clock: clock.clone(),
         });
         spawn(&fleet, self.incoming, &self.drain);
         consensus.bootstrap(voters).await.unwrap();
         Control {
             fleet,
             address,
+            clock,
             drain: self.drain,
             dir,
         }
@@ -167,6 +175,22 @@ impl Control {
             .await
             .unwrap();
         Edge::new(enrolled, name, region, &self.address)
+    }
+
+    /// The edge stops reporting, and as much time goes by. Its last report has been heard before,
+    /// so that none on its way arrives in the new time.
+    pub(crate) async fn silence(&self, edge: &Edge, attached: &Attached, reporting: Drain, for_ms: u64) {
+        assert_eq!(reporting.finish(PATIENCE).await, 0);
+        let mut last = edge.report();
+        last.config_version = LAST_WORD;
+        attached.up.send(last).await.unwrap();
+        eventually(async || {
+            let nodes = self.fleet.nodes();
+            let heard = nodes.edges.into_iter().find(|node| node.id == edge.id)?.report?;
+            (heard.config_version == LAST_WORD).then_some(())
+        })
+        .await;
+        self.clock.advance(for_ms);
     }
 
     pub(crate) async fn stop(self) {

@@ -1,3 +1,4 @@
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use medmesh_api_types::fleet::EdgeHealth;
@@ -6,10 +7,13 @@ use medmesh_link::{EnrolError, JoinToken, TrafficClass, enrol, renew};
 use medmesh_wire::consensus::ProposeRequest;
 use medmesh_wire::consensus::leader_client::LeaderClient;
 use medmesh_wire::fleet::edge_command::Command as Down;
+use time::OffsetDateTime;
 use tonic::Code;
 
 use super::node::{Control, Edge, eventually, soon};
 use super::*;
+use crate::fleet::STALE_AFTER_MS;
+use crate::fleet::transition::GRACE_MS;
 use crate::media::{PlaceError, Placed, Placer as _, Wish};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -55,7 +59,7 @@ async fn a_name_belongs_to_a_live_edge_and_waits_for_one_that_is_gone() {
     let taken = soon(enrol(&token, wire_descriptor("fra-1", "eu"))).await;
     assert!(matches!(taken, Err(EnrolError::Refused { .. })), "{taken:?}");
 
-    assert_eq!(reporting.finish(Duration::from_secs(5)).await, 0);
+    control.silence(&edge, &attached, reporting, GRACE_MS).await;
     drop(attached);
     eventually(async || {
         let state = control.fleet.state();
@@ -148,7 +152,11 @@ async fn edges_renew_their_certificate_and_reach_nothing_of_the_control_nodes() 
     control.stop().await;
 }
 
-fn wish(room_number: u128, who: u128, probes: &[(&Edge, u64)]) -> Wish {
+/// The visits of these tests all end at the same time.
+static VISITS_END: LazyLock<OffsetDateTime> =
+    LazyLock::new(|| OffsetDateTime::now_utc() + time::Duration::hours(1));
+
+pub(super) fn wish(room_number: u128, who: u128, probes: &[(&Edge, u64)]) -> Wish {
     Wish {
         room: room(room_number),
         participant: person(who),
@@ -157,10 +165,11 @@ fn wish(room_number: u128, who: u128, probes: &[(&Edge, u64)]) -> Wish {
             .map(|(edge, ms)| (edge.id, Duration::from_millis(*ms)))
             .collect(),
         residency: Vec::new(),
+        until: *VISITS_END,
     }
 }
 
-fn home(placed: &Placed) -> EdgeId {
+pub(super) fn home(placed: &Placed) -> EdgeId {
     placed.edges[0].id
 }
 
@@ -214,7 +223,9 @@ async fn people_are_placed_near_themselves_and_stay_until_their_edge_dies() {
     fleet.edge_cordon(nyc.id, false).await.unwrap();
 
     // The patient's edge falls silent.
-    fra_reports.finish(Duration::from_secs(5)).await;
+    control
+        .silence(&fra, &fra_side, fra_reports, STALE_AFTER_MS)
+        .await;
     let moved = eventually(async || {
         let placed = fleet.place(&patient).await.ok()?;
         (home(&placed) == nyc.id).then_some(placed)
@@ -251,19 +262,29 @@ async fn many_who_join_at_once_are_spread_before_any_report() {
     let (_two_side, two_reports) = two.keep_reporting().await;
     eventually(async || (fleet.candidates(&[]).await.ok()?.len() == 2).then_some(())).await;
 
+    let epoch_before = fleet.state().epoch;
     let joins = (0..40_u128).map(|who| {
         let wish = wish(100 + who / 4, who, &[(&one, 10), (&two, 10)]);
         async move { fleet.place(&wish).await.unwrap() }
     });
     let placed = futures::future::join_all(joins).await;
-    for at_once in placed.chunks(4) {
-        let epochs: std::collections::BTreeSet<_> = at_once.iter().map(|placed| placed.epoch).collect();
-        assert_eq!(
-            epochs.len(),
-            4,
-            "each of a room's people got an epoch of their own"
-        );
+    let state = fleet.state();
+    assert_eq!(
+        state.epoch - epoch_before,
+        40,
+        "each got an assignment of their own, and whoever lost a race planned again"
+    );
+    // What an answer says is the room as it is when it is read: perhaps with the next one in it already.
+    for (at_once, number) in placed.chunks(4).zip(100..) {
+        let room = &state.rooms[&room(number)];
+        let epochs = at_once.iter().map(|placed| placed.epoch);
+        assert_eq!(epochs.max(), Some(room.epoch));
+        assert!(at_once.iter().all(|placed| placed.epoch > epoch_before));
+        for (placed, who) in at_once.iter().zip((number - 100) * 4..) {
+            assert_eq!(room.placements[&person(who)].edge, home(placed));
+        }
     }
+    drop(state);
     let on_one = placed.iter().filter(|placed| home(placed) == one.id).count();
     assert!(
         (10..=30).contains(&on_one),

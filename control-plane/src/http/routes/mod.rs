@@ -2,6 +2,7 @@
 
 mod appointments;
 mod auth;
+mod clinic;
 mod events;
 mod messages;
 mod people;
@@ -16,6 +17,7 @@ use super::state::Api;
 pub(super) fn clinic() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .merge(auth::routes())
+        .merge(clinic::routes())
         .merge(people::routes())
         .merge(appointments::routes())
         .merge(visits::routes())

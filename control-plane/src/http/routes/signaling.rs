@@ -10,7 +10,7 @@ use medmesh_api_types::signaling::{
     Candidate, CandidateQuery, Candidates, EdgeProbe, IceServer, SessionEdge, SessionRequest,
     SignalingSession,
 };
-use medmesh_base::{EdgeId, Region};
+use medmesh_base::EdgeId;
 use medmesh_vault::public_jwk_check;
 use time::OffsetDateTime;
 use utoipa_axum::router::OpenApiRouter;
@@ -41,8 +41,9 @@ async fn signaling_candidates(
     // Only those who take part may know where a visit could run.
     let mut tx = api.begin(&signed).await?;
     tx.visit_pulse(query.visit_id).await?;
+    let regions = tx.media_regions().await?;
     tx.commit().await?;
-    let edges = api.media.candidates(&residency(&signed)).await?;
+    let edges = api.media.candidates(&regions.to_vec()).await?;
     let edges = edges
         .into_iter()
         .map(|edge| Candidate {
@@ -69,23 +70,19 @@ async fn signaling_session(
     public_jwk_check(&key).map_err(|error| ApiError::field("key", error.to_string()))?;
     let mut tx = api.begin(&signed).await?;
     let window = tx.signaling_session(request.visit_id).await?;
+    let regions = tx.media_regions().await?;
     // Committed before anything is signed: no key leaves without its audit leaf.
     tx.commit().await?;
     let wish = Wish {
         room: window.room_id,
         participant: window.participant_id,
         probes: request.probes.iter().map(round_trip).collect(),
-        residency: residency(&signed),
+        residency: regions.to_vec(),
+        until: window.until,
     };
     let now = OffsetDateTime::now_utc();
-    let admission = api.media.admit(&wish, key, now, window.until).await?;
+    let admission = api.media.admit(&wish, key, now).await?;
     Ok((StatusCode::CREATED, Json(answer(&wish, admission))))
-}
-
-/// Where this clinic's media may pass. No clinic restricts it yet; data has a home region,
-/// media that nobody stores or can decrypt does not.
-fn residency(_: &Signed) -> Vec<Region> {
-    Vec::new()
 }
 
 fn round_trip(probe: &EdgeProbe) -> (EdgeId, Duration) {
@@ -137,7 +134,12 @@ fn answer(wish: &Wish, admission: Admission) -> SignalingSession {
 
 impl From<PlaceError> for ApiError {
     fn from(error: PlaceError) -> Self {
-        let problem = Self::new(error.problem()).retry_after(RETRY_SECONDS);
+        let problem = Self::new(error.problem());
+        let problem = match error {
+            // Waiting does not help: an admin has to change the setting, or an operator to add an edge.
+            PlaceError::OutsideResidency => problem,
+            PlaceError::NoCapacity | PlaceError::Unavailable(_) => problem.retry_after(RETRY_SECONDS),
+        };
         problem.because(error)
     }
 }

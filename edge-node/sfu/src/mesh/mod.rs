@@ -108,6 +108,13 @@ impl Mesh {
         }
     }
 
+    /// The flow a layer is pulled on, and from whom.
+    pub(crate) fn inflow_of(&self, room: RoomId, track: TrackKey, rid: &str) -> Option<(u32, EdgeId)> {
+        let found = |f: &Inflow| f.room == room && f.track == track && f.rid == rid;
+        let (flow, inflow) = self.inflows.iter().find(|(_, f)| found(f))?;
+        Some((*flow, inflow.peer))
+    }
+
     /// Ends a peer's flow; the feed goes with the last of them.
     pub(crate) fn end_outflow(&mut self, peer: EdgeId, flow: u32) -> Option<FeedKey> {
         let key = self.outflows.remove(&(peer, flow))?;

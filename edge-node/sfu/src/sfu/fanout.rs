@@ -1,13 +1,16 @@
 //! The hot path: one packet to everyone who shows its layer.
 
+use std::cmp::Reverse;
+
 use medmesh_base::media_token::Source;
 use medmesh_base::{ParticipantId, RoomId};
 use str0m::media::Mid;
 
-use super::Sfu;
+use super::{Sfu, Timer};
 use crate::codec::vp8_keyframe_height;
 use crate::connection::{ConnectionKey, VIDEO_SLOT_BASE};
 use crate::forward::{Egress, Verdict};
+use crate::keyframe::Ask;
 use crate::packet::MediaPacket;
 use crate::stats::DropReason;
 use crate::track::{Origin, TrackKey};
@@ -51,6 +54,9 @@ impl Sfu {
         if let Some(entry) = track.layers.get_mut(usize::from(layer)) {
             changed |= !entry.live(self.now);
             entry.note_packet(self.now, packet.payload.len());
+            if packet.keyframe {
+                entry.keyframes.note_keyframe();
+            }
             if packet.keyframe
                 && packet.vp8.is_some()
                 && let Some(height) = vp8_keyframe_height(&packet.payload)
@@ -141,15 +147,39 @@ impl Sfu {
         let Some(track) = self.rooms.get_mut(&id).and_then(|r| r.tracks.get_mut(&key)) else {
             return;
         };
-        let origin = track.origin;
-        let Some(entry) = track.layers.get_mut(usize::from(layer)) else {
+        let (origin, Some(entry)) = (track.origin, track.layers.get_mut(usize::from(layer))) else {
             return;
         };
-        if !entry.keyframes.ask(now, interval) {
-            self.stats.keyframes_coalesced += 1;
+        // The subscription that is about to be sent asks for one.
+        if matches!(origin, Origin::Remote(_)) && self.mesh.inflow_of(id, key, &entry.rid).is_none() {
             return;
         }
-        match origin {
+        match entry.keyframes.ask(now, interval) {
+            Ask::Now => self.send_keyframe_request(id, key, layer),
+            Ask::Later(at) => {
+                self.stats.keyframes_coalesced += 1;
+                self.timers.push(Reverse((at, Timer::Keyframe(id, key, layer))));
+            }
+            Ask::Noted => self.stats.keyframes_coalesced += 1,
+        }
+    }
+
+    /// The interval is over, and a request was held back meanwhile.
+    pub(super) fn keyframe_timer(&mut self, id: RoomId, key: TrackKey, layer: u8) {
+        let interval = self.config.limits.keyframe_interval;
+        let now = self.now;
+        let track = self.rooms.get_mut(&id).and_then(|r| r.tracks.get_mut(&key));
+        let entry = track.and_then(|t| t.layers.get_mut(usize::from(layer)));
+        if entry.is_some_and(|e| e.keyframes.poll(now, interval)) {
+            self.send_keyframe_request(id, key, layer);
+        }
+    }
+
+    fn send_keyframe_request(&mut self, id: RoomId, key: TrackKey, layer: u8) {
+        let Some(track) = self.rooms.get(&id).and_then(|r| r.tracks.get(&key)) else {
+            return;
+        };
+        match track.origin {
             Origin::Local(publisher) => {
                 let Some(connection) = self.connections.get_mut(&publisher) else {
                     return;

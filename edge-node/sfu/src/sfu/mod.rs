@@ -30,6 +30,7 @@ use crate::join::ResourceId;
 use crate::mesh::Mesh;
 use crate::room::Room;
 use crate::stats::{DropReason, Stats};
+use crate::track::TrackKey;
 
 /// Longest sleep of an idle shard.
 const IDLE: Duration = Duration::from_secs(1);
@@ -67,6 +68,7 @@ enum Timer {
     Connection(ConnectionKey),
     Room(RoomId),
     Flow(u32),
+    Keyframe(RoomId, TrackKey, u8),
 }
 
 impl Sfu {
@@ -112,6 +114,7 @@ impl Sfu {
                 Timer::Connection(key) => self.connection_timer(key),
                 Timer::Room(room) => self.room_timer(room),
                 Timer::Flow(flow) => self.flow_timer(flow),
+                Timer::Keyframe(room, track, layer) => self.keyframe_timer(room, track, layer),
             }
         }
     }

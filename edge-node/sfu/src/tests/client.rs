@@ -20,6 +20,8 @@ const LAYERS: [(usize, usize); 3] = [(1, 550), (2, 1_050), (5, 1_100)];
 const HEIGHTS: [u16; 3] = [180, 360, 720];
 const FRAME: Duration = Duration::from_micros(33_333);
 const AUDIO: Duration = Duration::from_millis(20);
+/// As libwebrtc: a request that comes earlier after the last one is dropped in silence.
+const KEYFRAME_INTERVAL: Duration = Duration::from_millis(300);
 
 /// One packet a client got.
 #[derive(Clone, Debug)]
@@ -69,6 +71,7 @@ pub(super) struct Client {
     pub(super) screen_bytes: usize,
     now: Instant,
     need_key: [bool; 4],
+    keyframe_at: [Option<Instant>; 4],
     next_frame: Instant,
     next_audio: Instant,
     /// Sequence numbers: microphone, q, h, f, screen.
@@ -118,6 +121,7 @@ impl Client {
             screen_bytes: 1_100,
             now,
             need_key: [true; 4],
+            keyframe_at: [None; 4],
             next_frame: now,
             next_audio: now,
             sequences: [u64::from(tag) * 1_000; 5],
@@ -275,7 +279,11 @@ impl Client {
                     .and_then(|r| RIDS.iter().position(|n| **n == *r))
                     .unwrap_or(3);
                 self.keyframe_requests[layer] += 1;
-                self.need_key[layer] = true;
+                let deaf = |at| now.saturating_duration_since(at) < KEYFRAME_INTERVAL;
+                if !self.keyframe_at[layer].is_some_and(deaf) {
+                    self.keyframe_at[layer] = Some(now);
+                    self.need_key[layer] = true;
+                }
             }
             Event::RtpPacket(packet) => {
                 let mid = self

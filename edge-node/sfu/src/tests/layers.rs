@@ -188,3 +188,27 @@ fn the_speaker_is_told() {
         json!(world.clients[c].participant)
     );
 }
+
+#[test]
+fn a_wish_that_changes_before_the_first_picture_does_not_put_it_off() {
+    let (mut world, a, b) = pair();
+    wish(&mut world, b, a, 90);
+    world.run(2 * SECOND);
+    world.clients[b].say(&json!({"type": "wish", "video": []}));
+    world.run(SECOND);
+    let before = world.clients[b].got(world.clients[b].video_slot(0)).len();
+    wish(&mut world, b, a, 360);
+    let began = world.now;
+    // The request is on its way to the publisher when the tile changes its size.
+    world.run(Duration::from_millis(12));
+    wish(&mut world, b, a, 720);
+    let sees = |w: &World| w.clients[b].got(w.clients[b].video_slot(0)).len() > before;
+    assert!(world.run_until(SECOND, sees));
+    let waited = world.now - began;
+    assert!(waited <= Duration::from_millis(4 * 8 + 34), "{waited:?}");
+    assert_eq!(newest_layer(&world, b), Some(1), "the first that could be shown");
+    assert!(
+        world.run_until(5 * SECOND, |w| newest_layer(w, b) == Some(2)),
+        "and then what is wanted"
+    );
+}

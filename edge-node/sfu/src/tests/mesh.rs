@@ -370,3 +370,42 @@ fn who_comes_last_finds_who_was_there_first_although_the_token_does_not_say() {
         assert_eq!(roster.as_array().unwrap().len(), 2);
     }
 }
+
+/// Somebody here and somebody at the other edge begin to watch within `apart`; how long
+/// the second of them waits for the first picture.
+fn second_viewer_waits(apart: Duration) -> Duration {
+    let mut world = World::new(2);
+    let (a, near, far) = (world.join(0), world.join(0), world.join(1));
+    world.link(0, 1);
+    world.settle();
+    for viewer in [near, far] {
+        world.clients[viewer].say(&json!({"type": "wish", "video": []}));
+    }
+    world.clients[a].camera = [true, false, false];
+    world.run(2 * SECOND);
+    let participant = world.clients[a].participant;
+    let wish =
+        json!({"type": "wish", "video": [{"participant": participant, "source": "camera", "height": 180}]});
+    world.clients[near].say(&wish);
+    world.run(apart);
+    world.clients[far].say(&wish);
+    let asked_at = world.now;
+    let sees = |w: &World| !w.clients[far].got(w.clients[far].video_slot(0)).is_empty();
+    assert!(world.run_until(5 * SECOND, sees));
+    world.now - asked_at
+}
+
+#[test]
+fn a_viewer_who_comes_right_after_a_keyframe_waits_out_the_encoders_interval_and_no_longer() {
+    // There and back over two accesses and a link, and a frame.
+    let way = Duration::from_millis(8 + 20 + 8 + 34 + 8 + 20 + 8);
+    assert!(second_viewer_waits(SECOND) <= way, "the encoder is free");
+    for apart in [60, 120, 200, 280].map(Duration::from_millis) {
+        let interval = Limits::default().keyframe_interval;
+        let waited = second_viewer_waits(apart);
+        assert!(
+            waited <= interval - apart + way,
+            "{waited:?} for one who came {apart:?} later"
+        );
+    }
+}

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use crate::allocate::{AUDIO_BPS, Demand, LayerOffer, allocate, assign};
 use crate::codec::{CodecTag, starts_keyframe, vp8_keyframe_height};
 use crate::forward::{Forwarder, Verdict};
+use crate::keyframe::{Ask, Keyframes};
 use crate::packet::MediaPacket;
 
 fn layers(rates: [u64; 3]) -> Vec<LayerOffer> {
@@ -233,4 +234,22 @@ fn keyframes_are_seen_in_every_codec() {
         Some(360)
     );
     assert_eq!(vp8_keyframe_height(&[0x90; 30]), None);
+}
+
+#[test]
+fn a_keyframe_asked_for_too_early_is_owed_until_one_comes() {
+    const INTERVAL: Duration = Duration::from_millis(300);
+    let start = Instant::now();
+    let at = |ms| start + Duration::from_millis(ms);
+    let mut owed = Keyframes::default();
+    assert_eq!(owed.ask(at(0), INTERVAL), Ask::Now);
+    assert_eq!(owed.ask(at(100), INTERVAL), Ask::Later(at(300)));
+    assert_eq!(owed.ask(at(200), INTERVAL), Ask::Noted);
+    assert!(!owed.poll(at(299), INTERVAL));
+    assert!(owed.poll(at(300), INTERVAL), "sent after all");
+    assert!(!owed.poll(at(600), INTERVAL), "once");
+    assert_eq!(owed.ask(at(700), INTERVAL), Ask::Now);
+    assert_eq!(owed.ask(at(710), INTERVAL), Ask::Later(at(1_000)));
+    owed.note_keyframe();
+    assert!(!owed.poll(at(1_000), INTERVAL), "a keyframe came meanwhile");
 }

@@ -130,6 +130,147 @@ fn sha256_integrity_is_answered_in_kind_and_wins_over_sha1() {
 }
 
 #[test]
+fn the_strongest_password_algorithm_is_offered_and_taken() {
+    let mut world = World::new();
+    let mut client = TestClient {
+        integrity: IntegrityKind::Sha256,
+        algorithm: PasswordAlgorithm::Sha256,
+        ..TestClient::new("203.0.113.7:4000", "a")
+    };
+    let challenge = bare(&mut world, Method::ALLOCATE).finish();
+    let challenge = world.input(client.address, &challenge).unwrap();
+    assert_eq!(
+        challenge.get(attribute::PASSWORD_ALGORITHMS),
+        Some(&[0, 2, 0, 0, 0, 1, 0, 0][..])
+    );
+    // The cookie and 24 bits, of which the first says "password algorithms" and no other is set.
+    assert!(challenge.nonce().starts_with(b"obMatJos2gAAA"));
+    client.allocate(&mut world);
+    assert_eq!(client.permit(&mut world, &["192.0.2.1:1"]), 0);
+    let mut stale = TestClient {
+        nonce: b"obMatJos2gAAA0123456789abcdef".to_vec(),
+        ..client.clone()
+    };
+    let reply = stale.request(&mut world, Method::REFRESH, |r| r);
+    assert_eq!(reply.code(), 438);
+    assert!(reply.get(attribute::PASSWORD_ALGORITHMS).is_some());
+
+    // A key by the other algorithm is another key.
+    let mixed = Builder::new(Class::Request, Method::REFRESH, [1; 12])
+        .attribute(attribute::USERNAME, client.username.as_bytes())
+        .attribute(attribute::REALM, REALM.as_bytes())
+        .attribute(attribute::NONCE, &client.nonce);
+    let mixed = mixed.integrity(IntegrityKind::Sha256, &client.key()).finish();
+    assert_eq!(world.input(client.address, &mixed).unwrap().code(), 401);
+    // But a client may go back to it while its credentials are good.
+    client.algorithm = PasswordAlgorithm::Md5;
+    assert_eq!(client.refresh(&mut world, 600).code(), 0);
+}
+
+#[test]
+fn nobody_on_the_way_can_take_the_stronger_algorithm_out() {
+    let mut world = World::new();
+    let mut client = TestClient::new("203.0.113.7:4000", "a");
+    client.refresh(&mut world, 600);
+    let lists: [(&[u8], &[u8]); 6] = [
+        // What a client repeats that was shown MD5 alone.
+        (&[0, 1, 0, 0], &[0, 1, 0, 0]),
+        (&[0, 1, 0, 0, 0, 2, 0, 0], &[0, 2, 0, 0]),
+        (&[0, 2, 0, 0, 0, 1, 0, 0], &[0, 3, 0, 0]),
+        (&[0, 2, 0, 0, 0, 1, 0, 0], &[0, 2, 0, 4, 1, 2, 3, 4]),
+        (&[0, 2, 0, 0, 0, 1, 0, 0], &[]),
+        (&[], &[0, 2, 0, 0]),
+    ];
+    for (list, chosen) in lists {
+        let with = |r| {
+            udp(r)
+                .attribute(attribute::PASSWORD_ALGORITHMS, list)
+                .attribute(attribute::PASSWORD_ALGORITHM, chosen)
+        };
+        let code = |client: &mut TestClient, world: &mut World| {
+            let transaction = world.transaction();
+            let request = client.seal(with(Builder::new(Class::Request, Method::ALLOCATE, transaction)));
+            world.input(client.address, &request).unwrap().code()
+        };
+        assert_eq!(code(&mut client, &mut world), 400, "{list:?} {chosen:?}");
+    }
+    for kind in [attribute::PASSWORD_ALGORITHMS, attribute::PASSWORD_ALGORITHM] {
+        let one = |r| udp(r).attribute(kind, &[0, 2, 0, 0, 0, 1, 0, 0][..]);
+        let request = client.seal(one(bare(&mut world, Method::ALLOCATE)));
+        assert_eq!(
+            world.input(client.address, &request).unwrap().code(),
+            400,
+            "{kind:#x} alone"
+        );
+    }
+    // Clearing the bit in the nonce only gets the nonce refused.
+    let mut bits = TestClient {
+        nonce: [&b"obMatJos2AAAA"[..], &client.nonce[13..]].concat(),
+        ..client.clone()
+    };
+    assert_eq!(bits.request(&mut world, Method::ALLOCATE, udp).code(), 438);
+    assert_eq!(world.count(Counter::Allocations), 0);
+    client.allocate(&mut world);
+}
+
+#[test]
+fn binding_can_be_kept_for_those_with_a_credential() {
+    let credential = ShortTermCredential {
+        username: "probe".to_owned(),
+        password: "a short-term password".to_owned(),
+    };
+    let mut world = World::of(
+        ServerConfig {
+            binding_credential: Some(credential),
+            ..config()
+        },
+        PeerPolicy::default(),
+    );
+    let source = addr("203.0.113.7:4000");
+    let mut code = |name: Option<&str>, password: Option<&str>, kind| {
+        let mut request = bare(&mut world, Method::BINDING);
+        if let Some(name) = name {
+            request = request.attribute(attribute::USERNAME, name.as_bytes());
+        }
+        if let Some(password) = password {
+            request = request.integrity(kind, password.as_bytes());
+        }
+        let reply = world.input(source, &request.finish()).unwrap();
+        assert_eq!(reply.get(attribute::NONCE), None, "no challenge");
+        if reply.is_success() {
+            let message = reply.message();
+            let integrity = Fields::read(&message).integrity.unwrap();
+            assert_eq!(integrity.kind, kind);
+            assert!(integrity.verify(password.unwrap().as_bytes(), &message));
+        }
+        reply.code()
+    };
+    for kind in [IntegrityKind::Sha1, IntegrityKind::Sha256] {
+        assert_eq!(code(Some("probe"), Some("a short-term password"), kind), 0);
+        assert_eq!(code(Some("probe"), Some("another"), kind), 401);
+        assert_eq!(code(Some("porbe"), Some("a short-term password"), kind), 401);
+        assert_eq!(code(Some("probe"), None, kind), 400);
+        assert_eq!(code(None, Some("a short-term password"), kind), 400);
+        assert_eq!(code(None, None, kind), 401);
+    }
+}
+
+#[test]
+fn a_user_name_by_its_hash_is_challenged() {
+    let mut world = World::new();
+    let client = TestClient::new("203.0.113.7:4000", "a");
+    let challenge = bare(&mut world, Method::ALLOCATE).finish();
+    let nonce = world.input(client.address, &challenge).unwrap().nonce();
+    let request = udp(bare(&mut world, Method::ALLOCATE))
+        .attribute(attribute::USERHASH, &[7; 32])
+        .attribute(attribute::REALM, REALM.as_bytes())
+        .attribute(attribute::NONCE, &nonce)
+        .integrity(IntegrityKind::Sha1, &client.key())
+        .finish();
+    assert_eq!(world.input(client.address, &request).unwrap().code(), 401);
+}
+
+#[test]
 fn what_follows_the_integrity_attribute_is_not_read() {
     let mut world = World::new();
     let mut client = TestClient::new("203.0.113.7:4000", "a");
@@ -235,9 +376,10 @@ fn answers_before_authentication_are_as_small_as_the_rfc_allows() {
     let mut world = World::new();
     let source = addr("203.0.113.7:4000");
     let allocate = udp(bare(&mut world, Method::ALLOCATE)).finish();
-    // Header, ERROR-CODE, REALM and NONCE are all mandatory (RFC 8489 §9.2.4); nothing else is there.
+    // Header, ERROR-CODE, REALM, NONCE and PASSWORD-ALGORITHMS are all mandatory (RFC 8489
+    // §9.2.4); nothing else is there.
     let challenge = world.input(source, &allocate).unwrap();
-    assert_eq!(challenge.0.len(), 20 + 8 + (4 + 8) + (4 + nonce::NONCE_BYTES));
+    assert_eq!(challenge.0.len(), 20 + 8 + (4 + 8) + (4 + 32) + (4 + 8));
     let binding = bare(&mut world, Method::BINDING).finish();
     assert_eq!(world.input(source, &binding).unwrap().0.len(), 20 + 12);
 }

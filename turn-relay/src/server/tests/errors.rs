@@ -10,11 +10,11 @@ fn client() -> TestClient {
 }
 
 #[test]
-fn allocate_wants_a_transport_and_only_udp() {
+fn allocate_wants_a_transport_there_is() {
     let (mut world, mut client) = (World::new(), client());
     assert_eq!(client.request(&mut world, Method::ALLOCATE, |r| r).code(), 400);
-    let tcp = |r: Builder| r.attribute(attribute::REQUESTED_TRANSPORT, &[6, 0, 0, 0]);
-    assert_eq!(client.request(&mut world, Method::ALLOCATE, tcp).code(), 442);
+    let dccp = |r: Builder| r.attribute(attribute::REQUESTED_TRANSPORT, &[33, 0, 0, 0]);
+    assert_eq!(client.request(&mut world, Method::ALLOCATE, dccp).code(), 442);
     let short = |r: Builder| r.attribute(attribute::REQUESTED_TRANSPORT, &[17]);
     assert_eq!(client.request(&mut world, Method::ALLOCATE, short).code(), 400);
     assert_eq!(world.count(Counter::Allocations), 0);

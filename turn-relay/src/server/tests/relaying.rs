@@ -197,7 +197,7 @@ fn messages_nobody_asked_for_are_dropped_in_silence() {
         (Class::Indication, Method::DATA),
         (Class::Indication, Method::BINDING),
         (Class::Request, Method::SEND),
-        (Class::Request, Method::from_code(0x00A)),
+        (Class::Request, Method::CONNECTION_ATTEMPT),
         (Class::Request, Method::from_code(0xFFF)),
     ];
     for (class, method) in cases {

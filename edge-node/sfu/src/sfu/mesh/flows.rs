@@ -32,10 +32,7 @@ impl Sfu {
                         .connections
                         .get(subscriber)
                         .and_then(|c| c.slots.get(*number));
-                    slot.is_some_and(|s| {
-                        s.forwarder.target() == Some(index as u8)
-                            || s.forwarder.current() == Some(index as u8)
-                    })
+                    slot.is_some_and(|s| s.forwarder.takes(index as u8))
                 });
                 if shown {
                     needed.push((peer, *key, layer.rid.clone()));
@@ -71,6 +68,11 @@ impl Sfu {
             scheduled: false,
         };
         self.mesh.inflows.insert(flow, inflow);
+        let now = self.now;
+        let entry = self.rooms.get_mut(&room).and_then(|r| r.tracks.get_mut(&track));
+        if let Some(layer) = entry.and_then(|t| t.layers.iter_mut().find(|l| l.rid == rid)) {
+            layer.keyframes.note_asked(now);
+        }
         let TrackKey { participant, source } = track;
         self.tell(
             peer,
@@ -137,13 +139,7 @@ impl Sfu {
         let Some(rid) = rid.map(|l| l.rid.clone()) else {
             return;
         };
-        let flow = self
-            .mesh
-            .inflows
-            .iter()
-            .find(|(_, f)| f.room == room && f.track == track && f.rid == rid);
-        if let Some((&flow, inflow)) = flow {
-            let peer = inflow.peer;
+        if let Some((flow, peer)) = self.mesh.inflow_of(room, track, &rid) {
             self.stats.keyframes_requested += 1;
             self.tell(peer, MeshMessage::KeyframeRequest { flow });
         }

@@ -57,7 +57,11 @@ impl Sfu {
             return;
         };
         entry.codec = Some(packet.codec);
-        entry.layers[usize::from(layer)].note_packet(now, packet.payload.len());
+        let received = &mut entry.layers[usize::from(layer)];
+        received.note_packet(now, packet.payload.len());
+        if packet.keyframe {
+            received.keyframes.note_keyframe();
+        }
         self.forward(room, track, layer, &packet);
     }
 

@@ -60,6 +60,7 @@ export const en = {
     version_mismatch: "Somebody changed this in the meantime. Look at it again.",
     invalid_request: "Something in the form is not right. Check the fields.",
     unavailable: "The service is busy or being restarted. Please try again in a moment.",
+    outside_residency: "No media server stands where this clinic lets its visits run. Please tell the clinic.",
     no_capacity: "There is no room for another connection right now. Please try again in a moment.",
     other: "Something went wrong. Please try again.",
     media: "No media connection could be made. A firewall may be in the way; “use relay only” in the camera check often helps.",

@@ -60,6 +60,7 @@ export const es: Catalogue = {
     version_mismatch: "Alguien lo cambió mientras tanto. Revíselo de nuevo.",
     invalid_request: "Hay algo incorrecto en el formulario. Revise los campos.",
     unavailable: "El servicio está ocupado o se está reiniciando. Vuelva a intentarlo en un momento.",
+    outside_residency: "No hay ningún servidor de vídeo en las regiones que esta clínica permite. Avise a la clínica.",
     no_capacity: "Ahora mismo no hay sitio para otra conexión. Vuelva a intentarlo en un momento.",
     other: "Algo salió mal. Vuelva a intentarlo.",
     media: "No se pudo establecer la conexión de vídeo. Puede que un cortafuegos lo impida; «usar solo retransmisión» en la prueba de cámara suele ayudar.",

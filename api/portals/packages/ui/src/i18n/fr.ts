@@ -60,6 +60,7 @@ export const fr: Catalogue = {
     version_mismatch: "Quelqu’un l’a modifié entre-temps. Vérifiez à nouveau.",
     invalid_request: "Quelque chose ne va pas dans le formulaire. Vérifiez les champs.",
     unavailable: "Le service est occupé ou redémarre. Réessayez dans un instant.",
+    outside_residency: "Aucun serveur vidéo ne se trouve dans les régions que cet établissement autorise. Prévenez l’établissement.",
     no_capacity: "Il n’y a pas de place pour une connexion de plus pour le moment. Réessayez dans un instant.",
     other: "Un problème est survenu. Veuillez réessayer.",
     media: "Aucune connexion vidéo n’a pu être établie. Un pare-feu bloque peut-être ; « utiliser uniquement un relais » dans le test caméra aide souvent.",

@@ -1,0 +1,167 @@
+//! The workers of one control node.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use medmesh_base::ClinicId;
+use medmesh_base::drain::Drain;
+use medmesh_store::{Job, JobKind, Store};
+use rand::Rng as _;
+use time::OffsetDateTime;
+use tokio::task::JoinSet;
+
+use super::metrics::JobMetrics;
+
+/// Jobs one node works on at once: they wait for others most of the time.
+const AT_ONCE: usize = 16;
+/// Longest time a handler may take; below the claim's lease, so that nobody else starts meanwhile.
+const HANDLER_TIMEOUT: Duration = Duration::from_secs(60);
+/// How often due jobs are looked for without being told.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often the gauges are refreshed.
+const COUNT_EVERY: Duration = Duration::from_secs(15);
+/// Pause before the second try; it doubles with each, up to the longest.
+const BACKOFF_FIRST: Duration = Duration::from_secs(2);
+/// Longest pause between tries: whatever was down for hours is found up again within one.
+const BACKOFF_MAX: Duration = Duration::from_secs(3600);
+
+/// Whose job runs, and which try it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Run {
+    /// Whose; `None` for the installation's.
+    pub clinic_id: Option<ClinicId>,
+    /// 1 for the first try.
+    pub attempt: u32,
+}
+
+/// A try failed. The word is shown to operators: one of ours, never somebody else's text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobFailure {
+    /// Worth trying again later.
+    Again(&'static str),
+    /// It will never work: a person has to look.
+    Never(&'static str),
+}
+
+type Handler =
+    Arc<dyn Fn(Run, serde_json::Value) -> BoxFuture<'static, Result<(), JobFailure>> + Send + Sync>;
+
+/// Who does which kind of job.
+#[derive(Clone, Default)]
+pub struct Handlers(BTreeMap<&'static str, Handler>);
+
+impl Handlers {
+    /// Registers the handler of a kind. It may run more than once for one job.
+    #[must_use]
+    pub fn on<K, F, R>(mut self, handler: F) -> Self
+    where
+        K: JobKind,
+        F: Fn(Run, K) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<(), JobFailure>> + Send + 'static,
+    {
+        let handler = Arc::new(
+            move |run, payload| -> BoxFuture<'static, Result<(), JobFailure>> {
+                match serde_json::from_value::<K>(payload) {
+                    Ok(work) => Box::pin(handler(run, work)),
+                    Err(_) => Box::pin(async { Err(JobFailure::Never("payload_unreadable")) }),
+                }
+            },
+        );
+        let before = self.0.insert(K::KIND, handler);
+        assert!(before.is_none(), "each kind of job has one handler");
+        self
+    }
+
+    fn kinds(&self) -> Vec<&'static str> {
+        self.0.keys().copied().collect()
+    }
+}
+
+/// Does jobs until the drain stops; what runs then gets its time to finish.
+pub async fn work(store: Store, handlers: Handlers, metrics: JobMetrics, drain: Drain) {
+    let kinds = handlers.kinds();
+    let mut running = JoinSet::new();
+    let mut count_at = tokio::time::Instant::now();
+    loop {
+        while running.try_join_next().is_some() {}
+        if count_at <= tokio::time::Instant::now() {
+            count_at += COUNT_EVERY;
+            if let Ok(counts) = store.job_counts(OffsetDateTime::now_utc()).await {
+                metrics.show(&counts, OffsetDateTime::now_utc());
+            }
+        }
+        let free = AT_ONCE - running.len();
+        let claimed = claim(&store, &kinds, free).await;
+        let may_be_more = claimed.len() == free;
+        for job in claimed {
+            let (store, metrics) = (store.clone(), metrics.clone());
+            let handler = handlers.0[job.kind.as_str()].clone();
+            running.spawn(async move { attempt(&store, &metrics, &handler, &job).await });
+        }
+        tokio::select! {
+            () = drain.stopping() => break,
+            () = store.job_wait(LOOK_EVERY), if !may_be_more => {}
+            // A free hand, and perhaps more to do.
+            Some(_) = running.join_next(), if !running.is_empty() => {}
+        }
+    }
+    while running.join_next().await.is_some() {}
+}
+
+async fn claim(store: &Store, kinds: &[&'static str], free: usize) -> Vec<Job> {
+    if free == 0 || kinds.is_empty() {
+        return Vec::new();
+    }
+    let limit = u32::try_from(free).unwrap_or(u32::MAX);
+    match store.job_claim(kinds, OffsetDateTime::now_utc(), limit).await {
+        Ok(jobs) => jobs,
+        Err(error) => {
+            tracing::warn!(%error, "jobs not claimed");
+            Vec::new()
+        }
+    }
+}
+
+/// One try of one job, and what becomes of it.
+async fn attempt(store: &Store, metrics: &JobMetrics, handler: &Handler, job: &Job) {
+    let run = Run {
+        clinic_id: job.clinic_id,
+        attempt: job.attempts,
+    };
+    // A task of its own, so that a handler that panics fails its job and nothing else.
+    let mut task = tokio::spawn(handler(run, job.payload.clone()));
+    let outcome = match tokio::time::timeout(HANDLER_TIMEOUT, &mut task).await {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(_)) => Err(JobFailure::Again("panicked")),
+        Err(_) => {
+            task.abort();
+            Err(JobFailure::Again("timed_out"))
+        }
+    };
+    let (word, recorded) = match outcome {
+        Ok(()) => ("done", store.job_done(job).await),
+        Err(JobFailure::Again(why)) if job.attempts < job.attempts_max => {
+            let again_at = OffsetDateTime::now_utc() + backoff(job.attempts);
+            ("again", store.job_failed(job, why, Some(again_at)).await)
+        }
+        Err(JobFailure::Again(why) | JobFailure::Never(why)) => {
+            tracing::warn!(job = %job.id, kind = %job.kind, why, "job given up");
+            ("dead", store.job_failed(job, why, None).await)
+        }
+    };
+    metrics.finished(&job.kind, word);
+    if let Err(error) = recorded {
+        tracing::warn!(%error, job = %job.id, "what became of a job was not recorded; it runs again");
+    }
+}
+
+/// Pause after the `attempts`-th try: doubling, and random within its upper half so that
+/// jobs which failed together do not come back together.
+pub(super) fn backoff(attempts: u32) -> Duration {
+    let whole = BACKOFF_FIRST
+        .saturating_mul(2_u32.saturating_pow(attempts.saturating_sub(1).min(16)))
+        .min(BACKOFF_MAX);
+    whole.mul_f64(rand::rng().random_range(0.5..=1.0))
+}

@@ -1,0 +1,2 @@
+mod note;
+mod tree;
