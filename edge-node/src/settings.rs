@@ -37,6 +37,8 @@ pub struct Settings {
     pub draining: bool,
     /// Tokens that are void before they expire.
     pub revoked: HashSet<String>,
+    /// Edges whose certificates count no more.
+    pub removed: Vec<EdgeId>,
     /// Origins browsers may call from.
     pub origins: HashSet<String>,
 }
@@ -116,6 +118,11 @@ impl Settings {
             cordoned: wire.cordoned,
             draining: wire.draining,
             revoked: wire.revoked_jti.iter().take(REVOKED_MAX).cloned().collect(),
+            removed: wire
+                .removed_edges
+                .iter()
+                .map(|edge| EdgeId::from_slice(edge).map_err(|_| SettingsError::EdgeId))
+                .collect::<Result<_, SettingsError>>()?,
             origins: wire.allowed_origins.iter().cloned().collect(),
         })
     }

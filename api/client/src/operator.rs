@@ -1,7 +1,10 @@
 //! The operator's routes.
 
-use medmesh_api_types::fleet::{JoinToken, JoinTokenCreate, LearnerAdd, Nodes, Raft, RaftNode, Sessions};
-use medmesh_base::{ControlId, EdgeId};
+use medmesh_api_types::fleet::{
+    EdgeNode, Explanation, FleetHeadroom, JoinToken, JoinTokenCreate, LearnerAdd, Nodes, Raft, RaftNode,
+    Sessions,
+};
+use medmesh_base::{ControlId, EdgeId, RoomId};
 
 use crate::ClientError;
 use crate::transport::Transport;
@@ -66,6 +69,62 @@ impl Operator {
     pub async fn edge_uncordon(&self, edge: EdgeId) -> Result<(), ClientError> {
         self.transport
             .post(&format!("/v1/fleet/edges/{edge}/uncordon"), &())
+            .await
+    }
+
+    /// Moves an edge's people away.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn edge_drain(&self, edge: EdgeId) -> Result<(), ClientError> {
+        self.transport
+            .post(&format!("/v1/fleet/edges/{edge}/drain"), &())
+            .await
+    }
+
+    /// Ends a drain.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn edge_undrain(&self, edge: EdgeId) -> Result<(), ClientError> {
+        self.transport
+            .post(&format!("/v1/fleet/edges/{edge}/undrain"), &())
+            .await
+    }
+
+    /// One edge.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn edge(&self, edge: EdgeId) -> Result<EdgeNode, ClientError> {
+        self.transport.get(&format!("/v1/fleet/edges/{edge}")).await
+    }
+
+    /// Takes an edge out of the fleet; with `force` even while it carries people.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn edge_remove(&self, edge: EdgeId, force: bool) -> Result<(), ClientError> {
+        self.transport
+            .delete(&format!("/v1/fleet/edges/{edge}?force={force}"))
+            .await
+    }
+
+    /// How many more people fit.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn headroom(&self) -> Result<FleetHeadroom, ClientError> {
+        self.transport.get("/v1/fleet/headroom").await
+    }
+
+    /// Why the people of a room are where they are.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn explain(&self, room: RoomId) -> Result<Explanation, ClientError> {
+        self.transport
+            .get(&format!("/v1/fleet/rooms/{room}/explain"))
             .await
     }
 

@@ -61,6 +61,10 @@ impl Transport {
         self.call(Method::POST, path, Some(body)).await
     }
 
+    pub(crate) async fn delete(&self, path: &str) -> Result<(), ClientError> {
+        self.call(Method::DELETE, path, None::<&()>).await
+    }
+
     async fn call<T: DeserializeOwned>(
         &self,
         method: Method,

@@ -8,6 +8,13 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::Secret;
 
+mod insight;
+
+pub use insight::{
+    EdgeRemoval, Explanation, FleetHeadroom, Headroom, PlacementCandidate, PlacementExplanation,
+    PlacementOutcome, PlacementScore, RegionHeadroom,
+};
+
 /// Longest life of a join token, seconds: a day's work of racking hosts.
 pub const JOIN_TOKEN_SECONDS_MAX: u32 = 86_400;
 /// Life of a join token when the operator does not say, seconds.
@@ -80,6 +87,9 @@ pub struct EdgeNode {
     pub capacity_participants: u32,
     /// Participants sent there who are not in its report yet.
     pub reserved_participants: u32,
+    /// Participants whose home it is, connected or not.
+    #[serde(default)]
+    pub placed_participants: u32,
     /// Base URL that browsers reach.
     pub signalling_url: String,
     /// `host:port` that other edges dial.

@@ -8,7 +8,7 @@ use medmesh_base::ControlId;
 use medmesh_base::drain::{Drain, terminate_signal};
 use medmesh_consensus::{Config, Consensus, Placer};
 use medmesh_link::{ClusterCa, Endpoint, EndpointConfig, LEAF_LIFE, LinkMetrics, Role, Trust};
-use medmesh_wire::consensus::{PlaceRequest, PlaceResponse};
+use medmesh_wire::consensus::{ExplainRequest, ExplainResponse, PlaceRequest, PlaceResponse};
 use tonic::Status;
 use tonic::transport::Server;
 
@@ -34,6 +34,10 @@ struct NoPlacer;
 #[tonic::async_trait]
 impl Placer for NoPlacer {
     async fn place(&self, _: PlaceRequest) -> Result<PlaceResponse, Status> {
+        Err(Status::unimplemented("this node only agrees"))
+    }
+
+    async fn explain(&self, _: ExplainRequest) -> Result<ExplainResponse, Status> {
         Err(Status::unimplemented("this node only agrees"))
     }
 }

@@ -9,8 +9,9 @@ use medmesh_wire::consensus::change_members_request::Change;
 use medmesh_wire::consensus::leader_server::{Leader, LeaderServer};
 use medmesh_wire::consensus::raft_server::{Raft as RaftRpc, RaftServer};
 use medmesh_wire::consensus::{
-    ChangeMembersRequest, ChangeMembersResponse, PlaceRequest, PlaceResponse, ProposeRequest,
-    ProposeResponse, RaftMessage, ReadIndexRequest, ReadIndexResponse, SnapshotChunk,
+    ChangeMembersRequest, ChangeMembersResponse, ExplainRequest, ExplainResponse, PlaceRequest,
+    PlaceResponse, ProposeRequest, ProposeResponse, RaftMessage, ReadIndexRequest, ReadIndexResponse,
+    SnapshotChunk,
 };
 use tonic::{Request, Response, Status, Streaming};
 
@@ -21,7 +22,7 @@ use crate::network::{BODY_VERSION, MESSAGE_BYTES_MAX, SnapshotHeader, decode, en
 use crate::snapshot::SNAPSHOT_BYTES_MAX;
 use crate::types::Snapshot;
 
-/// Who answers `Leader.Place`: the control plane, which knows telemetry. Called on the
+/// Who answers `Leader.Place` and `Leader.Explain`: the control plane, which knows telemetry. Called on the
 /// leader only, for requests of other control nodes.
 #[tonic::async_trait]
 pub trait Placer: Send + Sync + 'static {
@@ -30,6 +31,12 @@ pub trait Placer: Send + Sync + 'static {
     /// # Errors
     /// What the caller shall see.
     async fn place(&self, request: PlaceRequest) -> Result<PlaceResponse, Status>;
+
+    /// Says why the people of a room are where they are. Changes nothing.
+    ///
+    /// # Errors
+    /// What the caller shall see.
+    async fn explain(&self, request: ExplainRequest) -> Result<ExplainResponse, Status>;
 }
 
 pub(crate) fn raft_server(consensus: Consensus) -> RaftServer<RaftService> {
@@ -195,6 +202,14 @@ impl<P: Placer> Leader for LeaderService<P> {
             return Err(Status::failed_precondition("this node does not lead"));
         }
         self.placer.place(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn explain(&self, request: Request<ExplainRequest>) -> Result<Response<ExplainResponse>, Status> {
+        PeerInfo::require_control(&request)?;
+        if !self.consensus.is_leader() {
+            return Err(Status::failed_precondition("this node does not lead"));
+        }
+        self.placer.explain(request.into_inner()).await.map(Response::new)
     }
 
     async fn read_index(

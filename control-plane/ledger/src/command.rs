@@ -95,7 +95,7 @@ pub enum Command {
         /// The proposer's clock.
         now: u64,
     },
-    /// Forgets an edge that no placement names.
+    /// Forgets an edge that no placement names; its certificate counts no more.
     EdgeRemove {
         /// Which edge.
         edge: EdgeId,

@@ -7,7 +7,7 @@ use medmesh_base::{ControlId, EdgeId, RoomId};
 pub enum Event {
     /// An edge is new, or its descriptor, status or flags changed.
     EdgeChanged(EdgeId),
-    /// An edge is gone.
+    /// An edge is gone, or one that was is forgotten.
     EdgeRemoved(EdgeId),
     /// A room is new or its placements changed.
     RoomChanged {

@@ -3,6 +3,10 @@
 
 /// Edges in the fleet: ten times the largest plan (100 places).
 pub const EDGES_MAX: usize = 1_024;
+/// Removed edges remembered; beyond this the one removed first is forgotten.
+pub const EDGES_REMOVED_MAX: usize = EDGES_MAX;
+/// How long a removed edge is remembered, milliseconds: longer than any certificate lives.
+pub const EDGE_REMOVED_LIFE_MS: u64 = 8 * 24 * 3_600_000;
 /// Rooms with placements at one time: 100,000 participants in pairs, and room for waiting ones.
 pub const ROOMS_MAX: usize = 65_536;
 /// Participants of one room: a visit is 6 people; rejoining devices and interpreters fit too.

@@ -25,6 +25,8 @@ pub struct State {
     pub epoch: u64,
     /// The fleet.
     pub edges: BTreeMap<EdgeId, Arc<Edge>>,
+    /// Edges that were removed, until their last certificate has ended: id → Unix milliseconds.
+    pub removed: BTreeMap<EdgeId, u64>,
     /// Rooms with placements.
     pub rooms: BTreeMap<RoomId, Arc<Room>>,
     /// The control nodes.

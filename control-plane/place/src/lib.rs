@@ -12,12 +12,14 @@
 
 mod demand;
 mod fleet;
+mod headroom;
 mod plan;
 mod report;
 mod score;
 
 pub use demand::Demand;
 pub use fleet::{EdgeView, Fleet, Path};
+pub use headroom::{Headroom, headroom};
 pub use plan::{FALLBACKS_MAX, KEEP_GAIN_MIN_US, NoPlace, Plan, plan};
 pub use report::{Candidate, Rejection, Report, Verdict};
 pub use score::{RTT_UNKNOWN_US, Score};

@@ -1,12 +1,12 @@
 //! Why each edge won or lost; what an operator is shown when asking for a reason.
 
 use medmesh_base::EdgeId;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::Score;
 
 /// The account of one planning.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// Every edge of the fleet, winner first, then by rank, then the rejected.
     pub candidates: Vec<Candidate>,
@@ -15,7 +15,7 @@ pub struct Report {
 }
 
 /// One edge's part in it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Candidate {
     /// Which edge.
     pub edge: EdgeId,
@@ -24,7 +24,7 @@ pub struct Candidate {
 }
 
 /// What became of a candidate.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "verdict", rename_all = "snake_case")]
 pub enum Verdict {
     /// The participant's home.
@@ -49,7 +49,7 @@ pub enum Verdict {
 }
 
 /// The hard constraints.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Rejection {
     /// It does not report.

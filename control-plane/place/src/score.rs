@@ -1,7 +1,7 @@
 //! The policy: fields are compared from the first to the last.
 
 use medmesh_base::EdgeId;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{Demand, EdgeView, Fleet};
 
@@ -14,7 +14,7 @@ const DELAY_STEP_US: u32 = 4_000;
 
 /// How good an edge is for a participant; smaller is better. The derived order
 /// is the policy, and the edge's id last makes it total.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Score {
     /// One-way delay between this participant and the farthest other, in steps of 4 ms.
     pub mouth_to_ear_steps: u32,
@@ -68,6 +68,40 @@ impl Score {
             shuffle: shuffle(edge, seed),
             edge,
         }
+    }
+
+    /// The word for the first rule by which this score is worse than `other`; `None` when it is not.
+    #[must_use]
+    pub fn loses_by(&self, other: &Self) -> Option<&'static str> {
+        let rules = [
+            (
+                "mouth_to_ear",
+                self.mouth_to_ear_steps.cmp(&other.mouth_to_ear_steps),
+            ),
+            ("impairment", self.impairment_us.cmp(&other.impairment_us)),
+            ("mesh_hop", self.mesh_hop_us.cmp(&other.mesh_hop_us)),
+            ("access", self.access_steps.cmp(&other.access_steps)),
+            ("balance", self.balance_steps.cmp(&other.balance_steps)),
+            ("cost", self.cost.cmp(&other.cost)),
+            (
+                "shuffle",
+                (self.shuffle, self.edge).cmp(&(other.shuffle, other.edge)),
+            ),
+        ];
+        let (rule, order) = rules.into_iter().find(|(_, order)| order.is_ne())?;
+        order.is_gt().then_some(rule)
+    }
+
+    /// One-way delay to the farthest other, milliseconds, as coarse as it was compared.
+    #[must_use]
+    pub fn mouth_to_ear_ms(&self) -> u32 {
+        self.delay_us() / 1000
+    }
+
+    /// Round trip of the participant to the edge, milliseconds, as coarse as it was compared.
+    #[must_use]
+    pub fn access_ms(&self) -> u32 {
+        self.access_steps * (DELAY_STEP_US / 1000)
     }
 
     /// The delay this score stands for, microseconds.

@@ -63,6 +63,22 @@ fn rejection(report: &crate::Report, n: u8) -> Option<Rejection> {
 }
 
 #[test]
+fn a_score_names_the_first_rule_it_loses_by() {
+    let (_, report) = plan(&world(), &near(1), 7);
+    let scores: Vec<_> = report
+        .candidates
+        .iter()
+        .filter_map(|candidate| match &candidate.verdict {
+            Verdict::Chosen { score, .. } | Verdict::Ranked { score, .. } => Some(score),
+            Verdict::Rejected { .. } => None,
+        })
+        .collect();
+    assert_eq!(scores[1].loses_by(scores[0]), Some("mouth_to_ear"));
+    assert_eq!(scores[0].loses_by(scores[1]), None, "the winner loses by nothing");
+    assert_eq!(scores[0].loses_by(scores[0]), None);
+}
+
+#[test]
 fn everyone_joins_the_edge_nearest_to_them() {
     let fleet = world();
     for n in 1..=3 {

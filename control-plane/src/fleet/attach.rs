@@ -82,8 +82,13 @@ impl FleetRpc for FleetService {
 impl Fleet {
     /// An edge that was removed from the fleet has a certificate for some hours still.
     fn check_member(&self, edge: EdgeId) -> Result<(), Status> {
-        if self.state().edges.contains_key(&edge) {
+        let state = self.state();
+        if state.edges.contains_key(&edge) {
             Ok(())
+        } else if state.removed.contains_key(&edge) {
+            Err(Status::permission_denied(
+                "the edge was removed from the fleet: enrol it anew",
+            ))
         } else {
             // Or this node has not applied its enrolment yet; the edge tries again.
             Err(Status::failed_precondition("this node does not know the edge"))

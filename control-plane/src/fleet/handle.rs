@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use medmesh_base::{ControlId, EdgeId, ParticipantId, RoomId};
 use medmesh_consensus::Consensus;
 use medmesh_ledger::{ControlDescriptor, State};
-use medmesh_link::ClusterCa;
+use medmesh_link::{ClusterCa, Endpoint};
 use medmesh_vault::{ClusterSecret, TokenSigner};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::clock::Clock;
 use super::edge_config::SharedConfig;
+use super::explain::Decisions;
 use super::metrics::FleetMetrics;
 use super::reservation::Reservations;
 use super::telemetry::Telemetry;
@@ -23,6 +24,8 @@ use super::telemetry::Telemetry;
 pub struct Parts {
     /// The Raft group.
     pub consensus: Consensus,
+    /// The socket of the link, which refuses removed edges.
+    pub endpoint: Endpoint,
     /// The authority that signs edges.
     pub ca: Arc<ClusterCa>,
     /// What TURN secrets derive from.
@@ -47,6 +50,7 @@ pub struct Fleet {
 
 pub(super) struct Inner {
     pub(super) consensus: Consensus,
+    pub(super) endpoint: Endpoint,
     pub(super) ca: Arc<ClusterCa>,
     pub(super) secret: ClusterSecret,
     pub(super) signer: TokenSigner,
@@ -66,6 +70,8 @@ pub(super) struct Desk {
     pub(super) reservations: Reservations,
     /// Each placed participant's own round trip to their edge, microseconds; of rooms that exist.
     pub(super) access_us: HashMap<(RoomId, ParticipantId), u32>,
+    /// Why those placed lately are where they are.
+    pub(super) decisions: Decisions,
 }
 
 /// An attached edge. A newer attachment of the same edge cancels the older.
@@ -83,6 +89,7 @@ impl Fleet {
         Self {
             inner: Arc::new(Inner {
                 consensus: parts.consensus,
+                endpoint: parts.endpoint,
                 ca: parts.ca,
                 secret: parts.secret,
                 signer: parts.signer,

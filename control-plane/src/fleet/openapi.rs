@@ -32,7 +32,7 @@ pub fn fleet() -> OpenApi {
     api.security = Some(vec![SecurityRequirement::new(OPERATOR, [] as [&str; 0])]);
     let operations = api.paths.paths.values_mut();
     for operation in operations
-        .flat_map(|item| [&mut item.get, &mut item.post])
+        .flat_map(|item| [&mut item.get, &mut item.post, &mut item.delete])
         .flatten()
     {
         let content = ContentBuilder::new()

@@ -18,6 +18,18 @@ pub enum OperateError {
     /// There is no such edge.
     #[error("unknown edge")]
     UnknownEdge,
+    /// The edge still has people.
+    #[error("the edge still carries {participants} participants: drain it first, or force it")]
+    EdgeCarries {
+        /// How many are placed there, or connected.
+        participants: usize,
+    },
+    /// There is no such room.
+    #[error("unknown room")]
+    UnknownRoom,
+    /// The leader did not answer.
+    #[error("the leader did not answer")]
+    NoAnswer(#[source] Box<tonic::Status>),
     /// The ledger refused it.
     #[error("refused: {0}")]
     Refused(Refused),
@@ -40,6 +52,16 @@ impl Fleet {
             .await
     }
 
+    /// Whether an edge's people are being moved away. It is told at once, and tells them.
+    ///
+    /// # Errors
+    /// [`OperateError`].
+    pub async fn edge_drain(&self, edge: EdgeId, draining: bool) -> Result<(), OperateError> {
+        let now = now_unix_ms();
+        self.command_edge(Command::EdgeDrain { edge, draining, now })
+            .await
+    }
+
     async fn command_edge(&self, command: Command) -> Result<(), OperateError> {
         match self.decide(command).await {
             Err(OperateError::Refused(Refused::UnknownEdge(_))) => Err(OperateError::UnknownEdge),
@@ -48,7 +70,7 @@ impl Fleet {
     }
 
     /// All of these commands change nothing the second time, so an unclear outcome is tried again.
-    async fn decide(&self, command: Command) -> Result<Response, OperateError> {
+    pub(super) async fn decide(&self, command: Command) -> Result<Response, OperateError> {
         let decided = self.propose_surely(command).await;
         decided
             .map_err(OperateError::Unavailable)?

@@ -10,8 +10,8 @@ use axum::{Json, Router};
 use http::StatusCode;
 use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use medmesh_api_types::fleet::{
-    JoinToken, JoinTokenCreate, LearnerAdd, Nodes, ROOMS_LIMIT_DEFAULT, ROOMS_LIMIT_MAX, Raft, RaftNode,
-    Sessions, SessionsQuery,
+    EdgeNode, EdgeRemoval, Explanation, FleetHeadroom, JoinToken, JoinTokenCreate, LearnerAdd, Nodes,
+    ROOMS_LIMIT_DEFAULT, ROOMS_LIMIT_MAX, Raft, RaftNode, Sessions, SessionsQuery,
 };
 use medmesh_base::{EdgeId, ProblemCode};
 use medmesh_consensus::MembershipError;
@@ -68,6 +68,11 @@ pub(crate) fn described() -> OpenApiRouter<Fleet> {
         .routes(routes!(raft_get))
         .routes(routes!(edge_cordon))
         .routes(routes!(edge_uncordon))
+        .routes(routes!(edge_drain))
+        .routes(routes!(edge_undrain))
+        .routes(routes!(edge_get, edge_remove))
+        .routes(routes!(headroom_get))
+        .routes(routes!(room_explain))
         .routes(routes!(join_token_create))
         .routes(routes!(raft_add_learner))
         .routes(routes!(raft_promote))
@@ -103,13 +108,15 @@ impl From<OperateError> for ApiError {
         let code = match &error {
             OperateError::Unavailable(_)
             | OperateError::NoControlNode
+            | OperateError::NoAnswer(_)
             | OperateError::Members(MembershipError::NoLeader | MembershipError::Ambiguous { .. }) => {
                 ProblemCode::Unavailable
             }
-            OperateError::UnknownEdge | OperateError::Members(MembershipError::UnknownNode(_)) => {
-                ProblemCode::NotFound
-            }
+            OperateError::UnknownEdge
+            | OperateError::UnknownRoom
+            | OperateError::Members(MembershipError::UnknownNode(_)) => ProblemCode::NotFound,
             OperateError::Refused(_)
+            | OperateError::EdgeCarries { .. }
             | OperateError::Members(MembershipError::Lagging { .. } | MembershipError::Refused(_)) => {
                 ProblemCode::StateConflict
             }
@@ -177,6 +184,63 @@ async fn edge_cordon(State(fleet): State<Fleet>, EdgePath(edge): EdgePath) -> Re
 async fn edge_uncordon(State(fleet): State<Fleet>, EdgePath(edge): EdgePath) -> Result<StatusCode, ApiError> {
     fleet.edge_cordon(edge, false).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Moves an edge's people away: it takes nobody new, and tells everybody to go to their next edge,
+/// whose connection is up before the old one goes. Look at the edge to see how far it is.
+#[utoipa::path(post, path = "/v1/fleet/edges/{id}/drain", tag = TAG, params(("id" = uuid::Uuid, Path,)),
+    responses((status = 204, description = "It holds.")))]
+async fn edge_drain(State(fleet): State<Fleet>, EdgePath(edge): EdgePath) -> Result<StatusCode, ApiError> {
+    fleet.edge_drain(edge, true).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Ends a drain: people are sent to the edge again.
+#[utoipa::path(post, path = "/v1/fleet/edges/{id}/undrain", tag = TAG, params(("id" = uuid::Uuid, Path,)),
+    responses((status = 204, description = "It holds.")))]
+async fn edge_undrain(State(fleet): State<Fleet>, EdgePath(edge): EdgePath) -> Result<StatusCode, ApiError> {
+    fleet.edge_drain(edge, false).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// One edge, with its load.
+#[utoipa::path(get, path = "/v1/fleet/edges/{id}", tag = TAG, params(("id" = uuid::Uuid, Path,)),
+    responses((status = 200, description = "The edge.", body = EdgeNode)))]
+async fn edge_get(State(fleet): State<Fleet>, EdgePath(edge): EdgePath) -> Result<Json<EdgeNode>, ApiError> {
+    Ok(Json(fleet.edge(edge)?))
+}
+
+/// Takes an edge out of the fleet for good; its certificate is refused from then on. 409 while it
+/// still carries people, unless forced.
+#[utoipa::path(delete, path = "/v1/fleet/edges/{id}", tag = TAG,
+    params(("id" = uuid::Uuid, Path,), EdgeRemoval),
+    responses((status = 204, description = "It is gone.")))]
+async fn edge_remove(
+    State(fleet): State<Fleet>,
+    EdgePath(edge): EdgePath,
+    query: Result<Query<EdgeRemoval>, axum::extract::rejection::QueryRejection>,
+) -> Result<StatusCode, ApiError> {
+    let Query(query) = query.map_err(|_| ApiError::invalid("The query does not parse."))?;
+    fleet.edge_remove(edge, query.force).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// How many more people fit while the largest edge could still die, by region.
+#[utoipa::path(get, path = "/v1/fleet/headroom", tag = TAG,
+    responses((status = 200, description = "As the asked node sees it.", body = FleetHeadroom)))]
+async fn headroom_get(State(fleet): State<Fleet>) -> Json<FleetHeadroom> {
+    Json(fleet.headroom())
+}
+
+/// Why the people of a room are where they are, and by which rule each other edge lost.
+#[utoipa::path(get, path = "/v1/fleet/rooms/{id}/explain", tag = TAG, params(("id" = uuid::Uuid, Path,)),
+    responses((status = 200, description = "The planner's reports.", body = Explanation)))]
+async fn room_explain(
+    State(fleet): State<Fleet>,
+    Path(room): Path<String>,
+) -> Result<Json<Explanation>, ApiError> {
+    let room = room.parse().map_err(|_| ApiError::from(ProblemCode::NotFound))?;
+    Ok(Json(fleet.explain(room).await?))
 }
 
 /// A token that lets one edge in, once. It is shown here and never again.

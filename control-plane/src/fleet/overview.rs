@@ -1,10 +1,10 @@
 //! What an operator is shown: agreed intent beside fresh telemetry. Changes nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use medmesh_api_types::fleet::{
-    ControlNode, EdgeHealth, EdgeNode, EdgePath, EdgeReport, Nodes, Placed, Raft, RaftMember, RaftRole, Room,
-    Sessions,
+    ControlNode, EdgeHealth, EdgeNode, EdgePath, EdgeReport, FleetHeadroom, Headroom, Nodes, Placed, Raft,
+    RaftMember, RaftRole, RegionHeadroom, Room, Sessions,
 };
 use medmesh_base::{ControlId, EdgeId, RoomId};
 use medmesh_consensus::Status;
@@ -12,6 +12,7 @@ use medmesh_ledger::{Edge, EdgeStatus, Room as LedgerRoom, State};
 use time::OffsetDateTime;
 
 use super::handle::Fleet;
+use super::operate::OperateError;
 use super::telemetry::{EdgeTelemetry, Telemetry};
 use super::view;
 
@@ -24,11 +25,13 @@ impl Fleet {
         let now_ms = self.now_ms();
         let telemetry = self.inner.telemetry.read();
         let reserved = self.inner.desk.lock().reservations.by_edge().clone();
+        let homes = state.homes();
         let mut edges: Vec<EdgeNode> = state
             .edges
             .iter()
             .map(|(id, edge)| EdgeNode {
                 reserved_participants: reserved.get(id).copied().unwrap_or(0),
+                placed_participants: homes.get(id).copied().unwrap_or(0),
                 health: health(&state, &telemetry, *id, now_ms),
                 ..edge_node(*id, edge, telemetry.get(*id), now_ms)
             })
@@ -37,6 +40,36 @@ impl Fleet {
         Nodes {
             controls: controls(&state, &status),
             edges,
+        }
+    }
+
+    /// One edge, to watch it being emptied.
+    ///
+    /// # Errors
+    /// [`OperateError::UnknownEdge`].
+    pub fn edge(&self, edge: EdgeId) -> Result<EdgeNode, OperateError> {
+        let edges = self.nodes().edges;
+        let found = edges.into_iter().find(|node| node.id == edge);
+        found.ok_or(OperateError::UnknownEdge)
+    }
+
+    /// How many more people fit, by region.
+    #[must_use]
+    pub fn headroom(&self) -> FleetHeadroom {
+        let state = self.state();
+        let telemetry = self.inner.telemetry.read();
+        let reserved = self.inner.desk.lock().reservations.by_edge().clone();
+        let fleet = view::fleet(&state, &telemetry, &reserved, &BTreeSet::new(), self.now_ms());
+        let (regions, all) = medmesh_place::headroom(&fleet);
+        FleetHeadroom {
+            regions: regions
+                .into_iter()
+                .map(|(region, room)| RegionHeadroom {
+                    region,
+                    headroom: shown_headroom(room),
+                })
+                .collect(),
+            fleet: shown_headroom(all),
         }
     }
 
@@ -92,6 +125,17 @@ impl Fleet {
     }
 }
 
+fn shown_headroom(room: medmesh_place::Headroom) -> Headroom {
+    Headroom {
+        edges: room.edges,
+        edges_open: room.edges_open,
+        capacity_participants: room.capacity_participants,
+        load_participants: room.load_participants,
+        largest_edge_participants: room.largest_edge_participants,
+        spare_participants: room.spare_participants(),
+    }
+}
+
 fn health(state: &State, telemetry: &Telemetry, edge: EdgeId, now_ms: u64) -> EdgeHealth {
     let down = state
         .edges
@@ -117,6 +161,7 @@ fn edge_node(id: EdgeId, edge: &Edge, report: Option<&EdgeTelemetry>, now_ms: u6
         draining: edge.draining,
         capacity_participants: descriptor.capacity_participants,
         reserved_participants: 0,
+        placed_participants: 0,
         signalling_url: descriptor.signalling_url.clone(),
         link_address: descriptor.link_address.clone(),
         report: report.map(|report| EdgeReport {

@@ -10,7 +10,9 @@ use medmesh_base::{EdgeId, ParticipantId, Region, RoomId};
 use medmesh_ledger::{Command, Placement, Refused, Response, Room, State};
 use medmesh_place::{EdgeView, Report};
 use medmesh_wire::consensus::leader_client::LeaderClient;
-use medmesh_wire::consensus::{PlaceRequest, PlaceResponse, PlacedEdge, Probe};
+use medmesh_wire::consensus::{
+    ExplainRequest, ExplainResponse, PlaceRequest, PlaceResponse, PlacedEdge, Probe,
+};
 use tonic::{Code, Status};
 
 use super::enrolment::unix_ms;
@@ -123,6 +125,10 @@ impl medmesh_consensus::Placer for Fleet {
         self.inner.metrics.placements.with_label_values(&[word]).inc();
         result
     }
+
+    async fn explain(&self, request: ExplainRequest) -> Result<ExplainResponse, Status> {
+        self.explain_here(&request)
+    }
 }
 
 impl Fleet {
@@ -156,6 +162,9 @@ impl Fleet {
                     return Ok(Try::Again);
                 };
                 self.remember_access(ask, placement.edge);
+                if let Some(report) = &report {
+                    self.remember_decision(ask.room, ask.participant, report);
+                }
                 Ok(Try::Done(answer(&state, room, &placement, report.as_ref())))
             }
             Response::Refused(
@@ -282,6 +291,7 @@ impl Fleet {
                 })
                 .collect(),
             residency: wish.residency.iter().map(ToString::to_string).collect(),
+            client_prefix: Default::default(),
             expires_at_unix_ms: u64::try_from(unix_ms(wish.room_ends_at())).unwrap_or(0),
         };
         let response = self

@@ -7,6 +7,7 @@ use medmesh_base::drain::Drain;
 use medmesh_base::{EdgeId, RoomId};
 use medmesh_consensus::Changes;
 use medmesh_ledger::{CloseReason, Event, Room};
+use medmesh_link::Role;
 use medmesh_wire::fleet::CloseRoom;
 use medmesh_wire::fleet::edge_command::Command as Down;
 
@@ -81,6 +82,10 @@ impl Fleet {
         let state = self.state();
         let shared = SharedConfig::derive(&state, version, &inner.secret, &inner.origins);
         inner.config.send_replace(Arc::new(shared));
+        // Before telemetry forgets it: a removed edge's stream ends with its session.
+        inner
+            .endpoint
+            .refuse(state.removed.keys().copied().map(Role::Edge));
         inner
             .telemetry
             .write()

@@ -78,6 +78,7 @@ pub async fn start(
     let consensus = Consensus::start(raft, endpoint.clone(), registry).await?;
     let fleet = Fleet::new(Parts {
         consensus: consensus.clone(),
+        endpoint: endpoint.clone(),
         ca: ca.clone(),
         secret,
         signer,

@@ -150,6 +150,7 @@ impl Fleet {
         });
         desk.access_us
             .retain(|(room, _), _| state.rooms.contains_key(room));
+        desk.decisions.retain(|room| state.rooms.contains_key(&room));
         let promised: u32 = desk.reservations.by_edge().values().sum();
         drop(desk);
         let metrics = &self.inner.metrics;

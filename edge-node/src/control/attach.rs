@@ -31,6 +31,8 @@ const REPORTS_WAITING_MAX: usize = 2;
 /// Pauses between attempts to attach.
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_CEILING: Duration = Duration::from_secs(2);
+/// Before an edge that is refused asks again: an operator has to do something first.
+const REFUSED_PAUSE: Duration = Duration::from_secs(30);
 /// A control node that says nothing back for this long after a call is tried anew.
 const ATTACH_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -80,6 +82,7 @@ impl Reporter {
             peers: self.paths(),
             rooms: presence(views.iter().flat_map(|(_, view)| &view.sessions)),
             config_version: self.settings.version(),
+            prefix_rtts: Vec::new(),
         }
     }
 
@@ -109,6 +112,7 @@ fn presence<'a>(sessions: impl Iterator<Item = &'a SessionView>) -> Vec<RoomPres
             room_id: session.room.to_vec(),
             epoch: 0,
             participant_ids: Vec::new(),
+            connected_ms: Vec::new(),
         });
         room.epoch = room.epoch.max(session.epoch);
         room.participant_ids.push(session.participant.to_vec());
@@ -182,13 +186,21 @@ pub(crate) async fn attach(
             () = drain.stopping() => return,
             attached = once(&address, &peer, reports.clone(), &orders) => attached,
         };
+        if attached.is_ok() {
+            backoff.reset();
+        }
+        let mut pause = backoff.next_pause();
         match attached {
-            Ok(()) => backoff.reset(),
+            Ok(()) => {}
+            Err(error) if error.code() == tonic::Code::PermissionDenied => {
+                tracing::error!(%address, why = error.message(), "the control plane refuses this edge");
+                pause = REFUSED_PAUSE;
+            }
             Err(error) => tracing::debug!(%address, code = ?error.code(), "not attached"),
         }
         tokio::select! {
             () = drain.stopping() => return,
-            () = tokio::time::sleep(backoff.next_pause()) => {}
+            () = tokio::time::sleep(pause) => {}
         }
     }
 }
@@ -201,17 +213,20 @@ async fn once(
     orders: &Orders,
 ) -> Result<(), tonic::Status> {
     // Waiting for the session here leaves the pauses between dials to the link.
-    peer.session_wait().await;
+    let session = peer.session_wait().await;
     let mut client = FleetClient::new(peer.channel(TrafficClass::Fleet));
     let (sender, outgoing) = mpsc::channel(REPORTS_WAITING_MAX);
     let first = EdgeReport::clone(&reports.borrow_and_update());
     // There is room: the channel is new.
     let _ = sender.try_send(first);
     let call = client.attach(ReceiverStream::new(outgoing));
-    let mut commands = tokio::time::timeout(ATTACH_TIMEOUT, call)
+    let answered = tokio::time::timeout(ATTACH_TIMEOUT, call)
         .await
-        .map_err(|_| tonic::Status::deadline_exceeded("no answer to attach"))??
-        .into_inner();
+        .map_err(|_| tonic::Status::deadline_exceeded("no answer to attach"))?;
+    let mut commands = match answered {
+        Err(_) if session.was_removed() => return Err(removed()),
+        answered => answered?.into_inner(),
+    };
     orders.metrics.control_attached(1);
     tracing::info!(%address, "attached to the control plane");
     let end = tokio::select! {
@@ -220,7 +235,16 @@ async fn once(
     };
     orders.metrics.control_attached(-1);
     tracing::info!(%address, "detached from the control plane");
-    end
+    if session.was_removed() {
+        Err(removed())
+    } else {
+        end
+    }
+}
+
+/// An operator took this edge out of the fleet: its certificate counts no more.
+fn removed() -> tonic::Status {
+    tonic::Status::permission_denied("this edge was removed from the fleet: enrol it anew")
 }
 
 async fn follow(commands: &mut Streaming<EdgeCommand>, orders: &Orders) -> Result<(), tonic::Status> {

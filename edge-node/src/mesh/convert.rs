@@ -188,6 +188,7 @@ fn encode_participant(participant: MeshParticipant) -> wire::Participant {
         participant_id: participant.participant.to_vec(),
         tracks: tracks.collect(),
         fallbacks: fallbacks.collect(),
+        connected_ms: 0,
     }
 }
 

@@ -128,6 +128,16 @@ impl Mesh {
         for peer in self.peers.values_mut() {
             peer.standing = false;
         }
+        self.endpoint
+            .refuse(settings.removed.iter().copied().map(Role::Edge));
+        for edge in &settings.removed {
+            if let Some(peer) = self.peers.get_mut(edge) {
+                call_off(peer);
+                if let Some(active) = &peer.active {
+                    active.session.close(CloseReason::Removed);
+                }
+            }
+        }
         let own = self.own;
         let ours = settings.peers.iter().filter(|peer| own < peer.edge);
         for listed in ours.take(STANDING_LINKS_MAX) {

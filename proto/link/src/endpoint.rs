@@ -13,8 +13,9 @@ use tokio::sync::{Semaphore, mpsc};
 
 use crate::dispatch::{self, Sinks};
 use crate::error::LinkError;
-use crate::identity::{Identity, PeerIdentity};
+use crate::identity::{Identity, PeerIdentity, Role};
 use crate::metrics::LinkMetrics;
+use crate::refused::Refused;
 use crate::session::{CloseReason, Session};
 use crate::stream::{GrpcIncoming, MeshStream};
 use crate::tls::{self, ALPN_ENROL, ALPN_LINK, Expect, OwnCertificate, Trust};
@@ -46,6 +47,9 @@ const ENROLMENTS_WAITING_MAX: usize = 32;
 
 /// Socket buffers asked for; the default of 208 kB drops bursts of media (the kernel may grant less).
 const SOCKET_BUFFER_BYTES: usize = 4 * 1024 * 1024;
+
+/// What a removed machine is told.
+const REMOVED: &[u8] = b"this machine was removed from the cluster";
 
 /// What an endpoint needs to know.
 #[derive(Clone, Debug)]
@@ -84,6 +88,7 @@ struct Inner {
     identity: PeerIdentity,
     own: Arc<OwnCertificate>,
     metrics: LinkMetrics,
+    refused: Refused,
 }
 
 impl Endpoint {
@@ -126,6 +131,7 @@ impl Endpoint {
                 identity: config.identity.peer().clone(),
                 own,
                 metrics,
+                refused: Refused::default(),
             }),
         };
         let accepting = endpoint.clone();
@@ -182,6 +188,13 @@ impl Endpoint {
         Ok(())
     }
 
+    /// Refuses these machines from now on, whatever their certificates say, and ends the
+    /// sessions they opened. Sessions opened to them are their holders' to close. Replaces the
+    /// list of the call before.
+    pub fn refuse(&self, roles: impl IntoIterator<Item = Role>) {
+        self.inner.refused.set(roles.into_iter().collect());
+    }
+
     /// Dials `address` (`host:port`) once, expecting `expect` there. A peer that does
     /// not like *us* says so only after this returned: the session is then closed.
     ///
@@ -209,6 +222,10 @@ impl Endpoint {
             .await
             .map_err(|_| LinkError::DialTimeout)??;
         let peer = peer_of(&connection).ok_or(crate::IdentityError::Uri)?;
+        if self.inner.refused.has(peer.role) {
+            connection.close(CloseReason::Removed.code(), REMOVED);
+            return Err(LinkError::Removed);
+        }
         Ok(Session::new(connection, peer, self.inner.metrics.clone(), "out"))
     }
 
@@ -272,8 +289,17 @@ impl Endpoint {
         let metrics = self.inner.metrics.clone();
         match (alpn_of(&connection).as_deref(), peer_of(&connection)) {
             (Some(ALPN_LINK), Some(peer)) => {
-                let session = Session::new(connection, peer, metrics.clone(), "in");
-                dispatch::serve(session, sinks, metrics).await;
+                let role = peer.role;
+                let session = Session::new(connection.clone(), peer, metrics.clone(), "in");
+                // The list first: who is on it already is not served at all.
+                tokio::select! {
+                    biased;
+                    () = self.inner.refused.comes_to(role) => {
+                        self.inner.metrics.refused("removed");
+                        connection.close(CloseReason::Removed.code(), REMOVED);
+                    }
+                    () = dispatch::serve(session, sinks, metrics) => {}
+                }
             }
             (Some(ALPN_ENROL), _) => {
                 connection.set_max_concurrent_bi_streams(quinn::VarInt::from_u32(1));

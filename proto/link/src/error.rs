@@ -54,6 +54,9 @@ pub enum LinkError {
         #[source]
         source: std::io::Error,
     },
+    /// The peer was taken out of the cluster.
+    #[error("this machine was removed from the cluster")]
+    Removed,
     /// The address does not resolve.
     #[error("cannot resolve {address}")]
     Resolve {

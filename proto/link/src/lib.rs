@@ -54,6 +54,7 @@ mod identity;
 mod join;
 mod metrics;
 mod probe;
+mod refused;
 mod session;
 mod stream;
 mod tls;

@@ -27,6 +27,8 @@ pub enum CloseReason {
     Replaced,
     /// Too many sessions.
     Busy,
+    /// The peer's certificate counts no more: it was taken out of the cluster.
+    Removed,
 }
 
 impl CloseReason {
@@ -38,6 +40,7 @@ impl CloseReason {
             Self::Protocol => 3,
             Self::Replaced => 4,
             Self::Busy => 5,
+            Self::Removed => 6,
         })
     }
 }
@@ -223,6 +226,16 @@ impl Session {
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.inner.connection.close_reason().is_none()
+    }
+
+    /// Whether the peer ended it because this machine was taken out of the cluster.
+    #[must_use]
+    pub fn was_removed(&self) -> bool {
+        let code = CloseReason::Removed.code();
+        matches!(
+            self.inner.connection.close_reason(),
+            Some(ConnectionError::ApplicationClosed(close)) if close.error_code == code
+        )
     }
 
     /// Resolves when it is over, with the reason.

@@ -1,5 +1,7 @@
 //! The operator's verbs: each is one call to a control node.
 
+mod edge;
+mod insight;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -10,7 +12,7 @@ use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use medmesh_api_client::Operator;
 use medmesh_api_types::fleet::Nodes;
-use medmesh_base::{ControlId, EdgeId};
+use medmesh_base::{ControlId, EdgeId, RoomId};
 use serde::Serialize;
 
 /// Largest token file read; a token is one line.
@@ -74,15 +76,15 @@ pub enum Verb {
         #[command(subcommand)]
         change: Option<RaftChange>,
     },
-    /// Send nobody new to an edge
-    Cordon {
-        /// Its name or id
-        edge: String,
-    },
-    /// Send people to an edge again
-    Uncordon {
-        /// Its name or id
-        edge: String,
+    /// One edge: look at it, empty it, close it, take it out
+    #[command(subcommand)]
+    Edge(edge::EdgeVerb),
+    /// How many more people fit while the largest edge could still die, by region
+    Headroom,
+    /// Why the people of a room are where they are, and why each other edge lost
+    Explain {
+        /// The room's id, as `medmesh sessions` shows it
+        room: RoomId,
     },
     /// Make a one-time token that lets an edge join
     JoinToken {
@@ -138,16 +140,9 @@ pub async fn run(connection: &Connection, verb: Verb) -> anyhow::Result<String> 
             };
             show(connection, &raft, table::raft)
         }
-        Verb::Cordon { edge } => {
-            let (id, name) = find_edge(&operator.nodes().await?, &edge)?;
-            operator.edge_cordon(id).await?;
-            Ok(format!("{name} takes nobody new; those who are there stay\n"))
-        }
-        Verb::Uncordon { edge } => {
-            let (id, name) = find_edge(&operator.nodes().await?, &edge)?;
-            operator.edge_uncordon(id).await?;
-            Ok(format!("{name} takes people again\n"))
-        }
+        Verb::Edge(verb) => edge::run(connection, &operator, verb).await,
+        Verb::Headroom => show(connection, &operator.headroom().await?, insight::headroom),
+        Verb::Explain { room } => show(connection, &operator.explain(room).await?, insight::explanation),
         Verb::JoinToken { life_seconds } => {
             let token = operator.join_token_create(Some(life_seconds)).await?;
             // Alone on its line, so that `medmesh join-token > FILE` is all it takes.

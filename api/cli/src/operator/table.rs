@@ -6,7 +6,7 @@ use medmesh_api_types::fleet::{EdgeHealth, EdgeNode, Nodes, Raft, RaftRole, Sess
 use time::format_description::well_known::Rfc3339;
 
 /// A value that is not known.
-const NONE: &str = "–";
+pub(super) const NONE: &str = "–";
 
 pub(super) fn nodes(nodes: &Nodes) -> String {
     let mut controls = table(&["CONTROL", "ROLE", "LINK", "HTTP"]);
@@ -28,6 +28,9 @@ pub(super) fn nodes(nodes: &Nodes) -> String {
     }
     for edge in &nodes.edges {
         edges.add_row(edge_row(edge));
+    }
+    if nodes.controls.is_empty() {
+        return format!("{edges}\n");
     }
     format!("{controls}\n\n{edges}\n")
 }
@@ -137,7 +140,7 @@ fn bits(bps: u64) -> String {
     }
 }
 
-fn table(head: &[&str]) -> Table {
+pub(super) fn table(head: &[&str]) -> Table {
     let mut table = Table::new();
     table
         .load_preset(NOTHING)

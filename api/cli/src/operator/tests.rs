@@ -1,7 +1,7 @@
-use medmesh_api_types::fleet::{Nodes, Raft, Sessions};
+use medmesh_api_types::fleet::{Explanation, FleetHeadroom, Nodes, Raft, Sessions};
 use serde_json::json;
 
-use super::{find_edge, table};
+use super::{find_edge, insight, table};
 
 fn nodes() -> Nodes {
     serde_json::from_value(json!({
@@ -61,6 +61,44 @@ fn rooms_and_members_fit_their_tables() {
         text.contains("88") && text.contains(" 2 ") && text.contains("term 3, leader 1"),
         "{text}"
     );
+}
+
+#[test]
+fn headroom_and_reasons_fit_their_tables() {
+    let room = json!({"edges": 3, "edges_open": 2, "capacity_participants": 200, "load_participants": 40,
+                      "largest_edge_participants": 100, "spare_participants": -60});
+    let mut region = room.clone();
+    region["region"] = json!("eu");
+    let headroom: FleetHeadroom =
+        serde_json::from_value(json!({"regions": [region], "fleet": room})).unwrap();
+    let text = insight::headroom(&headroom);
+    assert!(text.contains("eu") && text.contains("-60"), "{text}");
+
+    let explanation: Explanation = serde_json::from_value(json!({
+        "room": "01920000-0000-7000-8000-0000000000aa", "epoch": 4, "residency": ["eu"],
+        "participants": [{
+            "id": "01920000-0000-7000-8000-0000000000bb", "edge": "fra-1", "decided_at": null, "spare_edge": false,
+            "candidates": [
+                {"edge": "01920000-0000-7000-8000-000000000001", "name": "fra-1", "outcome": "chosen", "reason": null,
+                 "score": {"mouth_to_ear_ms": 12, "impairment_us": 0, "mesh_hop_us": 4_500, "access_ms": 8,
+                           "load_permille": 250, "cost": 0}},
+                {"edge": "01920000-0000-7000-8000-000000000002", "name": "nyc-1", "outcome": "rejected",
+                 "reason": "residency", "score": null}
+            ]
+        }]
+    }))
+    .unwrap();
+    let text = insight::explanation(&explanation);
+    for expected in [
+        "no edge to spare",
+        "as it would be decided now",
+        "chosen",
+        "4.5",
+        "25 %",
+        "residency",
+    ] {
+        assert!(text.contains(expected), "{expected}:\n{text}");
+    }
 }
 
 #[test]

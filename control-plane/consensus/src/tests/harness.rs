@@ -10,7 +10,7 @@ use medmesh_base::ControlId;
 use medmesh_base::drain::Drain;
 use medmesh_ledger::{Command, State};
 use medmesh_link::{ClusterCa, ClusterName, Endpoint, EndpointConfig, LEAF_LIFE, LinkMetrics, Role, Trust};
-use medmesh_wire::consensus::{PlaceRequest, PlaceResponse};
+use medmesh_wire::consensus::{ExplainRequest, ExplainResponse, PlaceRequest, PlaceResponse};
 use prometheus::Registry;
 use tonic::Status as RpcStatus;
 use tonic::transport::Server;
@@ -41,6 +41,10 @@ struct NoPlacer;
 #[tonic::async_trait]
 impl Placer for NoPlacer {
     async fn place(&self, _: PlaceRequest) -> Result<PlaceResponse, RpcStatus> {
+        Err(RpcStatus::unimplemented("these nodes only agree"))
+    }
+
+    async fn explain(&self, _: ExplainRequest) -> Result<ExplainResponse, RpcStatus> {
         Err(RpcStatus::unimplemented("these nodes only agree"))
     }
 }

@@ -8,7 +8,7 @@ use super::{Outcome, check_name, check_url};
 use crate::codec;
 use crate::command::{ControlDescriptor, EdgeDescriptor, TokenHash};
 use crate::event::Event;
-use crate::limits::{CONTROL_NODES_MAX, EDGES_MAX, TURN_URLS_MAX};
+use crate::limits::{CONTROL_NODES_MAX, EDGE_REMOVED_LIFE_MS, EDGES_MAX, EDGES_REMOVED_MAX, TURN_URLS_MAX};
 use crate::response::{Limit, Refused, Response};
 use crate::state::{ControlNode, Edge, EdgeStatus, State};
 
@@ -131,8 +131,16 @@ impl State {
         if in_use {
             return Err(Refused::EdgeInUse(edge));
         }
-        self.tick(now);
+        let now = self.tick(now);
         if self.edges.remove(&edge).is_some() {
+            if self.removed.len() >= EDGES_REMOVED_MAX
+                && let Some((first, _)) = self.removed.iter().min_by_key(|(_, until)| **until)
+            {
+                let first = *first;
+                self.removed.remove(&first);
+            }
+            self.removed
+                .insert(edge, now.saturating_add(EDGE_REMOVED_LIFE_MS));
             events.push(Event::EdgeRemoved(edge));
         }
         Ok(Response::Done)

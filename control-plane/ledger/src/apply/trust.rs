@@ -187,5 +187,9 @@ impl State {
         for jti in revocations {
             self.revocations.remove(&jti);
         }
+        for edge in overdue(&self.removed, budget, |until| *until <= now) {
+            self.removed.remove(&edge);
+            events.push(Event::EdgeRemoved(edge));
+        }
     }
 }

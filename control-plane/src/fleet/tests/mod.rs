@@ -1,5 +1,6 @@
 //! The pure parts with a clock of their own, and the services over a one-node group.
 
+mod edges;
 mod expiry;
 mod node;
 mod operator;

@@ -105,12 +105,13 @@ impl Bound {
                 election_max: Duration::from_millis(200),
             };
         }
-        let consensus = Consensus::start(raft, self.endpoint, &self.registry)
+        let consensus = Consensus::start(raft, self.endpoint.clone(), &self.registry)
             .await
             .unwrap();
         let clock = Clock::manual();
         let fleet = Fleet::new(Parts {
             consensus: consensus.clone(),
+            endpoint: self.endpoint,
             ca: ca.clone(),
             secret: ClusterSecret::load_or_create(&dir.path().join("cluster.secret")).unwrap(),
             signer: TokenSigner::load_or_create(&dir.path().join("signing.key")).unwrap(),

@@ -56,6 +56,21 @@ async fn the_operator_sees_and_steers_and_nobody_else() {
             "POST",
             "/v1/fleet/edges/01920000-0000-7000-8000-000000000001/uncordon",
         ),
+        (
+            "POST",
+            "/v1/fleet/edges/01920000-0000-7000-8000-000000000001/drain",
+        ),
+        (
+            "POST",
+            "/v1/fleet/edges/01920000-0000-7000-8000-000000000001/undrain",
+        ),
+        ("GET", "/v1/fleet/edges/01920000-0000-7000-8000-000000000001"),
+        ("DELETE", "/v1/fleet/edges/01920000-0000-7000-8000-000000000001"),
+        ("GET", "/v1/fleet/headroom"),
+        (
+            "GET",
+            "/v1/fleet/rooms/01920000-0000-7000-8000-000000000001/explain",
+        ),
         ("POST", "/v1/fleet/raft/add-learner"),
         ("POST", "/v1/fleet/raft/promote"),
         ("POST", "/v1/fleet/raft/remove"),

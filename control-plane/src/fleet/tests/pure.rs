@@ -46,6 +46,7 @@ fn malformed_reports_change_nothing() {
         room_id,
         epoch: 1,
         participant_ids,
+        connected_ms: Vec::new(),
     };
     let mut crowded = report("fra-1", "eu");
     crowded.rooms = vec![presence(room(1).to_vec(), vec![person(1).to_vec(); 33])];

@@ -45,6 +45,9 @@ pub struct PlaceRequest {
     /// when the room may be forgotten
     #[prost(uint64, tag = "5")]
     pub expires_at_unix_ms: u64,
+    /// 3 bytes: an IPv4 /24; 6 bytes: an IPv6 /48; empty = unknown
+    #[prost(bytes = "bytes", tag = "6")]
+    pub client_prefix: ::prost::bytes::Bytes,
 }
 /// The client's own round trip to a candidate edge.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -82,6 +85,26 @@ pub struct PlacedEdge {
     pub link_address: ::prost::alloc::string::String,
     #[prost(string, repeated, tag = "6")]
     pub turn_urls: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExplainRequest {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub room_id: ::prost::bytes::Bytes,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ExplainResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub placements: ::prost::alloc::vec::Vec<Explained>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Explained {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub participant_id: ::prost::bytes::Bytes,
+    /// 0 = planned anew for this answer, nothing is remembered
+    #[prost(uint64, tag = "2")]
+    pub decided_at_unix_ms: u64,
+    #[prost(string, tag = "3")]
+    pub report_json: ::prost::alloc::string::String,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReadIndexRequest {}
@@ -885,6 +908,31 @@ pub mod leader_client {
                 .insert(GrpcMethod::new("medmesh.consensus.v1.Leader", "ReadIndex"));
             self.inner.unary(req, path, codec).await
         }
+        /// Why the people of a room are where they are, as far as the leader remembers.
+        pub async fn explain(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ExplainRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ExplainResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/medmesh.consensus.v1.Leader/Explain",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("medmesh.consensus.v1.Leader", "Explain"));
+            self.inner.unary(req, path, codec).await
+        }
         /// One step of a membership change.
         pub async fn change_members(
             &mut self,
@@ -941,6 +989,11 @@ pub mod leader_server {
             tonic::Response<super::ReadIndexResponse>,
             tonic::Status,
         >;
+        /// Why the people of a room are where they are, as far as the leader remembers.
+        async fn explain(
+            &self,
+            request: tonic::Request<super::ExplainRequest>,
+        ) -> std::result::Result<tonic::Response<super::ExplainResponse>, tonic::Status>;
         /// One step of a membership change.
         async fn change_members(
             &self,
@@ -1141,6 +1194,49 @@ pub mod leader_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ReadIndexSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/medmesh.consensus.v1.Leader/Explain" => {
+                    #[allow(non_camel_case_types)]
+                    struct ExplainSvc<T: Leader>(pub Arc<T>);
+                    impl<T: Leader> tonic::server::UnaryService<super::ExplainRequest>
+                    for ExplainSvc<T> {
+                        type Response = super::ExplainResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ExplainRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Leader>::explain(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ExplainSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -64,6 +64,22 @@ pub struct EdgeReport {
     /// the EdgeConfig in force at the edge
     #[prost(uint64, tag = "6")]
     pub config_version: u64,
+    /// from real sessions; many people share a prefix
+    #[prost(message, repeated, tag = "7")]
+    pub prefix_rtts: ::prost::alloc::vec::Vec<PrefixRtt>,
+}
+/// The round trip between this edge and the people of one network, over those connected now.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PrefixRtt {
+    /// 3 bytes: an IPv4 /24; 6 bytes: an IPv6 /48
+    #[prost(bytes = "vec", tag = "1")]
+    pub prefix: ::prost::alloc::vec::Vec<u8>,
+    /// the median
+    #[prost(uint32, tag = "2")]
+    pub rtt_us: u32,
+    /// how many connections it is of
+    #[prost(uint32, tag = "3")]
+    pub samples: u32,
 }
 #[derive(Clone, Copy, PartialEq, ::prost::Message)]
 pub struct EdgeLoad {
@@ -101,6 +117,9 @@ pub struct RoomPresence {
     pub epoch: u64,
     #[prost(bytes = "vec", repeated, tag = "3")]
     pub participant_ids: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+    /// for each of them, how long their media is up; 0 = not yet
+    #[prost(uint32, repeated, tag = "4")]
+    pub connected_ms: ::prost::alloc::vec::Vec<u32>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct EdgeCommand {
@@ -144,6 +163,9 @@ pub struct EdgeConfig {
     /// portals' origins, for CORS
     #[prost(string, repeated, tag = "8")]
     pub allowed_origins: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// their certificates count no more
+    #[prost(bytes = "vec", repeated, tag = "9")]
+    pub removed_edges: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct TurnSecret {

@@ -59,6 +59,9 @@ pub struct Participant {
     /// where this participant goes if the sender dies
     #[prost(message, repeated, tag = "3")]
     pub fallbacks: ::prost::alloc::vec::Vec<Fallback>,
+    /// how long their media is up at the sender; 0 = not yet
+    #[prost(uint32, tag = "4")]
+    pub connected_ms: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Fallback {
