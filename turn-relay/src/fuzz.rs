@@ -106,6 +106,8 @@ impl World {
             realm: REALM.to_owned(),
             listeners: Vec::new(),
             tcp_relays: false,
+            dont_fragment: false,
+            mobility: false,
             worker: WorkerId::default(),
             families: vec![Family::V4],
             limits: limits.clone(),
@@ -241,6 +243,9 @@ impl World {
                 | Command::Connect { .. }
                 | Command::Splice { .. }
                 | Command::CloseConnection { .. }
+                | Command::ReleasePort { .. }
+                | Command::Fetch { .. }
+                | Command::AdoptRelay { .. }
                 | Command::HandOver { .. }) => panic!("{command:?} for a client that sends datagrams"),
                 Command::Send { to, bytes } => {
                     assert_eq!(Some(to.address), asked, "only who asks is answered");

@@ -56,10 +56,12 @@ mod connections;
 pub(crate) mod counters;
 mod interface;
 mod limits;
+mod mobility;
 mod nonce;
 mod quota;
 mod relaying;
 mod request;
+mod reservation;
 mod source;
 mod strangers;
 mod table;
@@ -75,16 +77,18 @@ pub use connect::ConnectFailed;
 pub use connections::ConnectionId;
 pub use counters::{Counter, Counters};
 pub use interface::{
-    Client, Command, ListenerId, Now, PREFIX_BYTES_MAX, Protocol, RelayId, ToClient, ToPeer, Transport,
-    WorkerId,
+    Client, Command, IcmpError, ListenerId, Now, PREFIX_BYTES_MAX, Port, Protocol, RelayId, ToClient, ToPeer,
+    Transport, WorkerId,
 };
 pub use limits::Limits;
+pub use mobility::Moving;
 pub use quota::Quotas;
 
 use crate::codec::{self, Class, Datagram, Family, Method};
 use crate::credential::{Secrets, ShortTermCredential};
 use crate::policy::PeerPolicy;
 use connections::Connections;
+use mobility::Tickets;
 use nonce::Nonces;
 use source::SourceLimits;
 use strangers::Strangers;
@@ -102,6 +106,11 @@ pub struct ServerConfig {
     pub families: Vec<Family>,
     /// Whether the driver can open relayed transport addresses of TCP.
     pub tcp_relays: bool,
+    /// Whether the driver heeds [`ToPeer::dont_fragment`]. Where it does not, clients that ask
+    /// are told 420.
+    pub dont_fragment: bool,
+    /// Whether clients may take their allocations to other addresses (RFC 8016).
+    pub mobility: bool,
     /// Which of the servers that share listening addresses this is.
     pub worker: WorkerId,
     /// How much anybody may take.
@@ -127,7 +136,10 @@ pub struct Server {
     legacy_channels: bool,
     tcp_relays: bool,
     worker: WorkerId,
+    dont_fragment: bool,
+    mobility: bool,
     tokens: Tokens,
+    tickets: Tickets,
     connections: Connections,
     binding_credential: Option<ShortTermCredential>,
     nonces: Nonces,
@@ -155,7 +167,10 @@ impl Server {
             tcp_relays: config.tcp_relays,
             binding_credential: config.binding_credential,
             worker: config.worker,
+            dont_fragment: config.dont_fragment,
+            mobility: config.mobility,
             tokens: Tokens::new(&config.nonce_key, config.seed),
+            tickets: Tickets::new(&config.nonce_key),
             connections: Connections::default(),
             realm: config.realm,
             listeners: config.listeners,
@@ -203,6 +218,15 @@ impl Server {
         }
     }
 
+    /// What a message says; what this server does not serve is unknown to it.
+    fn read<'m>(&self, message: &codec::Message<'m>) -> codec::Fields<'m> {
+        let mut fields = codec::Fields::read(message);
+        if fields.dont_fragment && !self.dont_fragment {
+            fields.disown(codec::attribute::DONT_FRAGMENT);
+        }
+        fields
+    }
+
     /// Counts a packet that goes nowhere.
     fn drop_packet<T>(&mut self, reason: Counter) -> Option<T> {
         self.counters.increment(reason);
@@ -215,6 +239,7 @@ impl Server {
             self.turn_away(client, Counter::StrangerTooSlow);
         }
         self.give_up_connections(now);
+        self.end_reservations(now);
         while let Some(slot) = self.table.pop_due(now.monotonic) {
             let Some(allocation) = self.table.get_mut(slot) else {
                 continue;
@@ -236,6 +261,7 @@ impl Server {
             self.table.next_due(),
             self.strangers.next_due(),
             self.connections.next_due(),
+            self.reservation_due(),
         ];
         due.into_iter().flatten().min()
     }
@@ -307,7 +333,12 @@ impl Server {
 
     /// Ends an allocation whose client may still be there: on a stream it is a stranger again.
     fn end(&mut self, now: Now, slot: u32) {
-        let client = self.table.get(slot).map(|allocation| allocation.client);
+        let here = |allocation: &&allocation::Allocation| !allocation.mobility.is_some_and(|m| m.away);
+        let client = self
+            .table
+            .get(slot)
+            .filter(here)
+            .map(|allocation| allocation.client);
         self.free(slot);
         if let Some(client) = client.filter(|&client| self.transport(client).is_stream()) {
             self.admit_stranger(now, client);
@@ -331,6 +362,9 @@ impl Server {
                 },
             });
         }
+        if allocation.reservation.is_some() && allocation.relays.is_opening() {
+            self.quotas.release_allocation(allocation.user());
+        }
         self.quotas.release_allocation(allocation.user());
         self.release(allocation.peers.held());
         self.counters.set(Counter::Allocations, self.table.len() as u64);
@@ -338,6 +372,10 @@ impl Server {
 
     fn release(&mut self, gone: allocation::Held) {
         self.quotas.release(gone);
+        self.uncount(gone);
+    }
+
+    fn uncount(&mut self, gone: allocation::Held) {
         let permissions = self.counters.get(Counter::Permissions) - u64::from(gone.permissions);
         self.counters.set(Counter::Permissions, permissions);
         let channels = self.counters.get(Counter::Channels) - u64::from(gone.channels);

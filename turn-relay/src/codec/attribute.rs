@@ -19,6 +19,7 @@ pub const REALM: u16 = 0x0014;
 pub const NONCE: u16 = 0x0015;
 pub const XOR_RELAYED_ADDRESS: u16 = 0x0016;
 pub const REQUESTED_ADDRESS_FAMILY: u16 = 0x0017;
+pub const DONT_FRAGMENT: u16 = 0x001A;
 pub const EVEN_PORT: u16 = 0x0018;
 pub const REQUESTED_TRANSPORT: u16 = 0x0019;
 pub const MESSAGE_INTEGRITY_SHA256: u16 = 0x001C;
@@ -30,6 +31,8 @@ pub const CONNECTION_ID: u16 = 0x002A;
 pub const ADDITIONAL_ADDRESS_FAMILY: u16 = 0x8000;
 pub const ADDRESS_ERROR_CODE: u16 = 0x8001;
 pub const PASSWORD_ALGORITHMS: u16 = 0x8002;
+pub const ICMP: u16 = 0x8004;
+pub const MOBILITY_TICKET: u16 = 0x8030;
 /// ADDITIONAL-ADDRESS-FAMILY in the drafts before RFC 8656; coturn still sends it.
 pub const ADDITIONAL_ADDRESS_FAMILY_DRAFT: u16 = 0x8032;
 pub const FINGERPRINT: u16 = 0x8028;

@@ -87,6 +87,9 @@ pub struct Fields<'a> {
     pub additional_family: Option<Result<Family, u8>>,
     /// Whether the next higher port is wanted too.
     pub even_port: Option<bool>,
+    pub dont_fragment: bool,
+    /// Empty: one is asked for.
+    pub mobility_ticket: Option<&'a [u8]>,
     pub reservation_token: Option<[u8; 8]>,
     pub channel_number: Option<u16>,
     pub connection_id: Option<u32>,
@@ -149,6 +152,8 @@ impl<'a> Fields<'a> {
             kind::NONCE => first(&mut self.nonce, value),
             kind::PASSWORD_ALGORITHMS => first(&mut self.password_algorithms, value),
             kind::PASSWORD_ALGORITHM => first(&mut self.password_algorithm, password_algorithm(value)),
+            kind::DONT_FRAGMENT => self.dont_fragment = true,
+            kind::MOBILITY_TICKET => first(&mut self.mobility_ticket, value),
             kind::DATA => first(&mut self.data, value),
             kind::XOR_PEER_ADDRESS => {
                 let peer = decode_xor_address(value, &self.transaction);
@@ -193,6 +198,11 @@ impl<'a> Fields<'a> {
             Ok(bytes) => first(slot(self), read(bytes)),
             Err(_) => self.malformed = true,
         }
+    }
+
+    /// Counts an attribute as unknown that this server does not serve.
+    pub(crate) fn disown(&mut self, kind: u16) {
+        self.unknown.push(kind);
     }
 
     /// Every peer address in front of the integrity attribute.

@@ -23,7 +23,7 @@ use super::outbox::{ClientOutbox, PeerOutbox};
 use super::relays::RelaySockets;
 use crate::codec::Family;
 use crate::server::{
-    Client, Command, Counter, ListenerId, NoRelayAddress, Now, Server, ServerConfig, WorkerId,
+    Client, Command, Counter, ListenerId, NoRelayAddress, Now, Port, Server, ServerConfig, WorkerId,
 };
 
 /// Events taken from the kernel in one turn.
@@ -276,7 +276,16 @@ impl Worker {
         while let Some(command) = self.server.poll_command() {
             match command {
                 Command::Send { to, bytes } => self.send(to, &bytes),
-                Command::OpenRelay { relay, even_port, .. } => {
+                Command::OpenRelay {
+                    relay,
+                    port: Port::EvenAndHoldNext,
+                    ..
+                } => {
+                    // Not held here yet: the client is told so.
+                    self.server.handle_relay_opened(now, relay, Err(NoRelayAddress));
+                }
+                Command::OpenRelay { relay, port, .. } => {
+                    let even_port = port == Port::Even;
                     let opened = self
                         .relays
                         .open(self.poll.registry(), relay, even_port)
@@ -291,6 +300,9 @@ impl Worker {
                 | Command::Connect { .. }
                 | Command::Splice { .. }
                 | Command::CloseConnection { .. }
+                | Command::ReleasePort { .. }
+                | Command::Fetch { .. }
+                | Command::AdoptRelay { .. }
                 | Command::HandOver { .. } => unreachable!("there are only datagram listeners"),
             }
         }
@@ -344,6 +356,8 @@ fn server(shared: &Shared) -> io::Result<Server> {
         realm: shared.config.realm.clone(),
         listeners: Vec::new(),
         tcp_relays: false,
+        dont_fragment: false,
+        mobility: false,
         worker: WorkerId::default(),
         families: families.collect(),
         limits: shared.config.limits.clone(),

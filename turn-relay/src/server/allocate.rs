@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::allocation::{Allocation, Peers, Relay, Relays};
+use super::mobility::{Mobility, Ticket};
 use super::quota::Exhausted;
 use super::request::{ErrorCode, Request, Seal, lifetime, seconds};
-use super::{Command, Counter, Now, Protocol, RelayId, Server};
+use super::{Command, Counter, Now, Port, Protocol, RelayId, Server};
 use crate::codec::{Builder, Class, Family, Fields, Method, attribute};
 use crate::credential::Username;
 
@@ -29,12 +30,8 @@ impl Server {
             return self.allocate_again(request, slot);
         }
         let protocol = self.requested_protocol(request)?;
+        let mobility = self.requested_mobility(request)?;
         let wanted = families(&request.fields)?;
-        // Neighbouring ports for RTP and RTCP: everybody multiplexes them (RFC 8834 §4.5), and
-        // the RFC lets a server that cannot reserve say so.
-        if request.fields.reservation_token.is_some() || request.fields.even_port == Some(true) {
-            return Err(508);
-        }
         let available = |family: &Family| self.families.contains(family);
         let additional = wanted.additional.filter(available);
         let family_error = wanted
@@ -48,21 +45,17 @@ impl Server {
             return Err(508);
         }
         let name = Username::parse(request.authentic.username).ok_or(441_u16)?;
-        self.quotas
-            .reserve_allocation(name.opaque, &self.limits)
-            .map_err(|exhausted| match exhausted {
-                Exhausted::User => 486_u16,
-                Exhausted::Total => 508,
-            })?;
-        self.strangers.remove(request.client);
-        self.counters.set(Counter::Strangers, self.strangers.len() as u64);
-        let (slot, generation) = self
-            .table
-            .insert(self.new_allocation(request, protocol, family_error));
+        let (main, port) = self.port(request, name.opaque, wanted.main)?;
+        self.known(request.client);
+        let allocation = self.new_allocation(request, protocol, mobility, family_error);
+        let (slot, generation) = self.table.insert(allocation);
         self.counters.set(Counter::Allocations, self.table.len() as u64);
+        if port == Port::EvenAndHoldNext {
+            let token = self.tokens.next();
+            self.table.get_mut(slot).expect("just inserted").reservation = Some(token);
+        }
         let allocation = self.table.get_mut(slot).expect("just inserted");
-        let even_port = request.fields.even_port.is_some();
-        for family in [Some(wanted.main), additional].into_iter().flatten() {
+        for family in [Some(main), additional].into_iter().flatten() {
             allocation.relays.set(family, Relay::Opening);
             let relay = RelayId {
                 slot,
@@ -72,10 +65,45 @@ impl Server {
             self.commands.push_back(Command::OpenRelay {
                 relay,
                 protocol,
-                even_port,
+                port,
             });
         }
         Ok(None)
+    }
+
+    /// Which port to open and of which family, with the quotas for it taken.
+    fn port(
+        &mut self,
+        request: &Request<'_>,
+        user: &str,
+        family: Family,
+    ) -> Result<(Family, Port), ErrorCode> {
+        let reserve = |server: &Self| {
+            let reserved = server.quotas.reserve_allocation(user, &server.limits);
+            reserved.map_err(|exhausted| match exhausted {
+                Exhausted::User => 486_u16,
+                Exhausted::Total => 508,
+            })
+        };
+        if let Some(token) = request.fields.reservation_token {
+            // What the reservation counted for is what the allocation counts for.
+            let held = self.quotas.claim_reservation(token, user).ok_or(508_u16)?;
+            self.counters.increment(Counter::ReservationUsed);
+            return Ok((held.family, Port::Held(held.port)));
+        }
+        reserve(self)?;
+        match request.fields.even_port {
+            None => Ok((family, Port::Any)),
+            Some(false) => Ok((family, Port::Even)),
+            // A port that is held counts like an allocation, so that holding is no way around quotas.
+            Some(true) => match reserve(self) {
+                Ok(()) => Ok((family, Port::EvenAndHoldNext)),
+                Err(code) => {
+                    self.quotas.release_allocation(user);
+                    Err(code)
+                }
+            },
+        }
     }
 
     /// What to speak with peers (RFC 8656 §7.2; RFC 6062 §5.1 for TCP).
@@ -85,7 +113,8 @@ impl Server {
             None => Err(400),
             Some(17) => Ok(Protocol::Udp),
             Some(6) if self.tcp_relays => {
-                let datagrams_only = fields.even_port.is_some() || fields.reservation_token.is_some();
+                let datagrams_only =
+                    fields.even_port.is_some() || fields.reservation_token.is_some() || fields.dont_fragment;
                 if datagrams_only || !self.transport(request.client).is_stream() {
                     return Err(400);
                 }
@@ -99,6 +128,7 @@ impl Server {
         &self,
         request: &Request<'_>,
         protocol: Protocol,
+        mobility: Option<Mobility>,
         family_error: Option<(Family, u16)>,
     ) -> Allocation {
         let now = request.now.monotonic;
@@ -115,6 +145,9 @@ impl Server {
             granted,
             relays: Relays::NONE,
             protocol,
+            reservation: None,
+            mobility,
+            reported: Duration::ZERO,
             connections: Vec::new(),
             family_error,
             timer: Duration::MAX,
@@ -131,7 +164,14 @@ impl Server {
         if !same {
             return Err(437);
         }
-        Ok((!allocation.relays.is_opening()).then(|| allocated(allocation)))
+        if allocation.relays.is_opening() {
+            return Ok(None);
+        }
+        let ticket = self.ticket(slot);
+        Ok(self
+            .table
+            .get(slot)
+            .map(|allocation| allocated(allocation, ticket)))
     }
 
     /// Takes the driver's answer to [`Command::OpenRelay`]: the address peers can send to.
@@ -155,12 +195,22 @@ impl Server {
         }
         let allocation = self.table.get_mut(slot).expect("of_relay() found it");
         match opened {
-            Ok(address) => allocation.relays.set(family, Relay::Open(address)),
+            Ok(address) => {
+                allocation.relays.set(family, Relay::Open(address));
+                if let Some(token) = allocation.reservation {
+                    let user = allocation.user().to_owned();
+                    self.hold(now, token, address, user);
+                }
+            }
             Err(NoRelayAddress) => {
+                if allocation.reservation.take().is_some() {
+                    self.quotas.release_allocation(allocation.user());
+                }
                 allocation.relays.set(family, Relay::None);
                 allocation.family_error = Some((family, 508));
             }
         }
+        let allocation = self.table.get_mut(slot).expect("it is still there");
         if allocation.relays.is_opening() {
             return;
         }
@@ -170,7 +220,9 @@ impl Server {
             fingerprint: allocation.fingerprint,
         };
         if allocation.relays.open().next().is_some() {
-            let response = allocated(allocation);
+            let ticket = self.ticket(slot);
+            let allocation = self.table.get(slot).expect("it is still there");
+            let response = allocated(allocation, ticket);
             self.send(client, response, seal);
         } else {
             let transaction = allocation.transaction;
@@ -228,7 +280,7 @@ fn families(fields: &Fields<'_>) -> Result<Wanted, ErrorCode> {
 }
 
 /// The success response of an allocation, without integrity.
-fn allocated(allocation: &Allocation) -> Builder {
+fn allocated(allocation: &Allocation, ticket: Option<Ticket>) -> Builder {
     let mut response = Builder::new(Class::Success, Method::ALLOCATE, allocation.transaction);
     for address in allocation.relays.open() {
         response = response.address(attribute::XOR_RELAYED_ADDRESS, address);
@@ -236,6 +288,12 @@ fn allocated(allocation: &Allocation) -> Builder {
     if let Some((family, code)) = allocation.family_error {
         let [class, number] = [(code / 100) as u8, (code % 100) as u8];
         response = response.attribute(attribute::ADDRESS_ERROR_CODE, &[family.code(), 0, class, number]);
+    }
+    if let Some(ticket) = ticket {
+        response = response.attribute(attribute::MOBILITY_TICKET, &ticket);
+    }
+    if let Some(token) = allocation.reservation {
+        response = response.attribute(attribute::RESERVATION_TOKEN, &token);
     }
     response
         .attribute(attribute::LIFETIME, &seconds(allocation.granted))

@@ -4,6 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::{AddAssign, Sub};
 use std::time::Duration;
 
+use super::mobility::Mobility;
+use super::reservation::ReservationToken;
 use super::{Client, ConnectionId, Limits, Protocol};
 use crate::codec::{ChannelNumber, Family, IntegrityKind, TransactionId};
 use crate::credential::{IntegrityKey, Username};
@@ -100,6 +102,12 @@ pub(super) struct Allocation {
     pub(super) relays: Relays,
     /// What is spoken with peers.
     pub(super) protocol: Protocol,
+    /// Told in the first answer: the port after its own is held for whoever brings this.
+    pub(super) reservation: Option<ReservationToken>,
+    /// Whether its client may come from elsewhere (RFC 8016).
+    pub(super) mobility: Option<Mobility>,
+    /// When an ICMP error was last passed on.
+    pub(super) reported: Duration,
     /// TCP connections with peers: made, or being made.
     pub(super) connections: Vec<ConnectionId>,
     /// The second family was asked for and could not be had: error to report with it.

@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 
 use super::connections::{ConnectionId, State};
+use super::relaying::transaction;
 use super::request::{ErrorCode, Request, Seal};
-use super::source::stir;
 use super::{Client, Command, Counter, Now, Protocol, RelayId, Server};
 use crate::codec::{Builder, Class, Family, Method, attribute};
 
@@ -104,9 +104,8 @@ impl Server {
         let client = allocation.client;
         let connection = self.new_connection(now, relay.slot, peer, State::Pending)?;
         self.indication = self.indication.wrapping_add(1);
-        let mut transaction = [0; 12];
-        transaction[..8].copy_from_slice(&stir(self.indication).to_be_bytes());
-        let indication = Builder::new(Class::Indication, Method::CONNECTION_ATTEMPT, transaction)
+        let id = transaction(self.indication);
+        let indication = Builder::new(Class::Indication, Method::CONNECTION_ATTEMPT, id)
             .address(attribute::XOR_PEER_ADDRESS, peer)
             .attribute(attribute::CONNECTION_ID, &connection.0.to_be_bytes());
         self.commands.push_back(Command::Send {
@@ -125,8 +124,7 @@ impl Server {
         }
         let worker = id % u32::from(self.worker.count);
         if worker != u32::from(self.worker.index) {
-            self.strangers.remove(client);
-            self.counters.set(Counter::Strangers, self.strangers.len() as u64);
+            self.known(client);
             self.commands.push_back(Command::HandOver {
                 client,
                 worker: u16::try_from(worker).expect("below a u16"),
@@ -142,8 +140,7 @@ impl Server {
         self.connections
             .set_state(connection, State::Bound, request.now.monotonic);
         self.counters.increment(Counter::ConnectionBound);
-        self.strangers.remove(client);
-        self.counters.set(Counter::Strangers, self.strangers.len() as u64);
+        self.known(client);
         self.send(client, request.success(), request.seal());
         self.commands.push_back(Command::Splice { connection, client });
         Ok(())

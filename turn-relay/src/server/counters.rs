@@ -35,6 +35,13 @@ const CONNECTION_OUTCOMES: Family = counter(
     "TCP connections with peers, by what became of the attempt.",
     "outcome",
 );
+const RESERVATIONS: Family = counter(
+    "reservations_total",
+    "Ports held for a second allocation, by what became of them.",
+    "outcome",
+);
+const ICMP_REPORTED: Family = counter("icmp_errors_total", "ICMP errors passed on to clients.", "");
+const MOVES: Family = counter("moves_total", "Allocations whose client came from elsewhere.", "");
 const STRANGERS: Family = gauge("strangers", "Stream connections without an allocation.");
 const TURNED_AWAY: Family = counter(
     "strangers_turned_away_total",
@@ -105,6 +112,11 @@ counters! {
     ConnectionFailed = CONNECTION_OUTCOMES, "failed";
     ConnectionRefused = CONNECTION_OUTCOMES, "refused";
     ConnectionUnclaimed = CONNECTION_OUTCOMES, "unclaimed";
+    ReservationMade = RESERVATIONS, "made";
+    ReservationUsed = RESERVATIONS, "used";
+    ReservationUnused = RESERVATIONS, "unused";
+    IcmpReported = ICMP_REPORTED, "";
+    Moves = MOVES, "";
     Strangers = STRANGERS, "";
     StrangerTooSlow = TURNED_AWAY, "too_slow";
     StrangerTooMany = TURNED_AWAY, "too_many";
@@ -117,6 +129,7 @@ counters! {
     DropUnexpected = DROPS, "unexpected_message";
     DropNoAllocation = DROPS, "no_allocation";
     DropUnknownChannel = DROPS, "unknown_channel";
+    DropAway = DROPS, "client_away";
     DropNoPermission = DROPS, "no_permission";
     DropPeerDenied = DROPS, "peer_denied";
     DropUnauthenticatedLimit = DROPS, "unauthenticated_limit";
@@ -134,6 +147,7 @@ counters! {
     Error400 = ERRORS, "400";
     Error401 = ERRORS, "401";
     Error403 = ERRORS, "403";
+    Error405 = ERRORS, "405";
     Error420 = ERRORS, "420";
     Error437 = ERRORS, "437";
     Error438 = ERRORS, "438";

@@ -73,6 +73,20 @@ pub enum Protocol {
     Tcp,
 }
 
+/// Which port a relayed transport address may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Port {
+    /// One that nobody can predict.
+    Any,
+    /// An even one (RFC 8656 §18.6).
+    Even,
+    /// An even one, and the next higher is to be held for [`Port::Held`] or
+    /// [`Command::ReleasePort`]: both or neither.
+    EvenAndHoldNext,
+    /// This one, which has been held. The hold ends, whether the address can be opened or not.
+    Held(u16),
+}
+
 /// A server among those that share listening addresses, each with clients of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WorkerId {
@@ -105,13 +119,20 @@ pub enum Command {
         relay: RelayId,
         /// What is spoken there. A TCP address listens, and connections are made from it.
         protocol: Protocol,
-        /// Whether its port must be even (RFC 8656 §18.7).
-        even_port: bool,
+        /// Which port it may have.
+        port: Port,
     },
     /// Close a relayed transport address.
     CloseRelay {
         /// Which.
         relay: RelayId,
+    },
+    /// Nobody has come for a held port: give it back.
+    ReleasePort {
+        /// Of the address of this family.
+        family: Family,
+        /// Which.
+        port: u16,
     },
     /// Close a client's connection after writing what is queued for it. Only for streams; the
     /// server has forgotten the client already.
@@ -156,6 +177,24 @@ pub enum Command {
         /// The message that did not belong here.
         request: Vec<u8>,
     },
+    /// The client has come from another address, and its allocation is another worker's: call
+    /// [`Server::handle_fetch`] there with `client` and `request`, and [`Server::handle_moved`]
+    /// here with what it returns and the sockets of [`super::Moving::relays`]. Never with one worker.
+    Fetch {
+        /// Who.
+        client: Client,
+        /// Which worker has the allocation.
+        worker: u16,
+        /// The message that asks for it.
+        request: Vec<u8>,
+    },
+    /// A relayed transport address that came from another worker has another name here.
+    AdoptRelay {
+        /// As it was called there.
+        from: RelayId,
+        /// As it is called from now on.
+        relay: RelayId,
+    },
 }
 
 /// Data of a client on its way to a peer: send `input[data]` from `relay` to `peer`.
@@ -167,6 +206,19 @@ pub struct ToPeer {
     pub peer: SocketAddr,
     /// Which bytes of the datagram.
     pub data: Range<usize>,
+    /// Whether to send it with the DF bit (IPv4), or without a fragment header (IPv6).
+    pub dont_fragment: bool,
+}
+
+/// An ICMP error that came back for relayed data (RFC 8656 §11.5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IcmpError {
+    /// ICMP or ICMPv6 type, by the family of the relayed transport address.
+    pub kind: u8,
+    /// ICMP or ICMPv6 code.
+    pub code: u8,
+    /// The next hop's MTU where the type has one, else 0.
+    pub data: u32,
 }
 
 /// Longest framing in front of relayed data: a Data indication with an IPv6 peer.

@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 
 use super::Limits;
 use super::allocation::Held;
+use super::reservation::Reservations;
 
 /// Why something was not granted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +27,7 @@ pub struct Quotas {
     permissions: AtomicU32,
     channels: AtomicU32,
     connections: AtomicU32,
+    pub(super) reservations: Reservations,
 }
 
 impl Quotas {

@@ -1,16 +1,22 @@
 //! The way of a packet: no allocation, no lock, no copy.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use super::source::stir;
-use super::{Client, Counter, Now, PREFIX_BYTES_MAX, Protocol, RelayId, Server, ToClient, ToPeer};
+use super::{
+    Client, Command, Counter, IcmpError, Now, PREFIX_BYTES_MAX, Protocol, RelayId, Server, ToClient, ToPeer,
+};
 use crate::codec::{
-    CHANNEL_HEADER_BYTES, ChannelData, ChannelNumber, Class, Family, Fields, HEADER_BYTES, MAGIC_COOKIE,
-    Message, Method, attribute, encode_xor_address, message_type, padded,
+    Builder, CHANNEL_HEADER_BYTES, ChannelData, ChannelNumber, Class, Family, HEADER_BYTES, MAGIC_COOKIE,
+    Message, Method, TransactionId, attribute, encode_xor_address, message_type, padded,
 };
 
 /// Largest payload of a UDP datagram over IPv4; what does not fit with its framing is dropped.
 const DATAGRAM_BYTES_MAX: usize = 65_507;
+/// ICMP errors of one allocation are passed on with at least this between them: one tells a
+/// client to send smaller or elsewhere, and more would only be load.
+const ICMP_GAP: Duration = Duration::from_millis(50);
 
 impl Server {
     /// Channel data of a client (RFC 8656 §12.6).
@@ -28,7 +34,7 @@ impl Server {
             return self.drop_packet(Counter::DropUnknownChannel);
         };
         let data = CHANNEL_HEADER_BYTES..CHANNEL_HEADER_BYTES + channel.data.len();
-        Some(self.relay_to(slot, peer, data))
+        Some(self.relay_to(slot, peer, data, false))
     }
 
     /// A Send indication (RFC 8656 §11.2).
@@ -36,8 +42,7 @@ impl Server {
         let Some(slot) = self.table.find(client) else {
             return self.drop_packet(Counter::DropNoAllocation);
         };
-        let fields = Fields::read(message);
-        // DONT-FRAGMENT is among the unknown: not served, so not promised.
+        let fields = self.read(message);
         let (Some(peer), Some(data), false, []) =
             (fields.peer, fields.data, fields.malformed, fields.unknown.kinds())
         else {
@@ -55,10 +60,16 @@ impl Server {
             return self.drop_packet(Counter::DropPeerDenied);
         }
         let start = data.as_ptr().addr() - message.bytes().as_ptr().addr();
-        Some(self.relay_to(slot, peer, start..start + data.len()))
+        Some(self.relay_to(slot, peer, start..start + data.len(), fields.dont_fragment))
     }
 
-    fn relay_to(&mut self, slot: u32, peer: SocketAddr, data: std::ops::Range<usize>) -> ToPeer {
+    fn relay_to(
+        &mut self,
+        slot: u32,
+        peer: SocketAddr,
+        data: std::ops::Range<usize>,
+        dont_fragment: bool,
+    ) -> ToPeer {
         self.counters.increment(Counter::PacketsToPeers);
         self.counters.add(Counter::BytesToPeers, data.len() as u64);
         let generation = self.table.generation(slot);
@@ -70,7 +81,42 @@ impl Server {
             },
             peer,
             data,
+            dont_fragment,
         }
+    }
+
+    /// Takes an ICMP error for a packet that was sent from `relay` to `peer`; the client is told
+    /// in a Data indication (RFC 8656 §11.5), some times a second at most.
+    pub fn handle_icmp(&mut self, now: Now, relay: RelayId, peer: SocketAddr, error: IcmpError) {
+        let Some(allocation) = self.table.of_relay(relay) else {
+            return;
+        };
+        // RFC 8656 §11.5 and §18.13: what tells a sender something about its path.
+        let (of_interest, mtu) = match relay.family {
+            Family::V4 => (matches!(error.kind, 3 | 11), error.kind == 3 && error.code == 4),
+            Family::V6 => (matches!(error.kind, 1..=3), error.kind == 2),
+        };
+        let here = !allocation.mobility.is_some_and(|mobility| mobility.away);
+        let quiet = now.monotonic >= allocation.reported + ICMP_GAP || allocation.reported.is_zero();
+        if !of_interest || !here || !quiet || !allocation.peers.permitted(peer.ip(), now.monotonic) {
+            return;
+        }
+        let client = allocation.client;
+        if let Some(allocation) = self.table.get_mut(relay.slot) {
+            allocation.reported = now.monotonic;
+        }
+        self.counters.increment(Counter::IcmpReported);
+        let mut value = [0; 8];
+        value[2..4].copy_from_slice(&[error.kind, error.code]);
+        value[4..].copy_from_slice(&if mtu { error.data } else { 0 }.to_be_bytes());
+        self.indication = self.indication.wrapping_add(1);
+        let indication = Builder::new(Class::Indication, Method::DATA, transaction(self.indication))
+            .address(attribute::XOR_PEER_ADDRESS, peer)
+            .attribute(attribute::ICMP, &value);
+        self.commands.push_back(Command::Send {
+            to: client,
+            bytes: indication.finish(),
+        });
     }
 
     /// Takes a datagram of `length` bytes that `peer` sent to a relayed transport address.
@@ -92,6 +138,9 @@ impl Server {
         };
         if !allocation.peers.permitted(peer.ip(), now.monotonic) {
             return self.drop_packet(Counter::DropNoPermission);
+        }
+        if allocation.mobility.is_some_and(|mobility| mobility.away) {
+            return self.drop_packet(Counter::DropAway);
         }
         if length + PREFIX_BYTES_MAX + 3 > DATAGRAM_BYTES_MAX {
             return self.drop_packet(Counter::DropTooLarge);
@@ -124,12 +173,17 @@ fn in_channel(client: Client, number: ChannelNumber, length: usize, stream: bool
     }
 }
 
-/// A Data indication (RFC 8656 §11.3) up to where the data begins.
-fn in_indication(client: Client, peer: SocketAddr, length: usize, counter: u64) -> ToClient {
+/// The id of an indication, which nobody answers.
+pub(super) fn transaction(counter: u64) -> TransactionId {
     let mut transaction = [0; 12];
     transaction[..8].copy_from_slice(&stir(counter).to_be_bytes());
     transaction[8..].copy_from_slice(&stir(!counter).to_be_bytes()[..4]);
+    transaction
+}
 
+/// A Data indication (RFC 8656 §11.3) up to where the data begins.
+fn in_indication(client: Client, peer: SocketAddr, length: usize, counter: u64) -> ToClient {
+    let transaction = transaction(counter);
     let mut address = [0; 20];
     let address_length = encode_xor_address(peer, &transaction, &mut address);
     let prefix_length = HEADER_BYTES + 4 + address_length + 4;

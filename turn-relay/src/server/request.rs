@@ -57,7 +57,7 @@ impl Request<'_> {
 
 impl Server {
     pub(super) fn handle_request(&mut self, now: Now, client: Client, message: &Message<'_>) {
-        let fields = Fields::read(message);
+        let fields = self.read(message);
         self.counters.increment(match message.method {
             Method::BINDING => Counter::RequestBinding,
             Method::ALLOCATE => Counter::RequestAllocate,
@@ -75,7 +75,11 @@ impl Server {
             | Method::CREATE_PERMISSION
             | Method::CHANNEL_BIND
             | Method::CONNECT
-            | Method::CONNECTION_BIND => self.authenticated(now, client, message, &fields),
+            | Method::CONNECTION_BIND => {
+                if !self.fetch(now, client, message, &fields) {
+                    self.authenticated(now, client, message, &fields);
+                }
+            }
             // RFC 8489 §6.3: a method the server does not know is silently discarded.
             _ => self.counters.increment(Counter::DropUnexpected),
         }
@@ -108,11 +112,19 @@ impl Server {
         self.send(client, response, seal);
     }
 
-    fn authenticated(&mut self, now: Now, client: Client, message: &Message<'_>, fields: &Fields<'_>) {
+    pub(super) fn authenticated(
+        &mut self,
+        now: Now,
+        client: Client,
+        message: &Message<'_>,
+        fields: &Fields<'_>,
+    ) {
         self.handle_timeout(now);
         let slot = match message.method {
             // It comes over a connection of its own and names what it belongs to.
             Method::CONNECTION_BIND => self.connections.slot_of(fields.connection_id),
+            // A client that has moved is known by its ticket only.
+            Method::REFRESH => self.table.find(client).or_else(|| self.slot_of_ticket(fields)),
             _ => self.table.find(client),
         };
         let existing = slot.and_then(|slot| self.table.get(slot));
@@ -150,7 +162,7 @@ impl Server {
         }
     }
 
-    fn may_answer_unauthenticated(&mut self, now: Now, client: Client) -> bool {
+    pub(super) fn may_answer_unauthenticated(&mut self, now: Now, client: Client) -> bool {
         let may = self.sources.take(now.monotonic, client.address.ip());
         if !may {
             self.counters.increment(Counter::DropUnauthenticatedLimit);
@@ -234,6 +246,7 @@ impl Server {
     fn count_error(&mut self, code: ErrorCode) {
         self.counters.increment(match code {
             400 => Counter::Error400,
+            405 => Counter::Error405,
             401 => Counter::Error401,
             403 => Counter::Error403,
             420 => Counter::Error420,
@@ -266,6 +279,7 @@ impl Server {
 
     /// RFC 8656 §7.3, and §8.2 of RFC 6156 for one family of two.
     fn refresh(&mut self, request: &Request<'_>) -> Result<Builder, ErrorCode> {
+        self.follow(request)?;
         let slot = self.owned(request)?;
         let allocation = self.table.get_mut(slot).expect("owned() found it");
         let family = request.fields.requested_family.transpose().map_err(|_| 443_u16)?;
@@ -286,9 +300,15 @@ impl Server {
             self.table.schedule(slot);
             lifetime
         };
-        Ok(request
+        let mut response = request
             .success()
-            .attribute(attribute::LIFETIME, &seconds(lifetime)))
+            .attribute(attribute::LIFETIME, &seconds(lifetime));
+        if request.fields.mobility_ticket.is_some()
+            && let Some(ticket) = self.ticket(slot)
+        {
+            response = response.attribute(attribute::MOBILITY_TICKET, &ticket);
+        }
+        Ok(response)
     }
 
     /// RFC 8656 §10.2: all of the peers or none.

@@ -113,13 +113,30 @@ impl Server {
         true
     }
 
-    /// Takes note that a stream connection has ended: its allocation ends with it (RFC 8656 §5).
+    /// Takes note that a stream connection has ended: its allocation ends with it (RFC 8656 §5),
+    /// unless its client may come back from elsewhere (RFC 8016).
     pub fn handle_client_disconnected(&mut self, client: Client) {
+        self.known(client);
+        let Some(slot) = self.table.find(client) else {
+            return;
+        };
+        match self
+            .table
+            .get_mut(slot)
+            .and_then(|allocation| allocation.mobility.as_mut())
+        {
+            Some(mobility) => {
+                mobility.away = true;
+                self.table.forget_client(slot, client);
+            }
+            None => self.free(slot),
+        }
+    }
+
+    /// A connection has come to something.
+    pub(super) fn known(&mut self, client: Client) {
         self.strangers.remove(client);
         self.counters.set(Counter::Strangers, self.strangers.len() as u64);
-        if let Some(slot) = self.table.find(client) {
-            self.free(slot);
-        }
     }
 
     /// The longest frame to take from `client`: what a request needs until it has an

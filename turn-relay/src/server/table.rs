@@ -30,7 +30,7 @@ pub(super) struct Table {
 
 impl Table {
     pub(super) fn len(&self) -> usize {
-        self.clients.len()
+        self.slots.len() - self.free.len()
     }
 
     #[inline]
@@ -81,9 +81,27 @@ impl Table {
     pub(super) fn remove(&mut self, slot: u32) -> Option<(u32, Box<Allocation>)> {
         let entry = self.slots.get_mut(slot as usize)?;
         let allocation = entry.allocation.take()?;
-        self.clients.remove(&allocation.client);
+        let generation = entry.generation;
         self.free.push(slot);
-        Some((entry.generation, allocation))
+        self.forget_client(slot, allocation.client);
+        Some((generation, allocation))
+    }
+
+    /// The client is not at its address any more, or has another allocation there.
+    pub(super) fn forget_client(&mut self, slot: u32, client: Client) {
+        if self.clients.get(&client) == Some(&slot) {
+            self.clients.remove(&client);
+        }
+    }
+
+    /// The client of an allocation is somewhere else now, where it has none yet.
+    pub(super) fn rebind(&mut self, slot: u32, client: Client) {
+        let Some(allocation) = self.get_mut(slot) else {
+            return;
+        };
+        let old = std::mem::replace(&mut allocation.client, client);
+        self.forget_client(slot, old);
+        self.clients.insert(client, slot);
     }
 
     pub(super) fn generation(&self, slot: u32) -> u32 {
@@ -110,7 +128,7 @@ impl Table {
     /// Allocations that end early leave their timers behind; a client that makes and ends them
     /// in a loop must not fill memory with those.
     fn compact(&mut self) {
-        if self.timers.len() <= TIMERS_SLACK + 4 * self.clients.len() {
+        if self.timers.len() <= TIMERS_SLACK + 4 * self.len() {
             return;
         }
         let slots = &self.slots;

@@ -4,8 +4,10 @@ mod authentication;
 mod errors;
 mod flood;
 mod lifetimes;
+mod mobility;
 mod model;
 mod peers;
+mod ports;
 mod relaying;
 mod streams;
 mod tcp_peers;
@@ -45,6 +47,10 @@ pub(super) struct World {
     pub(super) connecting: Vec<(ConnectionId, SocketAddr)>,
     pub(super) spliced: Vec<(ConnectionId, Client)>,
     pub(super) closed_connections: Vec<ConnectionId>,
+    /// Ports held for a second allocation.
+    pub(super) held: std::collections::BTreeSet<(Family, u16)>,
+    pub(super) fetched: Vec<(Client, u16, Vec<u8>)>,
+    pub(super) adopted: Vec<(RelayId, RelayId)>,
     pub(super) handed_over: Vec<(Client, u16, Vec<u8>)>,
     /// Families whose addresses cannot be opened.
     pub(super) closed: Vec<Family>,
@@ -89,6 +95,9 @@ impl World {
             spliced: Vec::new(),
             closed_connections: Vec::new(),
             handed_over: Vec::new(),
+            held: std::collections::BTreeSet::new(),
+            fetched: Vec::new(),
+            adopted: Vec::new(),
             closed: Vec::new(),
             next_port: 50_000,
             next_transaction: 0,
@@ -110,15 +119,25 @@ impl World {
                     self.server
                         .handle_relay_opened(self.now, relay, Err(NoRelayAddress));
                 }
-                Command::OpenRelay { relay, even_port, .. } => {
+                Command::OpenRelay { relay, port, .. } => {
                     self.next_port = 50_000 + (self.next_port - 50_000 + 2) % 10_000;
-                    assert!(!even_port || self.next_port.is_multiple_of(2));
+                    let port = match port {
+                        Port::Held(port) => {
+                            assert!(self.held.remove(&(relay.family, port)), "{port} was held");
+                            port
+                        }
+                        Port::EvenAndHoldNext => {
+                            assert!(self.held.insert((relay.family, self.next_port + 1)));
+                            self.next_port
+                        }
+                        Port::Any | Port::Even => self.next_port,
+                    };
                     let ip = if relay.family == Family::V4 {
                         "198.51.100.1"
                     } else {
                         "2001:db8::1"
                     };
-                    let address = SocketAddr::new(ip.parse().unwrap(), self.next_port);
+                    let address = SocketAddr::new(ip.parse().unwrap(), port);
                     assert_eq!(
                         self.relays.insert(relay, address),
                         None,
@@ -129,6 +148,15 @@ impl World {
                 Command::CloseRelay { relay } => {
                     self.relays.remove(&relay).expect("only open relays are closed");
                 }
+                Command::ReleasePort { family, port } => {
+                    assert!(self.held.remove(&(family, port)), "{port} was held");
+                }
+                Command::Fetch {
+                    client,
+                    worker,
+                    request,
+                } => self.fetched.push((client, worker, request)),
+                Command::AdoptRelay { from, relay } => self.adopted.push((from, relay)),
                 Command::Disconnect { client } => self.closed_clients.push(client),
                 Command::Connect {
                     connection,
@@ -199,6 +227,8 @@ pub(super) fn config() -> ServerConfig {
         realm: REALM.to_owned(),
         listeners: vec![Transport::Udp, Transport::Tcp],
         tcp_relays: true,
+        dont_fragment: true,
+        mobility: true,
         worker: WorkerId::default(),
         families: vec![Family::V4, Family::V6],
         limits: Limits::default(),

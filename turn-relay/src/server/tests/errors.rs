@@ -23,10 +23,10 @@ fn allocate_wants_a_transport_there_is() {
 #[test]
 fn unknown_attributes_are_named() {
     let (mut world, mut client) = (World::new(), client());
-    // DONT-FRAGMENT and one from nowhere; 0xC001 needs no comprehension.
+    // Two from nowhere; 0xC001 needs no comprehension.
     let odd = |r| {
         udp(r)
-            .attribute(0x001A, &[])
+            .attribute(0x7776, &[])
             .attribute(0x7777, &[1])
             .attribute(0xC001, &[])
     };
@@ -34,7 +34,7 @@ fn unknown_attributes_are_named() {
     assert_eq!(reply.code(), 420);
     assert_eq!(
         reply.get(attribute::UNKNOWN_ATTRIBUTES),
-        Some(&[0x00, 0x1A, 0x77, 0x77][..])
+        Some(&[0x77, 0x76, 0x77, 0x77][..])
     );
 }
 
@@ -124,9 +124,13 @@ fn attributes_that_exclude_each_other() {
             Box::new(move |r| token(r).attribute(attribute::REQUESTED_ADDRESS_FAMILY, &[1, 0, 0, 0])),
         ),
         (
-            "next port too",
-            508,
-            Box::new(|r| udp(r).attribute(attribute::EVEN_PORT, &[0x80])),
+            "next port too and both families",
+            400,
+            Box::new(|r| {
+                udp(r)
+                    .attribute(attribute::EVEN_PORT, &[0x80])
+                    .attribute(attribute::ADDITIONAL_ADDRESS_FAMILY, &[2, 0, 0, 0])
+            }),
         ),
         (
             "additional IPv4",
