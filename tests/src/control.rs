@@ -1,5 +1,6 @@
 //! A control node in this process, over a database of its own.
 
+use std::collections::HashMap;
 use std::net::{SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use medmesh_control::setup::cluster;
 use medmesh_store::seed::{Seed, SeedPerson};
 use tempfile::TempDir;
 
+use crate::passkey::SoftPasskey;
 use crate::postgres::Scratch;
 
 /// The password of everybody in a test clinic.
@@ -125,11 +127,28 @@ impl ControlNode {
         ClinicClient::new(&self.url(), None).expect("the URL is one")
     }
 
-    /// A signed-in client.
+    /// A signed-in patient.
     pub async fn signed_in(&self, email: &str) -> ClinicClient {
         let client = self.client();
         client
             .login(email, PASSWORD)
+            .await
+            .expect("a seeded person signs in");
+        client
+    }
+
+    /// A client signed in as one of the people: staff with their passkey, patients with their password.
+    pub async fn signed_in_as(&self, clinic: &TestClinic, login: &str) -> ClinicClient {
+        let Some(passkey) = clinic.passkey(login) else {
+            return self.signed_in(&clinic.email(login)).await;
+        };
+        let client = self.client();
+        let options = client
+            .passkey_options()
+            .await
+            .expect("a challenge is given to everybody");
+        client
+            .passkey_login(&passkey.get(&options, clinic.person(login)))
             .await
             .expect("a seeded person signs in");
         client
@@ -175,7 +194,7 @@ listen = "{link}"
 advertise = "{link}"
 [http]
 listen = "127.0.0.1:0"
-public_url = "http://portal.test"
+public_url = "{ORIGIN}"
 [admin]
 listen = "127.0.0.1:0"
 [database]
@@ -209,7 +228,11 @@ pub struct TestClinic {
     /// The clinic.
     pub id: ClinicId,
     people: Vec<(String, PersonId)>,
+    passkeys: Arc<HashMap<&'static str, SoftPasskey>>,
 }
+
+/// Where the portals of a test node are.
+pub const ORIGIN: &str = "http://portal.test";
 
 /// Who is in every test clinic.
 const PEOPLE: [(&str, &str, Role); 6] = [
@@ -232,6 +255,10 @@ impl TestClinic {
             home_region: "eu-central".parse::<Region>().expect("a region's name"),
         };
         let hash = password_hash(PASSWORD);
+        let staff = PEOPLE.iter().filter(|(_, _, role)| *role != Role::Patient);
+        let passkeys: HashMap<_, _> = staff
+            .map(|(login, ..)| (*login, SoftPasskey::generate(ORIGIN)))
+            .collect();
         let people = PEOPLE.map(|(login, display_name, role)| SeedPerson {
             person: NewPerson {
                 display_name: display_name.parse().expect("a name"),
@@ -240,6 +267,8 @@ impl TestClinic {
                 locale: medmesh_clinic::Locale::En,
             },
             password: hash.clone(),
+            totp: None,
+            passkey: passkeys.get(login).map(SoftPasskey::credential),
         });
         let seed = Seed {
             clinic,
@@ -259,7 +288,14 @@ impl TestClinic {
             name,
             id,
             people: people.collect(),
+            passkeys: Arc::new(passkeys),
         }
+    }
+
+    /// The passkey of one of the staff.
+    #[must_use]
+    pub fn passkey(&self, login: &str) -> Option<&SoftPasskey> {
+        self.passkeys.get(login)
     }
 
     /// The address of one of the people: `patient`, `clinician`, ….

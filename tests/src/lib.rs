@@ -2,5 +2,6 @@
 
 pub mod control;
 pub mod edge;
+pub mod passkey;
 pub mod postgres;
 pub mod redis;

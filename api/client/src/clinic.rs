@@ -72,6 +72,21 @@ impl Clinic {
         })
     }
 
+    /// The same session, held apart: what one learns of a new token the other does not.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        Self {
+            transport: self.transport.clone(),
+            signed: Arc::new(Mutex::new(self.signed().clone())),
+        }
+    }
+
+    /// The cookie's value while signed in.
+    #[must_use]
+    pub fn cookie(&self) -> Option<Secret> {
+        self.signed().as_ref().map(|signed| signed.cookie.clone())
+    }
+
     /// Signs in.
     ///
     /// # Errors
@@ -81,11 +96,15 @@ impl Clinic {
             email: Phi::new(email.to_owned()),
             password: Secret::new(password),
         };
-        let body = encode(&request)?;
+        self.sign_in("/v1/auth/login", encode(&request)?).await
+    }
+
+    /// Opens a session by one of the ways there are.
+    pub(crate) async fn sign_in(&self, path: &str, body: Vec<u8>) -> Result<Session, ClientError> {
         let headers = HeaderMap::new();
         let answer = self
             .transport
-            .send(Method::POST, "/v1/auth/login", headers, Some(body))
+            .send(Method::POST, path, headers, Some(body))
             .await?;
         let session: Session = answer.json()?;
         let cookie = session_cookie(&answer.headers).ok_or(ClientError::Unexpected {
@@ -326,7 +345,9 @@ impl Clinic {
             headers.insert("last-event-id", value(&last.to_string())?);
         }
         let path = format!("/v1/visits/{id}/events");
-        self.transport.stream(&path, headers).await.map(Events::new)
+        let stream = self.transport.stream(&path, headers).await?;
+        self.renew(stream.headers());
+        Ok(Events::new(stream))
     }
 
     /// The edges worth timing.
@@ -356,11 +377,11 @@ impl Clinic {
         .await
     }
 
-    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
         self.call(Method::GET, path, HeaderMap::new(), None).await
     }
 
-    async fn post<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+    pub(crate) async fn post<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
         self.call(Method::POST, path, HeaderMap::new(), None).await
     }
 
@@ -374,7 +395,7 @@ impl Clinic {
         self.call(Method::POST, path, headers, Some(encode(body)?)).await
     }
 
-    async fn call<T: DeserializeOwned>(
+    pub(crate) async fn call<T: DeserializeOwned>(
         &self,
         method: Method,
         path: &str,
@@ -383,7 +404,16 @@ impl Clinic {
     ) -> Result<T, ClientError> {
         let mut all = self.credentials(&method)?;
         all.extend(headers);
-        self.transport.send(method, path, all, body).await?.json()
+        let answer = self.transport.send(method, path, all, body).await?;
+        self.renew(&answer.headers);
+        answer.json()
+    }
+
+    /// Sessions change their token now and then; the answer that says so brings the new one.
+    fn renew(&self, headers: &HeaderMap) {
+        if let (Some(cookie), Some(signed)) = (session_cookie(headers), self.signed().as_mut()) {
+            signed.cookie = cookie;
+        }
     }
 
     /// The cookie, and for unsafe methods the CSRF token; nothing before signing in.

@@ -4,6 +4,7 @@
 //! operator's; what a server says no to comes back as [`ClientError::Problem`] with
 //! its code and request id.
 
+mod account;
 mod clinic;
 mod error;
 mod events;

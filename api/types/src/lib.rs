@@ -15,6 +15,7 @@
 
 pub mod appointment;
 pub mod clinic;
+pub mod factor;
 pub mod fleet;
 pub mod message;
 pub mod page;

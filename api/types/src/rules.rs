@@ -75,6 +75,15 @@ pub(crate) fn password_new(password: &Secret, _: &()) -> Check {
     within(password.expose(), PASSWORD_MIN, PASSWORD_MAX)
 }
 
+/// A code as people type it, spaces and all; whether it is one the server finds out.
+pub(crate) fn code(code: &Secret, _: &()) -> Check {
+    within(code.expose(), 6, 10)
+}
+
+pub(crate) fn recovery_code(code: &Secret, _: &()) -> Check {
+    within(code.expose(), 24, 40)
+}
+
 pub(crate) fn reason(reason: &Option<Phi<String>>, _: &()) -> Check {
     let Some(reason) = reason else { return Ok(()) };
     within(reason.expose(), 0, REASON_MAX)?;

@@ -3,9 +3,11 @@
 use garde::Validate;
 use medmesh_base::{ClinicId, Phi};
 use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
 use utoipa::ToSchema;
 
 use crate::Secret;
+use crate::factor::{FactorKind, Standing};
 use crate::person::{Locale, Role};
 use crate::rules;
 
@@ -45,6 +47,16 @@ pub struct Session {
     pub idle_timeout_seconds: u32,
     /// The person's language.
     pub locale: Locale,
+    /// What the session may do. Everything but `full` is answered with a problem of the same
+    /// name by routes that need more.
+    pub standing: Standing,
+    /// What was proved in it.
+    pub factors: Vec<FactorKind>,
+    /// What the person could prove beside the password.
+    pub second_factors: Vec<FactorKind>,
+    /// When something was last proved.
+    #[serde(with = "time::serde::rfc3339")]
+    pub authenticated_at: OffsetDateTime,
 }
 
 /// The person who is signed in.

@@ -15,6 +15,16 @@ words! {
         Login = "login",
         /// Gave a wrong password for an address that exists here.
         LoginRefused = "login_refused",
+        /// Proved themselves with a second factor.
+        SecondFactorVerify = "second_factor_verify",
+        /// Failed to.
+        SecondFactorRefused = "second_factor_refused",
+        /// Set up a second factor.
+        FactorEnrol = "factor_enrol",
+        /// Removed one.
+        FactorRemove = "factor_remove",
+        /// Was given recovery codes.
+        RecoveryCodesCreate = "recovery_codes_create",
         /// Signed out, or was signed out.
         SessionRevoke = "session_revoke",
         /// Added a person.
@@ -83,6 +93,8 @@ words! {
         Person = "person",
         /// A session.
         Session = "session",
+        /// An authenticator app or a passkey.
+        Factor = "factor",
         /// An appointment.
         Appointment = "appointment",
         /// A visit.
@@ -108,6 +120,12 @@ pub struct Object {
 }
 
 impl Object {
+    /// A thing whose id has no type of its own.
+    #[must_use]
+    pub const fn of(kind: ObjectKind, id: Uuid) -> Self {
+        Self { kind, id: Some(id) }
+    }
+
     /// A kind of which a listing found none.
     #[must_use]
     pub const fn none_of(kind: ObjectKind) -> Self {

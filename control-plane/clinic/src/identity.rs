@@ -1,5 +1,12 @@
 //! Clinics, people and their roles.
 
+pub mod passkey;
+
+mod device;
+mod proof;
+mod recovery;
+mod totp;
+
 use std::fmt;
 use std::str::FromStr;
 
@@ -8,6 +15,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::Invalid;
 use crate::word::words;
+
+pub use device::device_label;
+pub use proof::{
+    Enrolled, Factor, Proofs, STEP_UP_WITHIN, Standing, is_fresh, needs_second_factor, standing, steps_up,
+};
+pub use recovery::{RECOVERY_CODE_BYTES, RECOVERY_CODES, RecoveryCode};
+pub use totp::{TOTP_DIGITS, TOTP_SECRET_BYTES, TOTP_STEP_SECONDS, TotpSecret, totp_step};
 
 /// Longest mail address (RFC 5321 section 4.5.3.1.3: a path of 256 with its brackets).
 pub const EMAIL_BYTES_MAX: usize = 254;

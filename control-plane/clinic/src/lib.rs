@@ -11,7 +11,7 @@
 
 pub mod access;
 pub mod audit;
-mod identity;
+pub mod identity;
 mod message;
 mod refusal;
 mod schedule;

@@ -85,6 +85,15 @@ pub enum Refusal {
     /// The person takes part already.
     #[error("the person takes part already")]
     AlreadyTakesPart,
+    /// Confirming a second factor that was not begun, or long ago.
+    #[error("set the app up again")]
+    EnrolmentNotBegun,
+    /// Removing the only second factor of somebody who must have one.
+    #[error("add another second factor first")]
+    LastFactor,
+    /// More passkeys than one person keeps track of.
+    #[error("remove a passkey first")]
+    TooManyPasskeys,
 }
 
 impl Refusal {
@@ -108,7 +117,10 @@ impl Refusal {
             | Self::TooLate
             | Self::NotWaiting
             | Self::VisitFull
-            | Self::AlreadyTakesPart => ProblemCode::StateConflict,
+            | Self::AlreadyTakesPart
+            | Self::EnrolmentNotBegun
+            | Self::LastFactor
+            | Self::TooManyPasskeys => ProblemCode::StateConflict,
         }
     }
 }

@@ -25,7 +25,7 @@ use crate::ephemeral::Ephemeral;
 use crate::fleet::operator::OperatorToken;
 use crate::fleet::{self, Fleet};
 use crate::http::server::CertificateError;
-use crate::http::{Api, Metrics, Parts, Passwords, Throttle};
+use crate::http::{Api, Challenges, Metrics, Parts, Passwords, Throttle};
 use crate::jobs::{self, Handlers, JobMetrics};
 use crate::keys;
 use crate::live::{self, Live};
@@ -149,6 +149,8 @@ impl App {
             drain: front.clone(),
             origins: config.origins(),
             trust_forwarded_for: config.http.trust_forwarded_for,
+            rp_id: config.host(),
+            challenges: Challenges::new(&digest_key),
             digest_key,
         });
         let listeners = Listeners::bind(&config).await?;
@@ -209,7 +211,7 @@ impl App {
         ));
         let news = self.api.live.news();
         back.spawn(news.clone().run(back.clone()));
-        let (database, drain) = (self.database.clone(), back.clone());
+        let (database, drain, live) = (self.database.clone(), back.clone(), self.api.live.clone());
         let job_metrics = JobMetrics::new(&self.registry);
         back.spawn(async move {
             let store = tokio::select! {
@@ -221,6 +223,7 @@ impl App {
             tokio::join!(
                 live::relay(store.clone(), news, drain.clone()),
                 jobs::work(store.clone(), handlers, job_metrics, drain.clone()),
+                live::cut(live, store.clone(), drain.clone()),
                 jobs::upkeep(store, drain.clone()),
             );
         });

@@ -291,6 +291,14 @@ impl Config {
         origins
     }
 
+    /// The host browsers reach the portals at: the domain passkeys are made for.
+    #[must_use]
+    pub fn host(&self) -> String {
+        let uri = self.http.public_url.parse::<http::Uri>().ok();
+        let host = uri.as_ref().and_then(http::Uri::host);
+        host.unwrap_or_default().to_ascii_lowercase()
+    }
+
     /// Every origin a portal may be served from.
     #[must_use]
     pub fn origins(&self) -> Vec<String> {

@@ -1,14 +1,26 @@
-//! Who is asking: the session behind the cookie, and proof that the request
-//! came from a portal and not from a page that borrowed the cookie.
+//! Who is asking: the session behind the cookie, what it may do, and proof that the
+//! request came from a portal and not from a page that borrowed the cookie.
+//!
+//! A handler names what it needs by the type it takes: [`Signed`] is somebody whose session
+//! may do everything its person may, [`StepUp`] is one who has just proved themselves again,
+//! [`Partial`] is anybody with a session, also one that still owes a second factor.
 
-use axum::extract::FromRequestParts;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use axum::extract::{FromRequestParts, Request};
+use axum::middleware::Next;
+use axum::response::Response;
 use axum_extra::extract::CookieJar;
-use http::header::ORIGIN;
+use http::header::{ORIGIN, SET_COOKIE};
 use http::request::Parts;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderValue, Method};
 use medmesh_api_types::session::{CSRF_HEADER, SESSION_COOKIE};
 use medmesh_base::{ProblemCode, RequestId};
-use medmesh_store::{Session, SessionToken};
+use medmesh_clinic::identity::Standing;
+use medmesh_clinic::{Actor, identity};
+use medmesh_store::{Session, SessionToken, Store};
+use parking_lot::Mutex;
 use subtle::ConstantTimeEq as _;
 use time::OffsetDateTime;
 
@@ -27,23 +39,127 @@ impl FromRequestParts<Api> for Signed {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
+        let Partial(signed) = Partial::from_request_parts(parts, api).await?;
+        match signed.session.standing() {
+            // Whoever owes an enrolment may go on until the portals can enrol them.
+            Standing::Full | Standing::EnrolmentDue => Ok(signed),
+            Standing::SecondFactorDue => Err(ProblemCode::MfaRequired.into()),
+        }
+    }
+}
+
+/// A signed-in caller who proved themselves a moment ago ([`identity::STEP_UP_WITHIN`]): for
+/// what somebody at an unlocked screen must not do.
+pub(super) struct StepUp(pub(super) Signed);
+
+impl Deref for StepUp {
+    type Target = Signed;
+    fn deref(&self) -> &Signed {
+        &self.0
+    }
+}
+
+impl FromRequestParts<Api> for StepUp {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
+        let signed = Signed::from_request_parts(parts, api).await?;
+        signed.check_fresh()?;
+        Ok(Self(signed))
+    }
+}
+
+impl Signed {
+    /// The proof in the session is recent.
+    pub(super) fn check_fresh(&self) -> Result<(), ApiError> {
+        if self
+            .session
+            .is_fresh(OffsetDateTime::now_utc(), identity::STEP_UP_WITHIN)
+        {
+            Ok(())
+        } else {
+            Err(ProblemCode::StepUpRequired.into())
+        }
+    }
+}
+
+/// Whoever holds a session, also one that owes a second factor: for the routes that pay it.
+pub(super) struct Partial(pub(super) Signed);
+
+impl FromRequestParts<Api> for Partial {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
         let token = cookie(&parts.headers).ok_or(ProblemCode::Unauthenticated)?;
         let is_unsafe = !is_safe(&parts.method);
         if is_unsafe {
             check_origin(&parts.headers, &api.origins)?;
-            check_csrf(&parts.headers, &token)?;
         }
         let store = api.database.store()?;
+        let now = OffsetDateTime::now_utc();
         let session = store
-            .session_resume(&token, OffsetDateTime::now_utc(), true)
+            .session_resume(&token, now, true)
             .await?
             .ok_or(ProblemCode::Unauthenticated)?;
-        Ok(Self {
+        if is_unsafe {
+            check_csrf(&parts.headers, &session.csrf)?;
+        }
+        let mut signed = Signed {
             session,
             token,
             request_id: request_id(&parts.extensions),
-        })
+        };
+        if signed.session.is_rotation_due(now)
+            && let Some(slot) = parts.extensions.get::<CookieSlot>()
+        {
+            rotate(&mut signed, store, slot).await?;
+        }
+        Ok(Self(signed))
     }
+}
+
+/// Gives the session a new token, which travels with the answer to this request.
+async fn rotate(signed: &mut Signed, store: &Store, slot: &CookieSlot) -> Result<(), ApiError> {
+    let actor = Actor::Person(signed.session.caller());
+    let mut tx = store
+        .begin(signed.session.clinic.id, actor, signed.request_id)
+        .await?;
+    let fresh = tx.session_rotate(&signed.session, &signed.token).await?;
+    tx.commit().await?;
+    if let Some(fresh) = fresh {
+        *slot.0.lock() = Some(set_cookie(&fresh.expose(), None));
+        signed.token = fresh;
+    }
+    Ok(())
+}
+
+/// Where a new cookie waits for its answer.
+#[derive(Clone, Default)]
+struct CookieSlot(Arc<Mutex<Option<HeaderValue>>>);
+
+/// Sends the cookie of a session whose token changed along the way, unless the handler sends
+/// one of its own.
+pub(super) async fn renew_cookie(mut request: Request, next: Next) -> Response {
+    let slot = CookieSlot::default();
+    request.extensions_mut().insert(slot.clone());
+    let mut response = next.run(request).await;
+    let renewed = slot.0.lock().take();
+    let is_session = |value: &HeaderValue| value.as_bytes().starts_with(SESSION_COOKIE.as_bytes());
+    if let Some(cookie) = renewed
+        && !response.headers().get_all(SET_COOKIE).iter().any(is_session)
+    {
+        response.headers_mut().append(SET_COOKIE, cookie);
+    }
+    response
+}
+
+/// The session cookie; it ends with the browser, or at once.
+pub(super) fn set_cookie(value: &str, max_age: Option<u32>) -> HeaderValue {
+    let max_age = max_age
+        .map(|seconds| format!("; Max-Age={seconds}"))
+        .unwrap_or_default();
+    let text = format!("{SESSION_COOKIE}={value}; Path=/; Secure; HttpOnly; SameSite=Strict{max_age}");
+    HeaderValue::from_str(&text).expect("base64url and our own words are header text")
 }
 
 /// Methods that change nothing (RFC 9110 section 9.2.1).
@@ -56,9 +172,9 @@ fn cookie(headers: &HeaderMap) -> Option<SessionToken> {
     jar.get(SESSION_COOKIE)?.value().parse().ok()
 }
 
-fn check_csrf(headers: &HeaderMap, token: &SessionToken) -> Result<(), ApiError> {
-    let given = headers.get(CSRF_HEADER).map(http::HeaderValue::as_bytes);
-    let is_right = given.is_some_and(|given| given.ct_eq(token.csrf().as_bytes()).into());
+fn check_csrf(headers: &HeaderMap, expected: &str) -> Result<(), ApiError> {
+    let given = headers.get(CSRF_HEADER).map(HeaderValue::as_bytes);
+    let is_right = given.is_some_and(|given| given.ct_eq(expected.as_bytes()).into());
     if is_right {
         Ok(())
     } else {

@@ -2,6 +2,7 @@
 
 use medmesh_api_types::Secret;
 use medmesh_api_types::appointment::{Appointment, AppointmentStatus};
+use medmesh_api_types::factor::{Device, FactorKind, Passkey, Standing};
 use medmesh_api_types::message::Message;
 use medmesh_api_types::page::Page;
 use medmesh_api_types::person::{Locale, Person, PersonRef, Role};
@@ -9,6 +10,7 @@ use medmesh_api_types::session::{Clinic, Session, SessionPerson};
 use medmesh_api_types::visit::{Participant, ParticipantRole, ParticipantState, Visit, VisitState};
 use medmesh_base::{PersonId, ProblemCode};
 use medmesh_clinic as clinic;
+use medmesh_clinic::identity;
 use medmesh_store::{self as store, Cursor, PageRequest};
 
 use super::error::ApiError;
@@ -38,7 +40,13 @@ words! {
     participant_state participant_state_in ParticipantState { Expected, Waiting, Admitted, InCall, Left }
 }
 
-pub(super) fn session(session: &store::Session, token: &store::SessionToken) -> Session {
+pub(super) fn session(session: &store::Session) -> Session {
+    let enrolled = session.enrolled;
+    let second_factors = [
+        (enrolled.totp, FactorKind::Totp),
+        (enrolled.passkeys > 0, FactorKind::Passkey),
+        (enrolled.recovery_codes > 0, FactorKind::RecoveryCode),
+    ];
     Session {
         person: SessionPerson {
             id: session.person.id,
@@ -50,9 +58,49 @@ pub(super) fn session(session: &store::Session, token: &store::SessionToken) -> 
             name: session.clinic.name.clone(),
             time_zone: session.clinic.time_zone.as_str().to_owned(),
         },
-        csrf_token: Secret::new(token.csrf()),
+        csrf_token: Secret::new(&session.csrf),
         idle_timeout_seconds: u32::try_from(store::SESSION_IDLE.whole_seconds()).unwrap_or(u32::MAX),
         locale: locale(session.person.locale),
+        standing: match session.standing() {
+            identity::Standing::Full => Standing::Full,
+            identity::Standing::SecondFactorDue => Standing::MfaRequired,
+            identity::Standing::EnrolmentDue => Standing::MfaEnrolmentRequired,
+        },
+        factors: session.proofs.iter().map(factor).collect(),
+        second_factors: second_factors
+            .into_iter()
+            .filter_map(|(is_there, kind)| is_there.then_some(kind))
+            .collect(),
+        authenticated_at: session.authenticated_at,
+    }
+}
+
+const fn factor(factor: identity::Factor) -> FactorKind {
+    match factor {
+        identity::Factor::Password => FactorKind::Password,
+        identity::Factor::Totp => FactorKind::Totp,
+        identity::Factor::Passkey => FactorKind::Passkey,
+        identity::Factor::RecoveryCode => FactorKind::RecoveryCode,
+    }
+}
+
+pub(super) fn passkey(passkey: store::PasskeyEntry) -> Passkey {
+    Passkey {
+        id: passkey.id,
+        device: passkey.device_label,
+        is_synced: passkey.backed_up,
+        created_at: passkey.created_at,
+        used_at: passkey.used_at,
+    }
+}
+
+pub(super) fn device(session: store::SessionEntry) -> Device {
+    Device {
+        id: session.id,
+        device: session.device_label,
+        created_at: session.created_at,
+        seen_at: session.seen_at,
+        is_present: session.is_own,
     }
 }
 

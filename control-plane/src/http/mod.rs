@@ -5,6 +5,7 @@
 //! time limit, the body limit, and then its handler: extract, authorise, call, respond.
 
 mod caller;
+mod challenge;
 mod creation;
 mod error;
 mod extract;
@@ -30,6 +31,7 @@ use medmesh_base::ProblemCode;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::TimeoutLayer;
 
+pub(crate) use challenge::Challenges;
 pub use error::ApiError;
 pub(crate) use extract::Body;
 pub use metrics::Metrics;
@@ -53,6 +55,7 @@ pub(crate) struct PortalFiles<'a> {
 /// Everything that is served. `more` are routes of other parts (the operator's), under the same layers.
 pub(crate) fn router(api: &Api, portals: Option<PortalFiles<'_>>, more: Router) -> Router {
     let (clinic, _) = routes::clinic().split_for_parts();
+    let clinic = clinic.layer(axum::middleware::from_fn(caller::renew_cookie));
     let mut router = clinic.with_state(api.clone()).merge(more);
     if let Some(portals) = portals {
         router = router.merge(portals::routes(portals.dir, &portals.connect_origins));

@@ -11,6 +11,7 @@ use medmesh_clinic::Actor;
 use medmesh_store::Tx;
 
 use super::caller::Signed;
+use super::challenge::Challenges;
 use super::error::ApiError;
 use super::metrics::Metrics;
 use super::password::Passwords;
@@ -40,6 +41,10 @@ pub struct Parts {
     pub origins: Vec<String>,
     /// Whether the last entry of `X-Forwarded-For` is the client.
     pub trust_forwarded_for: bool,
+    /// The domain passkeys are made for.
+    pub(crate) rp_id: String,
+    /// Makes and knows the challenges behind passkeys.
+    pub(crate) challenges: Challenges,
     /// Keys the digests of creating requests.
     pub(crate) digest_key: Vec<u8>,
     pub(crate) passwords: Passwords,

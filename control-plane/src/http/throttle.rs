@@ -15,7 +15,7 @@ use std::time::Duration;
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use medmesh_base::ProblemCode;
+use medmesh_base::{PersonId, ProblemCode, SessionId};
 
 use super::error::ApiError;
 use crate::ephemeral::Counters;
@@ -32,6 +32,11 @@ const ACCOUNT_WINDOW: Duration = Duration::from_secs(60 * 60);
 const ACCOUNT_MAX: u64 = 50;
 /// How long an address stays known after signing in.
 const KNOWN_FOR: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// Tries of one session at a second factor; after that only time helps.
+const SESSION_MAX: u64 = 5;
+/// Tries of one person at a second factor, over all their sessions. A code that is one in a
+/// million, three of which are good, is guessed in an hour with a chance of one in ten thousand.
+const PERSON_MAX: u64 = 30;
 /// Bits of an IPv6 address that tell one subscriber from another (RFC 6177).
 const SUBSCRIBER_BITS_V6: u32 = 64;
 
@@ -48,6 +53,12 @@ pub(crate) struct Attempt {
     address: String,
     account: String,
     known: String,
+}
+
+/// One try at a second factor, counted when made.
+pub(crate) struct FactorAttempt {
+    session: String,
+    person: String,
 }
 
 impl Throttle {
@@ -91,6 +102,41 @@ impl Throttle {
         self.counters.refund(&attempt.account).await;
         self.counters.clear(&attempt.known).await;
         self.counters.add(&attempt.known, KNOWN_FOR).await;
+    }
+
+    /// Counts a try at a second factor, before it is looked at.
+    ///
+    /// # Errors
+    /// 429 with the time the fuller window has left.
+    pub(crate) async fn enter_factor(
+        &self,
+        session: SessionId,
+        person: PersonId,
+    ) -> Result<FactorAttempt, ApiError> {
+        let attempt = FactorAttempt {
+            session: self.label("factor:session", &session.to_string()),
+            person: self.label("factor:person", &person.to_string()),
+        };
+        let mut wait = None;
+        for (key, max, window) in [
+            (&attempt.session, SESSION_MAX, WINDOW),
+            (&attempt.person, PERSON_MAX, ACCOUNT_WINDOW),
+        ] {
+            let count = self.counters.add(key, window).await;
+            if count.value > max {
+                wait = wait.max(Some(count.ends_in));
+            }
+        }
+        match wait {
+            None => Ok(attempt),
+            Some(wait) => Err(ApiError::new(ProblemCode::RateLimited).retry_after(wait.as_secs().max(1))),
+        }
+    }
+
+    /// The factor was right: the try counts for nobody.
+    pub(crate) async fn factor_succeeded(&self, attempt: FactorAttempt) {
+        self.counters.clear(&attempt.session).await;
+        self.counters.refund(&attempt.person).await;
     }
 
     fn attempt(&self, email: &str, address: IpAddr) -> Attempt {

@@ -5,6 +5,7 @@
 //! for itself. So nothing but ids travels, order is the database's, and a stream that
 //! misses all news still looks every now and then.
 
+mod cut;
 mod relay;
 
 use std::collections::HashMap;
@@ -18,6 +19,7 @@ use tokio::sync::broadcast;
 use crate::ephemeral::News;
 use crate::http::ApiError;
 
+pub use cut::run as cut;
 pub use relay::run as relay;
 
 /// Open streams of one node, at some 10 kB and a query now and then each.
@@ -35,7 +37,11 @@ pub struct Live {
     news: News,
     look_every: Duration,
     open: Arc<Mutex<HashMap<SessionId, usize>>>,
+    ended: broadcast::Sender<SessionId>,
 }
+
+/// Ended sessions a slow stream may be behind. One that misses some looks for itself.
+const ENDED_BACKLOG: usize = 256;
 
 impl Live {
     /// Over this node's news; `nodes` is how many control nodes write.
@@ -46,12 +52,24 @@ impl Live {
             news,
             look_every: if hears_all { LOOK_EVERY } else { LOOK_EVERY_ALONE },
             open: Arc::default(),
+            ended: broadcast::Sender::new(ENDED_BACKLOG),
         }
     }
 
     /// The news it is over.
     pub(crate) fn news(&self) -> News {
         self.news.clone()
+    }
+
+    /// Whether any stream is open.
+    fn is_watched(&self) -> bool {
+        !self.open.lock().is_empty()
+    }
+
+    /// Cuts the streams of a session that has ended.
+    fn end(&self, session: SessionId) {
+        // An error means that nobody listens here.
+        let _ = self.ended.send(session);
     }
 
     /// Follows a visit for a session.
@@ -72,6 +90,7 @@ impl Live {
         Ok(Watch {
             live: self.clone(),
             news: self.news.listen(),
+            ended: self.ended.subscribe(),
             visit,
             session,
             is_behind: false,
@@ -83,6 +102,7 @@ impl Live {
 pub(crate) struct Watch {
     live: Live,
     news: broadcast::Receiver<VisitId>,
+    ended: broadcast::Receiver<SessionId>,
     visit: VisitId,
     session: SessionId,
     is_behind: bool,
@@ -94,29 +114,48 @@ impl Watch {
         self.is_behind = true;
     }
 
-    /// Returns when it is worth looking: the visit changed, news were missed, or it is time.
-    pub(crate) async fn worth_looking(&mut self) {
+    /// Returns when it is worth looking: the visit changed, news were missed, or it is time;
+    /// or at once when the session has ended.
+    pub(crate) async fn worth_looking(&mut self) -> Reason {
         if std::mem::take(&mut self.is_behind) {
-            return;
+            return Reason::Look;
         }
         let deadline = tokio::time::sleep(self.live.look_every);
         tokio::pin!(deadline);
         loop {
             tokio::select! {
-                () = &mut deadline => return,
-                news = self.news.recv() => match news {
-                    Ok(visit) if visit == self.visit => return,
+                () = &mut deadline => return Reason::Look,
+                ended = self.ended.recv() => match ended {
+                    Ok(session) if session == self.session => return Reason::Ended,
                     Ok(_) => {}
-                    Err(broadcast::error::RecvError::Lagged(_)) => return,
+                    // Ours may have been among those that were missed.
+                    Err(broadcast::error::RecvError::Lagged(_)) => return Reason::CheckSession,
+                    Err(broadcast::error::RecvError::Closed) => return Reason::Ended,
+                },
+                news = self.news.recv() => match news {
+                    Ok(visit) if visit == self.visit => return Reason::Look,
+                    Ok(_) => {}
+                    Err(broadcast::error::RecvError::Lagged(_)) => return Reason::Look,
                     // Only when the process ends; the deadline then paces.
                     Err(broadcast::error::RecvError::Closed) => {
                         deadline.as_mut().await;
-                        return;
+                        return Reason::Look;
                     }
                 }
             }
         }
     }
+}
+
+/// Why a stream wakes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reason {
+    /// There may be news.
+    Look,
+    /// The session may have ended; and there may be news.
+    CheckSession,
+    /// The session has ended.
+    Ended,
 }
 
 impl Drop for Watch {
@@ -154,6 +193,20 @@ mod tests {
         news.tell(VisitId::generate()).await;
         watch.worth_looking().await;
         assert_eq!(started.elapsed(), LOOK_EVERY);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_ends_with_its_session_and_with_no_other() {
+        let (_, live) = live();
+        let (visit, session) = (VisitId::generate(), SessionId::generate());
+        let mut watch = live.watch(visit, session).unwrap();
+        live.end(SessionId::generate());
+        live.end(session);
+        assert_eq!(watch.worth_looking().await, Reason::Ended);
+        for _ in 0..=ENDED_BACKLOG {
+            live.end(SessionId::generate());
+        }
+        assert_eq!(watch.worth_looking().await, Reason::CheckSession);
     }
 
     #[tokio::test]

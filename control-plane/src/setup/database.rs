@@ -8,6 +8,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use medmesh_base::drain::terminate_signal;
 use medmesh_base::{ClinicId, Region};
+use medmesh_clinic::identity::TotpSecret;
 use medmesh_clinic::{Clinic, NewPerson, Roles};
 use medmesh_store::embedded::{Cluster, Durability, Settings};
 use medmesh_store::seed::{DEMO_CLINIC, Seed, SeedPerson};
@@ -59,6 +60,8 @@ struct PersonEntry {
     roles: Roles,
     locale: medmesh_clinic::Locale,
     password: String,
+    /// Base32 secret of an authenticator app.
+    totp_secret: Option<String>,
 }
 
 /// No part of it may reach a log line.
@@ -115,9 +118,12 @@ async fn seed(cluster: &Cluster, seed_file: &Path, vault_dir: &Path) -> anyhow::
             roles: entry.roles,
             locale: entry.locale,
         };
+        let secret = |text: &String| TotpSecret::from_base32(text).context("totp_secret is not one");
         Ok(SeedPerson {
             person,
             password: password_hash(&entry.password),
+            totp: entry.totp_secret.as_ref().map(secret).transpose()?,
+            passkey: None,
         })
     });
     let seed = Seed {

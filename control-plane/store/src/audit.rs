@@ -84,7 +84,14 @@ impl Tx {
             Actor::System(part) => (part.as_str(), None, None),
         };
         let purpose = match action {
-            Action::Login | Action::LoginRefused | Action::SessionRevoke => Purpose::Security,
+            Action::Login
+            | Action::LoginRefused
+            | Action::SecondFactorVerify
+            | Action::SecondFactorRefused
+            | Action::FactorEnrol
+            | Action::FactorRemove
+            | Action::RecoveryCodesCreate
+            | Action::SessionRevoke => Purpose::Security,
             _ => self.actor().purpose(),
         };
         let ids: Vec<Uuid> = leaves.iter().map(|_| AuditId::generate().as_uuid()).collect();

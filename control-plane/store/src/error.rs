@@ -60,6 +60,9 @@ pub enum StoreError {
     /// The address is in use.
     #[error("address in use")]
     EmailTaken,
+    /// The passkey belongs to somebody already.
+    #[error("passkey known")]
+    PasskeyKnown,
     /// The same idempotency key came with another request.
     #[error("idempotency key reused")]
     IdempotencyKeyReused,
@@ -90,7 +93,7 @@ impl StoreError {
             Self::Refused(refusal) => refusal.problem(),
             Self::VersionMismatch { .. } => ProblemCode::VersionMismatch,
             Self::SlotTaken => ProblemCode::SlotTaken,
-            Self::EmailTaken => ProblemCode::StateConflict,
+            Self::EmailTaken | Self::PasskeyKnown => ProblemCode::StateConflict,
             Self::IdempotencyKeyReused => ProblemCode::IdempotencyKeyReused,
             Self::RequestInFlight => ProblemCode::RequestInFlight,
             Self::Contention(_) | Self::Unavailable(_) => ProblemCode::Unavailable,
@@ -147,6 +150,18 @@ constraints! {
     SessionTokenKey = "session_token_key",
     /// A SHA-256 has 32 bytes.
     SessionTokenLength = "session_token_length",
+    /// Proofs are of the list.
+    SessionAmrKnown = "session_amr_known",
+    /// A SHA-256 has 32 bytes.
+    SessionPreviousLength = "session_previous_length",
+    /// A passkey is one person's.
+    PasskeyCredentialKey = "passkey_credential_key",
+    /// Credential ids have a bounded length.
+    PasskeyCredentialLength = "passkey_credential_length",
+    /// A SHA-256 has 32 bytes.
+    RecoveryCodeLength = "recovery_code_length",
+    /// A SHA-256 has 32 bytes.
+    UsedOnceLength = "used_once_length",
     /// Statuses are of the list.
     AppointmentStatusKnown = "appointment_status_known",
     /// Nobody visits themselves.
@@ -191,6 +206,7 @@ impl Constraint {
         match self {
             Self::SlotClaimNoOverlap => StoreError::SlotTaken,
             Self::AccountEmailKey | Self::PersonAccountKey => StoreError::EmailTaken,
+            Self::PasskeyCredentialKey => StoreError::PasskeyKnown,
             Self::ClinicTimeZoneExists => StoreError::Invalid(Invalid::TimeZone),
             Self::AppointmentTwoPeople => StoreError::Refused(Refusal::SamePerson),
             Self::VisitParticipantPersonKey => StoreError::Refused(Refusal::AlreadyTakesPart),
@@ -202,6 +218,11 @@ impl Constraint {
             | Self::PersonRoleKnown
             | Self::SessionTokenKey
             | Self::SessionTokenLength
+            | Self::SessionAmrKnown
+            | Self::SessionPreviousLength
+            | Self::PasskeyCredentialLength
+            | Self::RecoveryCodeLength
+            | Self::UsedOnceLength
             | Self::AppointmentStatusKnown
             | Self::AppointmentForward
             | Self::VisitAppointmentKey

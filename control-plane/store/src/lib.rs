@@ -29,15 +29,18 @@ mod clinic;
 #[cfg(feature = "embedded")]
 pub mod embedded;
 mod error;
+mod factor;
 mod idempotency;
 mod job;
 mod keys;
 mod message;
 mod outbox;
 mod page;
+mod passkey;
 mod person;
 pub mod seed;
 mod session;
+mod sessions;
 mod slot;
 mod store;
 mod tx;
@@ -47,15 +50,19 @@ mod visit;
 pub use appointment::{AppointmentChange, AppointmentFilter, NewAppointment};
 pub use audit::AuditEntry;
 pub use error::{Constraint, Fault, SetupError, StoreError};
+pub use factor::{Factors, TOTP_PENDING_FOR};
 pub use idempotency::{Claim, IdempotencyKey, RequestDigest, StoredResponse, Ticket};
 pub use job::{JOB_BATCH_MAX, JOB_LEASE, JOBS_PER_LIST_MAX, Job, JobCounts, JobKind, JobOptions, JobSummary};
 pub use keys::{Column, Keyring, KeyringSettings, Owner};
 pub use message::MESSAGES_PER_LIST_MAX;
 pub use outbox::{Event, EventKind, OUTBOX_BATCH_MAX, OUTBOX_LEASE};
 pub use page::{Cursor, PAGE_DEFAULT, PAGE_MAX, Page, PageRequest};
+pub use passkey::{PASSKEYS_MAX, PasskeyEntry};
 pub use session::{
-    Login, Membership, PasswordHash, SESSION_IDLE, SESSION_LIFETIME, Session, SessionToken, TOUCH_EVERY,
+    Login, Membership, PasswordHash, ROTATE_AGAIN, ROTATE_EVERY, ROTATION_OVERLAP, SESSION_IDLE,
+    SESSION_LIFETIME, Session, SessionToken, TOUCH_EVERY,
 };
+pub use sessions::SessionEntry;
 pub use store::Store;
 pub use tx::Tx;
 pub use upkeep::{IDEMPOTENCY_KEPT, Upkeep};

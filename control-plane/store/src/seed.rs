@@ -2,6 +2,8 @@
 //! clinic an operator opens.
 
 use medmesh_base::{ClinicId, PersonId, RequestId};
+use medmesh_clinic::identity::TotpSecret;
+use medmesh_clinic::identity::passkey::Credential;
 use medmesh_clinic::{Actor, Clinic, Email, Invalid, NewPerson, Reason, Roles, Slot, SystemActor};
 use sqlx::{Connection as _, PgConnection};
 use time::OffsetDateTime;
@@ -21,6 +23,10 @@ pub struct SeedPerson {
     pub person: NewPerson,
     /// What they sign in with.
     pub password: PasswordHash,
+    /// Their authenticator app, set up already.
+    pub totp: Option<TotpSecret>,
+    /// Their passkey, set up already.
+    pub passkey: Option<Credential>,
 }
 
 /// An appointment to be there, unless one of the two is busy then.
@@ -93,7 +99,12 @@ impl Store {
         .await?;
         let person_id = match known {
             Some(id) => PersonId::from_uuid(id),
-            None => tx.person_create(&seed.person, &seed.password).await?.id,
+            None => {
+                let id = tx.person_create(&seed.person, &seed.password).await?.id;
+                tx.factors_seed(id, seed.person.roles, seed.totp.as_ref(), seed.passkey.as_ref())
+                    .await?;
+                id
+            }
         };
         tx.commit().await?;
         Ok(Seeded {

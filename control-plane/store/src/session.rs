@@ -1,9 +1,9 @@
 //! Signing in, and the sessions that follow.
 //!
 //! The browser holds a token of 256 random bits in its cookie; the database
-//! holds its SHA-256, so that a copy of the database opens no session. The CSRF
-//! value is derived from the token: nothing more to keep, and whoever does not
-//! hold the cookie cannot make it.
+//! holds its SHA-256, so that a copy of the database opens no session. The token
+//! changes every [`ROTATE_EVERY`] and whenever the session is allowed more; the CSRF
+//! value stays with the session, so that a page need not learn a new one each time.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,6 +13,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use medmesh_base::{AccountId, ClinicId, PersonId, RequestId, SessionId};
 use medmesh_clinic::audit::Action;
+use medmesh_clinic::identity::{Enrolled, Factor, Proofs, Standing, is_fresh, standing};
 use medmesh_clinic::{Actor, Caller, Clinic, Email, Person, SystemActor};
 use sqlx::postgres::types::PgInterval;
 use time::{Duration, OffsetDateTime};
@@ -30,6 +31,17 @@ pub const SESSION_LIFETIME: Duration = Duration::hours(12);
 
 /// How often use is noted. A session may lock this much early, never late.
 pub const TOUCH_EVERY: Duration = Duration::seconds(30);
+
+/// A token serves this long; a stolen one is of use no longer.
+pub const ROTATE_EVERY: Duration = Duration::minutes(10);
+
+/// How long the token before is still good once the new one has been used: requests that
+/// were under way, on a phone's connection.
+pub const ROTATION_OVERLAP: Duration = Duration::seconds(30);
+
+/// A client that still shows the old token after this long did not get the answer with the
+/// new one, and is given another.
+pub const ROTATE_AGAIN: Duration = Duration::seconds(10);
 
 const TOKEN_BYTES: usize = 32;
 
@@ -58,16 +70,7 @@ impl SessionToken {
         URL_SAFE_NO_PAD.encode(self.0)
     }
 
-    /// The value that unsafe requests repeat in `X-CSRF-Token`. Compare in constant time.
-    #[must_use]
-    pub fn csrf(&self) -> String {
-        let mut context = digest::Context::new(&digest::SHA256);
-        context.update(b"medmesh csrf\0");
-        context.update(&self.0);
-        URL_SAFE_NO_PAD.encode(context.finish())
-    }
-
-    fn sha256(&self) -> Vec<u8> {
+    pub(crate) fn sha256(&self) -> Vec<u8> {
         digest::digest(&digest::SHA256, &self.0).as_ref().to_vec()
     }
 }
@@ -145,6 +148,18 @@ pub struct Session {
     pub person: Person,
     /// When it ends whatever happens.
     pub expires_at: OffsetDateTime,
+    /// What was proved in it.
+    pub proofs: Proofs,
+    /// When the last of it was.
+    pub authenticated_at: OffsetDateTime,
+    /// What the person can prove themselves with.
+    pub enrolled: Enrolled,
+    /// What unsafe requests repeat in `X-CSRF-Token`. Compare in constant time.
+    pub csrf: String,
+    /// Whether it was found by its present token, not by the one before.
+    pub is_present: bool,
+    pub(crate) rotated_at: OffsetDateTime,
+    confirmed_at: Option<OffsetDateTime>,
 }
 
 impl Session {
@@ -156,6 +171,30 @@ impl Session {
             person_id: self.person.id,
             session_id: self.id,
             roles: self.person.roles,
+        }
+    }
+
+    /// What it may do.
+    #[must_use]
+    pub const fn standing(&self) -> Standing {
+        standing(self.person.roles, self.proofs, self.enrolled)
+    }
+
+    /// Whether the person proved themselves within the last `within`. The token before a
+    /// step-up does not profit from it.
+    #[must_use]
+    pub fn is_fresh(&self, now: OffsetDateTime, within: Duration) -> bool {
+        self.is_present && is_fresh(self.authenticated_at, now, within)
+    }
+
+    /// Whether its token should be changed: it is old, or the client never got the new one.
+    #[must_use]
+    pub fn is_rotation_due(&self, now: OffsetDateTime) -> bool {
+        let age = now - self.rotated_at;
+        if self.is_present {
+            age >= ROTATE_EVERY
+        } else {
+            self.confirmed_at.is_none() && age >= ROTATE_AGAIN
         }
     }
 }
@@ -201,36 +240,64 @@ impl Store {
         now: OffsetDateTime,
         touch: bool,
     ) -> Result<Option<Session>> {
-        let row: Option<(Uuid, Uuid, Uuid, Uuid, OffsetDateTime)> = sqlx::query_as(
-            "SELECT clinic_id, session_id, account_id, person_id, expires_at
-             FROM session_lookup($1, $2, $3, $4, $5)",
+        let row: Option<(Uuid, Uuid, bool)> = sqlx::query_as(
+            "SELECT clinic_id, session_id, is_present FROM session_lookup($1, $2, $3, $4, $5, $6)",
         )
         .bind(token.sha256())
         .bind(now)
         .bind(interval(SESSION_IDLE))
         .bind(touch)
         .bind(interval(TOUCH_EVERY))
+        .bind(interval(ROTATION_OVERLAP))
         .fetch_optional(&self.pool)
         .await?;
-        let Some((clinic, session, account, person, expires_at)) = row else {
+        let Some((clinic, session, is_present)) = row else {
             return Ok(None);
         };
-        let actor = Actor::System(SystemActor::Login);
-        let mut tx = self
-            .begin_at(ClinicId::from_uuid(clinic), actor, RequestId::generate(), now)
-            .await?;
-        let found = tx
-            .session_of(
+        let found = self
+            .session_check(
+                ClinicId::from_uuid(clinic),
                 SessionId::from_uuid(session),
-                AccountId::from_uuid(account),
-                PersonId::from_uuid(person),
-                expires_at,
+                now,
+                false,
             )
-            .await;
+            .await?;
+        Ok(found.map(|session| Session {
+            is_present,
+            ..session
+        }))
+    }
+
+    /// A session that is known already, as it is now; `None` as for [`Store::session_resume`].
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn session_check(
+        &self,
+        clinic: ClinicId,
+        id: SessionId,
+        now: OffsetDateTime,
+        touch: bool,
+    ) -> Result<Option<Session>> {
+        let actor = Actor::System(SystemActor::Login);
+        let mut tx = self.begin_at(clinic, actor, RequestId::generate(), now).await?;
+        if touch {
+            sqlx::query(
+                "UPDATE session SET seen_at = greatest(seen_at, $2) WHERE id = $1 AND seen_at + $3 <= $2
+                     AND revoked_at IS NULL AND expires_at > $2 AND seen_at + $4 > $2",
+            )
+            .bind(id.as_uuid())
+            .bind(now)
+            .bind(interval(TOUCH_EVERY))
+            .bind(interval(SESSION_IDLE))
+            .execute(tx.db())
+            .await?;
+        }
+        let found = tx.session_get(id).await;
         tx.commit().await?;
         match found {
             Ok(session) => Ok(Some(session)),
-            // Deactivated in this very moment.
+            // Ended or deactivated in this very moment.
             Err(StoreError::NotFound) => Ok(None),
             Err(error) => Err(error),
         }
@@ -238,24 +305,28 @@ impl Store {
 }
 
 impl Tx {
-    /// Opens a session for someone whose password matched. From here on the
-    /// transaction acts as that person.
+    /// Opens a session for someone who gave this proof. From here on the transaction acts
+    /// as that person.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] when the membership is of another clinic.
-    pub async fn session_create(&mut self, who: &Membership, token: &SessionToken) -> Result<Session> {
+    pub async fn session_create(
+        &mut self,
+        who: &Membership,
+        token: &SessionToken,
+        proof: Factor,
+        device_label: &str,
+    ) -> Result<Session> {
         if who.clinic_id != self.clinic_id() {
             return Err(StoreError::NotFound);
         }
         let (id, now) = (SessionId::generate(), self.now());
-        let expires_at = now + SESSION_LIFETIME;
-        let session = self
-            .session_of(id, who.account_id, who.person_id, expires_at)
-            .await?;
         let clinic = self.clinic();
         sqlx::query(
-            "INSERT INTO session (clinic_id, id, person_id, account_id, token_sha256, created_at, seen_at, expires_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $6, $7)",
+            "INSERT INTO session (clinic_id, id, person_id, account_id, token_sha256, created_at, seen_at,
+                 expires_at, confirmed_at, rotated_at, amr, authenticated_at, device_label)
+             SELECT $1, $2, p.id, p.account_id, $5, $6, $6, $7, $6, $6, $8, $6, $9
+             FROM person p WHERE p.id = $3 AND p.account_id = $4 AND p.active",
         )
         .bind(clinic)
         .bind(id.as_uuid())
@@ -263,9 +334,12 @@ impl Tx {
         .bind(who.account_id.as_uuid())
         .bind(token.sha256())
         .bind(now)
-        .bind(expires_at)
+        .bind(now + SESSION_LIFETIME)
+        .bind(words(Proofs::only(proof)))
+        .bind(device_label)
         .execute(self.db())
         .await?;
+        let session = self.session_get(id).await?;
         self.actor = Actor::Person(session.caller());
         self.audit(Action::Login, id, patient_of(who.person_id, session.person.roles))
             .await?;
@@ -280,28 +354,7 @@ impl Tx {
         self.audit(Action::LoginRefused, who.person_id, None).await
     }
 
-    /// Ends the caller's own session. Ending it twice is no error.
-    ///
-    /// # Errors
-    /// [`StoreError::NotFound`] when nobody is signed in.
-    pub async fn session_revoke(&mut self) -> Result<()> {
-        let caller = *self.actor().caller().ok_or(StoreError::NotFound)?;
-        let now = self.now();
-        sqlx::query("UPDATE session SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL")
-            .bind(caller.session_id.as_uuid())
-            .bind(now)
-            .execute(self.db())
-            .await?;
-        self.audit(Action::SessionRevoke, caller.session_id, None).await
-    }
-
-    async fn session_of(
-        &mut self,
-        id: SessionId,
-        account_id: AccountId,
-        person_id: PersonId,
-        expires_at: OffsetDateTime,
-    ) -> Result<Session> {
+    pub(crate) async fn session_get(&mut self, id: SessionId) -> Result<Session> {
         #[derive(sqlx::FromRow)]
         struct Row {
             #[sqlx(flatten)]
@@ -310,29 +363,73 @@ impl Tx {
             name: String,
             time_zone: String,
             home_region: String,
+            account_id: Uuid,
+            expires_at: OffsetDateTime,
+            amr: Vec<String>,
+            authenticated_at: OffsetDateTime,
+            csrf: Vec<u8>,
+            rotated_at: OffsetDateTime,
+            confirmed_at: Option<OffsetDateTime>,
+            totp: bool,
+            passkeys: i64,
+            recovery_codes: i64,
         }
+        let now = self.now();
         let row: Row = sqlx::query_as(
             "SELECT p.id, p.display_name, NULL::bytea AS email, p.seal_version, p.locale, p.active,
                  (SELECT coalesce(array_agg(role), '{}') FROM person_role r
                   WHERE r.clinic_id = p.clinic_id AND r.person_id = p.id) AS roles,
-                 c.id AS clinic_id, c.name, c.time_zone, c.home_region
-             FROM person p JOIN clinic c ON c.id = p.clinic_id
-             WHERE p.id = $1 AND p.account_id = $2 AND p.active",
+                 c.id AS clinic_id, c.name, c.time_zone, c.home_region,
+                 s.account_id, s.expires_at, s.amr, s.authenticated_at, s.csrf, s.rotated_at, s.confirmed_at,
+                 EXISTS (SELECT FROM totp_factor f WHERE f.clinic_id = p.clinic_id AND f.person_id = p.id
+                     AND f.confirmed_at IS NOT NULL) AS totp,
+                 (SELECT count(*) FROM passkey k
+                  WHERE k.clinic_id = p.clinic_id AND k.person_id = p.id) AS passkeys,
+                 (SELECT count(*) FROM recovery_code r
+                  WHERE r.clinic_id = p.clinic_id AND r.person_id = p.id AND r.used_at IS NULL) AS recovery_codes
+             FROM session s
+                 JOIN person p ON p.clinic_id = s.clinic_id AND p.id = s.person_id
+                 JOIN clinic c ON c.id = p.clinic_id
+             WHERE s.id = $1 AND p.active AND s.revoked_at IS NULL AND s.expires_at > $2 AND s.seen_at + $3 > $2",
         )
-        .bind(person_id.as_uuid())
-        .bind(account_id.as_uuid())
+        .bind(id.as_uuid())
+        .bind(now)
+        .bind(interval(SESSION_IDLE))
         .fetch_optional(self.db())
         .await?
         .ok_or(StoreError::NotFound)?;
         let opener = self.opener(row.person.sealed()).await?;
+        let count = |count: i64| u32::try_from(count).unwrap_or(u32::MAX);
         Ok(Session {
             id,
-            account_id,
+            account_id: AccountId::from_uuid(row.account_id),
             clinic: clinic_from(row.clinic_id, row.name, &row.time_zone, &row.home_region)?,
             person: row.person.into_person(&opener)?,
-            expires_at,
+            expires_at: row.expires_at,
+            proofs: proofs_from(&row.amr)?,
+            authenticated_at: row.authenticated_at,
+            enrolled: Enrolled {
+                totp: row.totp,
+                passkeys: count(row.passkeys),
+                recovery_codes: count(row.recovery_codes),
+            },
+            csrf: URL_SAFE_NO_PAD.encode(row.csrf),
+            is_present: true,
+            rotated_at: row.rotated_at,
+            confirmed_at: row.confirmed_at,
         })
     }
+}
+
+fn words(proofs: Proofs) -> Vec<&'static str> {
+    proofs.iter().map(Factor::as_str).collect()
+}
+
+fn proofs_from(words: &[String]) -> Result<Proofs> {
+    let factors = words.iter().map(|word| word.parse::<Factor>());
+    factors
+        .collect::<std::result::Result<Proofs, _>>()
+        .map_err(|_| StoreError::corrupt("session.amr"))
 }
 
 pub(crate) fn interval(length: Duration) -> PgInterval {

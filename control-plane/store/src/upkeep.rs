@@ -18,6 +18,8 @@ pub struct Upkeep {
     pub sessions: i64,
     /// Answers nobody will ask for again.
     pub idempotency_keys: i64,
+    /// Memories of what was used once and is no longer good anyway.
+    pub used_once: i64,
 }
 
 impl Store {
@@ -34,9 +36,15 @@ impl Store {
                 .bind(BITE)
                 .fetch_one(&self.pool)
                 .await?;
+        let used_once = sqlx::query_scalar("SELECT used_once_purge($1, $2)")
+            .bind(now)
+            .bind(BITE)
+            .fetch_one(&self.pool)
+            .await?;
         Ok(Upkeep {
             sessions,
             idempotency_keys,
+            used_once,
         })
     }
 }

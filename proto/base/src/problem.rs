@@ -45,8 +45,16 @@ problem_codes! {
     Unauthenticated = "unauthenticated", 401, "Sign in to continue.";
     /// Wrong mail address or password; which one is not said.
     LoginFailed = "login_failed", 401, "The address or the password is wrong.";
+    /// A code or passkey that is wrong, old or used; which is not said.
+    SecondFactorRefused = "second_factor_refused", 401, "That did not prove it; try again.";
     /// A media token that is expired, foreign, replayed or for another room.
     TokenRefused = "token_refused", 401, "The token was refused.";
+    /// The session owes a second factor.
+    MfaRequired = "mfa_required", 403, "Confirm with your second factor to continue.";
+    /// The session owes the setting up of a second factor.
+    MfaEnrolmentRequired = "mfa_enrolment_required", 403, "Set up a second factor to continue.";
+    /// The act wants a proof that is only minutes old.
+    StepUpRequired = "step_up_required", 403, "Prove that it is you to continue.";
     /// Known, but not allowed.
     Forbidden = "forbidden", 403, "You may not do this.";
     /// The CSRF token is missing or wrong.

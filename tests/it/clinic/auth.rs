@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::{World, plain_http, refused};
 
-fn newcomer(email: &str, password: &str) -> PersonCreate {
+pub(super) fn newcomer(email: &str, password: &str) -> PersonCreate {
     PersonCreate {
         display_name: Phi::new("Nora Newcomer".into()),
         email: Phi::new(email.into()),

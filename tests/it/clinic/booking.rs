@@ -6,8 +6,7 @@ use medmesh_api_types::appointment::{
     AppointmentCancel, AppointmentQuery, AppointmentStatus, AppointmentUpdate,
 };
 use medmesh_base::{Phi, ProblemCode};
-use medmesh_tests::control::{PASSWORD, TestClinic};
-use serde_json::json;
+use medmesh_tests::control::TestClinic;
 use time::Duration;
 use uuid::Uuid;
 
@@ -61,24 +60,7 @@ async fn a_repeated_request_is_answered_byte_for_byte_and_has_one_effect() {
     let world = World::new().await;
     let http = plain_http();
     let url = |path: &str| format!("{}{path}", world.node.url());
-    let login = json!({"email": world.clinic.email("clinician"), "password": PASSWORD});
-    let answer = http
-        .post(url("/v1/auth/login"))
-        .json(&login)
-        .send()
-        .await
-        .unwrap();
-    let cookie = answer.headers()["set-cookie"]
-        .to_str()
-        .unwrap()
-        .split(';')
-        .next()
-        .unwrap()
-        .to_owned();
-    let csrf = answer.json::<serde_json::Value>().await.unwrap()["csrf_token"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let (cookie, csrf) = world.credentials("clinician").await;
     let key = Uuid::new_v4().to_string();
     let send = |body: String, key: Option<&str>| {
         let mut request = http.post(url("/v1/appointments")).header("cookie", &cookie);
@@ -188,7 +170,7 @@ async fn another_clinic_finds_nothing_here() {
     let other = TestClinic::open(&world.scratch, "hillside").await;
     let booked = world.booked_now().await;
     for login in ["admin", "clinician", "patient"] {
-        let stranger = world.node.signed_in(&other.email(login)).await;
+        let stranger = world.node.signed_in_as(&other, login).await;
         assert_eq!(
             refused(stranger.appointment_get(booked.id).await),
             ProblemCode::NotFound

@@ -101,24 +101,7 @@ async fn garbage_is_answered_with_problems() {
 async fn bad_parameters_of_signed_in_people_are_problems_too() {
     let world = World::new().await;
     let http = plain_http();
-    let login = json!({"email": world.clinic.email("clinician"), "password": PASSWORD});
-    let answer = http
-        .post(format!("{}/v1/auth/login", world.node.url()))
-        .json(&login)
-        .send()
-        .await
-        .unwrap();
-    let cookie = answer.headers()["set-cookie"]
-        .to_str()
-        .unwrap()
-        .split(';')
-        .next()
-        .unwrap()
-        .to_owned();
-    let csrf = answer.json::<serde_json::Value>().await.unwrap()["csrf_token"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let (cookie, csrf) = world.credentials("clinician").await;
     let send = |method: Method, path: &str, header: Option<(&str, &str)>| {
         let mut request = http
             .request(method, format!("{}{path}", world.node.url()))

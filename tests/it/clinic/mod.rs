@@ -3,6 +3,8 @@
 mod auth;
 mod booking;
 mod border;
+mod devices;
+mod factors;
 mod live;
 mod protocols;
 mod quiet;
@@ -11,9 +13,11 @@ pub(crate) mod visit;
 
 use medmesh_api_client::{ClientError, Clinic, IdempotencyKey};
 use medmesh_api_types::appointment::{Appointment, AppointmentCreate};
+use medmesh_api_types::session::SESSION_COOKIE;
 use medmesh_base::{Phi, ProblemCode};
 use medmesh_tests::control::{ControlNode, Site, TestClinic, Wishes};
 use medmesh_tests::postgres::Scratch;
+use sqlx::{Connection as _, PgConnection};
 use time::{Duration, OffsetDateTime};
 
 /// A node over a fresh database with one clinic in it.
@@ -60,7 +64,21 @@ impl World {
     }
 
     pub(crate) async fn signed_in(&self, login: &str) -> Clinic {
-        self.node.signed_in(&self.clinic.email(login)).await
+        self.node.signed_in_as(&self.clinic, login).await
+    }
+
+    /// Cookie header and CSRF token of somebody signed in, for requests made by hand.
+    pub(crate) async fn credentials(&self, login: &str) -> (String, String) {
+        let client = self.signed_in(login).await;
+        let csrf = client.session().await.unwrap().csrf_token;
+        let cookie = client.cookie().unwrap();
+        let cookie = format!("{SESSION_COOKIE}={}", cookie.expose());
+        (cookie, csrf.expose().to_owned())
+    }
+
+    /// Behind the scenes: past row-level security.
+    pub(crate) async fn admin(&self) -> PgConnection {
+        PgConnection::connect(&self.scratch.admin_url).await.unwrap()
     }
 
     /// A time of half an hour, `minutes` from now.

@@ -1,18 +1,25 @@
 //! Signing in and out.
 
+mod devices;
+mod factors;
+mod proving;
+
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use http::header::SET_COOKIE;
-use http::{HeaderMap, HeaderValue, StatusCode};
-use medmesh_api_types::session::{LoginRequest, SESSION_COOKIE, Session};
+use http::{HeaderMap, StatusCode};
+use medmesh_api_types::session::{LoginRequest, Session};
 use medmesh_base::{ProblemCode, RequestId};
+use medmesh_clinic::identity::{Factor, device_label};
 use medmesh_clinic::{Actor, Email, SystemActor};
 use medmesh_store::{Login, Membership, SessionToken};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::http::caller::{Signed, check_origin};
+use crate::http::caller::{Partial, check_origin, set_cookie};
 use crate::http::error::ApiError;
 use crate::http::extract::Body;
 use crate::http::mapping;
@@ -26,11 +33,15 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(auth_login))
         .routes(routes!(auth_session))
         .routes(routes!(auth_logout))
+        .merge(proving::routes())
+        .merge(factors::routes())
+        .merge(devices::routes())
 }
 
 /// Signs a person in and sets the session cookie.
 ///
-/// A wrong address and a wrong password are answered alike. Too many tries are answered
+/// A person with a second factor, and everybody who must have one, gets a session that may only
+/// prove or set up that: `standing` says which. A wrong address and a wrong password are answered alike. Too many tries are answered
 /// with 429 and `Retry-After`.
 #[utoipa::path(post, path = "/v1/auth/login", tag = TAG, request_body = LoginRequest, security(()),
     responses((status = 200, description = "Signed in.", body = Session)))]
@@ -42,7 +53,11 @@ async fn auth_login(
     Body { value: login, .. }: Body<LoginRequest>,
 ) -> Result<Response, ApiError> {
     check_origin(&headers, &api.origins)?;
-    let outcome = sign_in(&api, api.client_address(peer, &headers), request_id, login).await;
+    let from = Origin {
+        address: api.client_address(peer, &headers),
+        device: device_label(text_of(&headers, "user-agent")),
+    };
+    let outcome = sign_in(&api, from, request_id, login).await;
     let label = match &outcome {
         Ok(_) => "accepted",
         Err(error) if error.code == ProblemCode::LoginFailed => "refused",
@@ -52,16 +67,22 @@ async fn auth_login(
     api.metrics.logins.with_label_values(&[label]).inc();
     let (session, token) = outcome?;
     let cookie = set_cookie(&token.expose(), None);
-    Ok(([(SET_COOKIE, cookie)], Json(mapping::session(&session, &token))).into_response())
+    Ok(([(SET_COOKIE, cookie)], Json(mapping::session(&session))).into_response())
+}
+
+/// Where a try comes from.
+struct Origin {
+    address: std::net::IpAddr,
+    device: String,
 }
 
 async fn sign_in(
     api: &Api,
-    address: std::net::IpAddr,
+    from: Origin,
     request_id: RequestId,
     login: LoginRequest,
 ) -> Result<(medmesh_store::Session, SessionToken), ApiError> {
-    let attempt = api.throttle.enter(login.email.expose(), address).await?;
+    let attempt = api.throttle.enter(login.email.expose(), from.address).await?;
     let store = api.database.store()?;
     // What cannot be an address is nobody's, and takes as long as one that is.
     let known: Option<Login> = match login.email.expose().parse::<Email>() {
@@ -79,7 +100,9 @@ async fn sign_in(
             let token = SessionToken::generate();
             let actor = Actor::System(SystemActor::Login);
             let mut tx = store.begin(membership.clinic_id, actor, request_id).await?;
-            let session = tx.session_create(&membership, &token).await?;
+            let session = tx
+                .session_create(&membership, &token, Factor::Password, &from.device)
+                .await?;
             tx.commit().await?;
             api.throttle.succeeded(attempt).await;
             Ok((session, token))
@@ -114,29 +137,31 @@ fn record_refusal(api: &Api, membership: Membership, request_id: RequestId) {
     });
 }
 
-/// Who is signed in.
+/// Who is signed in, and what the session may do.
 #[utoipa::path(get, path = "/v1/auth/session", tag = TAG,
     responses((status = 200, description = "The session.", body = Session)))]
-async fn auth_session(signed: Signed) -> Json<Session> {
-    Json(mapping::session(&signed.session, &signed.token))
+async fn auth_session(Partial(signed): Partial) -> Json<Session> {
+    Json(mapping::session(&signed.session))
 }
 
 /// Ends the session and clears the cookie.
 #[utoipa::path(post, path = "/v1/auth/logout", tag = TAG,
     responses((status = 204, description = "Signed out.")))]
-async fn auth_logout(State(api): State<Api>, signed: Signed) -> Result<Response, ApiError> {
+async fn auth_logout(State(api): State<Api>, Partial(signed): Partial) -> Result<Response, ApiError> {
     let mut tx = api.begin(&signed).await?;
-    tx.session_revoke().await?;
+    tx.session_end().await?;
     tx.commit().await?;
     let cookie = set_cookie("", Some(0));
     Ok((StatusCode::NO_CONTENT, [(SET_COOKIE, cookie)]).into_response())
 }
 
-/// The session cookie; it ends with the browser, or at once.
-fn set_cookie(value: &str, max_age: Option<u32>) -> HeaderValue {
-    let max_age = max_age
-        .map(|seconds| format!("; Max-Age={seconds}"))
-        .unwrap_or_default();
-    let text = format!("{SESSION_COOKIE}={value}; Path=/; Secure; HttpOnly; SameSite=Strict{max_age}");
-    HeaderValue::from_str(&text).expect("base64url and our own words are header text")
+/// A header as text; empty when it is absent or is none.
+fn text_of<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
+    let value = headers.get(name).and_then(|value| value.to_str().ok());
+    value.unwrap_or_default()
+}
+
+/// What base64url stands for, with or without padding.
+fn bytes_of(text: &str) -> Option<Vec<u8>> {
+    BASE64_URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).ok()
 }

@@ -11,6 +11,7 @@ use futures::{Stream, stream};
 use http::HeaderMap;
 use medmesh_api_types::visit::{VisitEvent, VisitState};
 use medmesh_base::{MessageId, ProblemCode, VisitId};
+use medmesh_clinic::identity::Standing;
 use medmesh_store::{Tx, VisitPulse};
 use prometheus::IntGauge;
 use time::OffsetDateTime;
@@ -23,7 +24,7 @@ use crate::http::error::ApiError;
 use crate::http::extract::Id;
 use crate::http::mapping;
 use crate::http::state::Api;
-use crate::live::Watch;
+use crate::live::{Reason, Watch};
 
 const TAG: &str = "messages";
 /// Between pings: under the 30 s after which proxies and the portals give a silent stream up.
@@ -117,15 +118,27 @@ impl Feed {
                     self.next_ping += PING_EVERY;
                     self.queue.push_back(Event::default().event("ping").data("{}"));
                 }
-                () = self.watch.worth_looking() => match self.look().await {
-                    Ok(()) => {}
-                    // The database is away for a moment; the stream outlives that.
-                    Err(error) if error.code == ProblemCode::Unavailable => {}
-                    // Signed out, or no longer a participant. Reconnecting tells why.
-                    Err(_) => return None,
+                reason = self.watch.worth_looking() => {
+                    if reason == Reason::Ended {
+                        return None;
+                    }
+                    match self.wake(reason).await {
+                        Ok(()) => {}
+                        // The database is away for a moment; the stream outlives that.
+                        Err(error) if error.code == ProblemCode::Unavailable => {}
+                        // Signed out, or no longer a participant. Reconnecting tells why.
+                        Err(_) => return None,
+                    }
                 }
             }
         }
+    }
+
+    async fn wake(&mut self, reason: Reason) -> Result<(), ApiError> {
+        if reason == Reason::CheckSession {
+            self.check_session().await?;
+        }
+        self.look().await
     }
 
     /// Reads what is new, as the caller may see it now.
@@ -197,9 +210,12 @@ impl Feed {
     async fn check_session(&mut self) -> Result<(), ApiError> {
         let now = OffsetDateTime::now_utc();
         let store = self.api.database.store()?;
+        let old = &self.signed.session;
+        // By its id: the token may have changed since the stream began.
         let session = store
-            .session_resume(&self.signed.token, now, self.is_open)
+            .session_check(old.clinic.id, old.id, now, self.is_open)
             .await?;
+        let session = session.filter(|session| session.standing() == Standing::Full);
         self.signed.session = session.ok_or(ProblemCode::Unauthenticated)?;
         self.session_checked = Instant::now();
         Ok(())

@@ -43,6 +43,8 @@ columns! {
     MessageBody = "message"."body",
     /// The stored answer to a creating request.
     IdempotencyResponseBody = "idempotency"."response_body",
+    /// The secret of an authenticator app.
+    TotpFactorSecret = "totp_factor"."secret",
     /// The key of a patient, under the clinic's.
     PatientKeyWrapped = "patient_key"."wrapped",
     /// The key of blind indexes, under the clinic's or the system's.

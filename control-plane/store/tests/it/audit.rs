@@ -2,6 +2,7 @@
 
 use medmesh_base::{PersonId, RequestId};
 use medmesh_clinic::audit::Action;
+use medmesh_clinic::identity::Factor;
 use medmesh_clinic::{Caller, Refusal, Role, Roles, Visit};
 use medmesh_store::{
     AppointmentChange, AppointmentFilter, PageRequest, PasswordHash, SessionToken, StoreError, Tx,
@@ -294,10 +295,13 @@ async fn signing_in_and_out_is_in_the_log() {
         .begin(world.clinic, actor, RequestId::generate())
         .await
         .unwrap();
-    let session = tx.session_create(&who, &SessionToken::generate()).await.unwrap();
+    let session = tx
+        .session_create(&who, &SessionToken::generate(), Factor::Password, "")
+        .await
+        .unwrap();
     one_leaf(&world, tx, Action::Login, Some(session.id.as_uuid()), None).await;
     let mut tx = world.begin(session.caller()).await;
-    tx.session_revoke().await.unwrap();
+    tx.session_end().await.unwrap();
     one_leaf(
         &world,
         tx,

@@ -9,6 +9,7 @@ mod audit;
 mod booking;
 mod booking_model;
 mod embedded;
+mod factor;
 mod idempotency;
 mod outbox;
 mod people;

@@ -171,6 +171,8 @@ fn person(email: &str, role: Role) -> SeedPerson {
     SeedPerson {
         person: new_person(email, Roles::only(role)),
         password: hash(),
+        totp: None,
+        passkey: None,
     }
 }
 

@@ -62,6 +62,8 @@ pub(crate) async fn add_clinic(scratch: &Scratch, store: &Store, tag: &str) -> (
     let people = people.map(|(name, role)| SeedPerson {
         person: new_person(&format!("{name}@{tag}.example"), Roles::only(role)),
         password: PasswordHash::from_phc(PHC.to_owned()),
+        totp: None,
+        passkey: None,
     });
     let seed = Seed {
         clinic,
