@@ -50,7 +50,9 @@
 
 mod allocate;
 mod allocation;
+mod alternate;
 mod authenticate;
+mod bandwidth;
 mod connect;
 mod connections;
 pub(crate) mod counters;
@@ -73,6 +75,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use allocate::NoRelayAddress;
+pub use alternate::Alternate;
+pub use bandwidth::Direction;
 pub use connect::ConnectFailed;
 pub use connections::ConnectionId;
 pub use counters::{Counter, Counters};
@@ -149,6 +153,9 @@ pub struct Server {
     secrets: Secrets,
     policy: PeerPolicy,
     draining: bool,
+    alternates: Vec<Alternate>,
+    /// How many clients were sent elsewhere.
+    alternated: usize,
     table: Table,
     commands: VecDeque<Command>,
     counters: Counters,
@@ -181,6 +188,8 @@ impl Server {
             secrets,
             policy,
             draining: false,
+            alternates: Vec::new(),
+            alternated: 0,
             table: Table::default(),
             commands: VecDeque::new(),
             counters: Counters::default(),
@@ -293,7 +302,7 @@ impl Server {
         }
     }
 
-    /// Refuses new allocations from now on (508); those that exist live on.
+    /// Refuses new allocations from now on (300 or 508); those that exist live on.
     pub fn set_draining(&mut self, draining: bool) {
         self.draining = draining;
     }

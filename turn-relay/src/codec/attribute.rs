@@ -31,6 +31,8 @@ pub const CONNECTION_ID: u16 = 0x002A;
 pub const ADDITIONAL_ADDRESS_FAMILY: u16 = 0x8000;
 pub const ADDRESS_ERROR_CODE: u16 = 0x8001;
 pub const PASSWORD_ALGORITHMS: u16 = 0x8002;
+pub const ALTERNATE_DOMAIN: u16 = 0x8003;
+pub const ALTERNATE_SERVER: u16 = 0x8023;
 pub const ICMP: u16 = 0x8004;
 pub const MOBILITY_TICKET: u16 = 0x8030;
 /// ADDITIONAL-ADDRESS-FAMILY in the drafts before RFC 8656; coturn still sends it.

@@ -1,10 +1,12 @@
 //! Making allocations (RFC 8656 §7), over one address family or both.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::allocation::{Allocation, Peers, Relay, Relays};
-use super::mobility::{Mobility, Ticket};
+use super::bandwidth::Busy;
+use super::mobility::Ticket;
 use super::quota::Exhausted;
 use super::request::{ErrorCode, Request, Seal, lifetime, seconds};
 use super::{Command, Counter, Now, Port, Protocol, RelayId, Server};
@@ -42,12 +44,19 @@ impl Server {
             return Err(440);
         }
         if self.draining {
-            return Err(508);
+            return Err(self.full(request.client));
         }
         let name = Username::parse(request.authentic.username).ok_or(441_u16)?;
         let (main, port) = self.port(request, name.opaque, wanted.main)?;
+        let user_meter = self.quotas.user_meter(name.opaque);
         self.known(request.client);
-        let allocation = self.new_allocation(request, protocol, mobility, family_error);
+        let allocation = Allocation {
+            protocol,
+            mobility,
+            family_error,
+            user_meter,
+            ..self.new_allocation(request)
+        };
         let (slot, generation) = self.table.insert(allocation);
         self.counters.set(Counter::Allocations, self.table.len() as u64);
         if port == Port::EvenAndHoldNext {
@@ -79,11 +88,22 @@ impl Server {
         family: Family,
     ) -> Result<(Family, Port), ErrorCode> {
         let reserve = |server: &Self| {
-            let reserved = server.quotas.reserve_allocation(user, &server.limits);
-            reserved.map_err(|exhausted| match exhausted {
+            let reserved = server
+                .quotas
+                .reserve_allocation(request.now, user, &server.limits);
+            let meter = reserved.map_err(|exhausted| match exhausted {
                 Exhausted::User => 486_u16,
-                Exhausted::Total => 508,
-            })
+                Exhausted::Total => server.full(request.client),
+            })?;
+            let busy = server.bandwidth_left(request.now, &meter).err();
+            if busy.is_some() {
+                server.quotas.release_allocation(user);
+            }
+            match busy {
+                None => Ok(()),
+                Some(Busy::User) => Err(486),
+                Some(Busy::Relay) => Err(server.full(request.client)),
+            }
         };
         if let Some(token) = request.fields.reservation_token {
             // What the reservation counted for is what the allocation counts for.
@@ -124,13 +144,7 @@ impl Server {
         }
     }
 
-    fn new_allocation(
-        &self,
-        request: &Request<'_>,
-        protocol: Protocol,
-        mobility: Option<Mobility>,
-        family_error: Option<(Family, u16)>,
-    ) -> Allocation {
+    fn new_allocation(&self, request: &Request<'_>) -> Allocation {
         let now = request.now.monotonic;
         let granted = lifetime(request.fields.lifetime_s, &self.limits).min(self.limits.age_max);
         Allocation {
@@ -144,12 +158,14 @@ impl Server {
             expires: now + granted,
             granted,
             relays: Relays::NONE,
-            protocol,
+            protocol: Protocol::Udp,
             reservation: None,
-            mobility,
+            mobility: None,
+            sent: 0,
+            user_meter: Arc::default(),
             reported: Duration::ZERO,
             connections: Vec::new(),
-            family_error,
+            family_error: None,
             timer: Duration::MAX,
             peers: Peers::default(),
         }
@@ -227,7 +243,8 @@ impl Server {
         } else {
             let transaction = allocation.transaction;
             self.end(now, slot);
-            self.send_error(client, Method::ALLOCATE, transaction, 508, seal);
+            let code = self.full(client);
+            self.send_error(client, Method::ALLOCATE, transaction, code, seal);
         }
     }
 

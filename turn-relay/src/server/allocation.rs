@@ -2,8 +2,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::{AddAssign, Sub};
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::bandwidth::Meter;
 use super::mobility::Mobility;
 use super::reservation::ReservationToken;
 use super::{Client, ConnectionId, Limits, Protocol};
@@ -106,6 +108,9 @@ pub(super) struct Allocation {
     pub(super) reservation: Option<ReservationToken>,
     /// Whether its client may come from elsewhere (RFC 8016).
     pub(super) mobility: Option<Mobility>,
+    /// How full its bucket of bandwidth is, and that of its user.
+    pub(super) sent: u64,
+    pub(super) user_meter: Arc<Meter>,
     /// When an ICMP error was last passed on.
     pub(super) reported: Duration,
     /// TCP connections with peers: made, or being made.

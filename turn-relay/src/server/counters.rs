@@ -133,6 +133,9 @@ counters! {
     DropNoPermission = DROPS, "no_permission";
     DropPeerDenied = DROPS, "peer_denied";
     DropUnauthenticatedLimit = DROPS, "unauthenticated_limit";
+    DropBandwidthAllocation = DROPS, "bandwidth_of_allocation";
+    DropBandwidthUser = DROPS, "bandwidth_of_user";
+    DropBandwidthRelay = DROPS, "bandwidth_of_relay";
     DropTooLarge = DROPS, "too_large";
     DropSendFailed = DROPS, "send_failed";
     DropSendBufferFull = DROPS, "send_buffer_full";
@@ -144,6 +147,7 @@ counters! {
     RequestConnect = REQUESTS, "connect";
     RequestConnectionBind = REQUESTS, "connection_bind";
     RequestOther = REQUESTS, "other";
+    Error300 = ERRORS, "300";
     Error400 = ERRORS, "400";
     Error401 = ERRORS, "401";
     Error403 = ERRORS, "403";

@@ -11,7 +11,8 @@ use crate::codec::{self, Family};
 /// The time a call happens at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Now {
-    /// Time since any fixed moment; never goes back. Lifetimes are counted in it.
+    /// Time since any fixed moment, the same for servers that share [`super::Quotas`]; never goes
+    /// back. Lifetimes and rates are counted in it.
     pub monotonic: Duration,
     /// Seconds since the Unix epoch. Credentials and nonces expire by it.
     pub unix_s: u64,

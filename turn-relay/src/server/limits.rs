@@ -23,6 +23,13 @@ pub struct Limits {
     pub connections_per_allocation: u32,
     /// TCP connections with peers in total; each is one or two sockets.
     pub connections: u32,
+    /// Bytes a second relayed for one allocation, both ways together; a second's worth may
+    /// come at once. What is more is dropped. Unlimited without a number, as the next two.
+    pub bandwidth_per_allocation: Option<u64>,
+    /// The same for all allocations of one user.
+    pub bandwidth_per_user: Option<u64>,
+    /// The same for the relay: what the link carries, less what else lives on it.
+    pub bandwidth: Option<u64>,
     /// Longest lifetime granted (RFC 8656 §7.2 suggests an hour). Never below
     /// [`Limits::LIFETIME_DEFAULT`].
     pub lifetime_max: Duration,
@@ -71,6 +78,9 @@ impl Default for Limits {
             channels: 400_000,
             connections_per_allocation: 16,
             connections: 10_000,
+            bandwidth_per_allocation: None,
+            bandwidth_per_user: None,
+            bandwidth: None,
             lifetime_max: Duration::from_secs(3600),
             age_max: Duration::from_secs(12 * 3600),
             nonce_lifetime: Duration::from_secs(3600),

@@ -1,13 +1,18 @@
 //! What is counted over all servers of one relay.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use parking_lot::Mutex;
 
-use super::Limits;
 use super::allocation::Held;
+use super::bandwidth::Meter;
 use super::reservation::Reservations;
+use super::{Limits, Now};
+
+/// Users without allocations whose buckets are not worth a pass over all users.
+const USERS_SLACK: usize = 1024;
 
 /// Why something was not granted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,12 +27,21 @@ pub(super) enum Exhausted {
 /// and go, never by relayed data.
 #[derive(Debug, Default)]
 pub struct Quotas {
-    users: Mutex<HashMap<Box<str>, u32>>,
+    users: Mutex<HashMap<Box<str>, User>>,
     allocations: AtomicU32,
     permissions: AtomicU32,
     channels: AtomicU32,
     connections: AtomicU32,
     pub(super) reservations: Reservations,
+    /// Of the whole relay.
+    pub(super) meter: Meter,
+}
+
+#[derive(Debug, Default)]
+struct User {
+    allocations: u32,
+    /// Shared by the allocations.
+    meter: Arc<Meter>,
 }
 
 impl Quotas {
@@ -37,28 +51,47 @@ impl Quotas {
         Self::default()
     }
 
-    pub(super) fn reserve_allocation(&self, user: &str, limits: &Limits) -> Result<(), Exhausted> {
+    pub(super) fn reserve_allocation(
+        &self,
+        now: Now,
+        user: &str,
+        limits: &Limits,
+    ) -> Result<Arc<Meter>, Exhausted> {
         let mut users = self.users.lock();
-        let held = users.get(user).copied().unwrap_or(0);
+        if users.len() > USERS_SLACK + 2 * self.allocations.load(Ordering::Relaxed) as usize {
+            users.retain(|_, user| user.allocations > 0 || !user.meter.is_empty(now));
+        }
+        let held = users.get(user).map_or(0, |user| user.allocations);
         if held >= limits.allocations_per_user {
             return Err(Exhausted::User);
         }
         if !reserve(&self.allocations, 1, limits.allocations) {
             return Err(Exhausted::Total);
         }
-        users.insert(user.into(), held + 1);
-        Ok(())
+        let user = users.entry(user.into()).or_default();
+        user.allocations += 1;
+        Ok(Arc::clone(&user.meter))
     }
 
     pub(super) fn release_allocation(&self, user: &str) {
         let mut users = self.users.lock();
-        if let Some(held) = users.get_mut(user) {
-            *held -= 1;
-            if *held == 0 {
+        if let Some(holder) = users.get_mut(user) {
+            holder.allocations -= 1;
+            // Who has just sent much cannot start over by making a new allocation.
+            if holder.allocations == 0 && holder.meter.is_unused() {
                 users.remove(user);
             }
         }
         self.allocations.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// What a user who holds something shares.
+    pub(super) fn user_meter(&self, user: &str) -> Arc<Meter> {
+        let users = self.users.lock();
+        users
+            .get(user)
+            .map(|user| Arc::clone(&user.meter))
+            .unwrap_or_default()
     }
 
     /// Takes all of `wanted` or nothing.

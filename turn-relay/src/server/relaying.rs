@@ -34,7 +34,7 @@ impl Server {
             return self.drop_packet(Counter::DropUnknownChannel);
         };
         let data = CHANNEL_HEADER_BYTES..CHANNEL_HEADER_BYTES + channel.data.len();
-        Some(self.relay_to(slot, peer, data, false))
+        self.relay_to(now, slot, peer, data, false)
     }
 
     /// A Send indication (RFC 8656 §11.2).
@@ -60,20 +60,24 @@ impl Server {
             return self.drop_packet(Counter::DropPeerDenied);
         }
         let start = data.as_ptr().addr() - message.bytes().as_ptr().addr();
-        Some(self.relay_to(slot, peer, start..start + data.len(), fields.dont_fragment))
+        self.relay_to(now, slot, peer, start..start + data.len(), fields.dont_fragment)
     }
 
     fn relay_to(
         &mut self,
+        now: Now,
         slot: u32,
         peer: SocketAddr,
         data: std::ops::Range<usize>,
         dont_fragment: bool,
-    ) -> ToPeer {
+    ) -> Option<ToPeer> {
+        if let Some(reason) = self.over_bandwidth(now, slot, data.len()) {
+            return self.drop_packet(reason);
+        }
         self.counters.increment(Counter::PacketsToPeers);
         self.counters.add(Counter::BytesToPeers, data.len() as u64);
         let generation = self.table.generation(slot);
-        ToPeer {
+        Some(ToPeer {
             relay: RelayId {
                 slot,
                 generation,
@@ -82,7 +86,7 @@ impl Server {
             peer,
             data,
             dont_fragment,
-        }
+        })
     }
 
     /// Takes an ICMP error for a packet that was sent from `relay` to `peer`; the client is told
@@ -146,7 +150,11 @@ impl Server {
             return self.drop_packet(Counter::DropTooLarge);
         }
         let client = allocation.client;
-        let out = match allocation.peers.peer_channel(peer, now.monotonic) {
+        let channel = allocation.peers.peer_channel(peer, now.monotonic);
+        if let Some(reason) = self.over_bandwidth(now, relay.slot, length) {
+            return self.drop_packet(reason);
+        }
+        let out = match channel {
             Some(number) => in_channel(client, number, length, self.transport(client).is_stream()),
             None => {
                 self.indication = self.indication.wrapping_add(1);

@@ -226,7 +226,10 @@ impl Server {
         seal: Seal,
     ) {
         self.count_error(code);
-        let response = Builder::new(Class::Error, method, transaction).error_code(code);
+        let mut response = Builder::new(Class::Error, method, transaction).error_code(code);
+        if code == 300 {
+            response = self.with_alternate(client, response);
+        }
         self.send(client, response, seal);
     }
 
@@ -245,6 +248,7 @@ impl Server {
 
     fn count_error(&mut self, code: ErrorCode) {
         self.counters.increment(match code {
+            300 => Counter::Error300,
             400 => Counter::Error400,
             405 => Counter::Error405,
             401 => Counter::Error401,

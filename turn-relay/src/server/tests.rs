@@ -1,6 +1,8 @@
 //! The server in virtual time: a world with clients, and one file per kind of promise.
 
+mod alternate;
 mod authentication;
+mod bandwidth;
 mod errors;
 mod flood;
 mod lifetimes;
@@ -25,6 +27,7 @@ pub(super) const REALM: &str = "medmesh";
 pub(super) const START_UNIX_S: u64 = 1_795_000_000;
 pub(super) const LISTENER: ListenerId = ListenerId(0);
 pub(super) const TCP_LISTENER: ListenerId = ListenerId(1);
+pub(super) const TLS_LISTENER: ListenerId = ListenerId(2);
 
 pub(super) fn addr(text: &str) -> SocketAddr {
     text.parse().unwrap()
@@ -225,7 +228,7 @@ impl World {
 pub(super) fn config() -> ServerConfig {
     ServerConfig {
         realm: REALM.to_owned(),
-        listeners: vec![Transport::Udp, Transport::Tcp],
+        listeners: vec![Transport::Udp, Transport::Tcp, Transport::Tls],
         tcp_relays: true,
         dont_fragment: true,
         mobility: true,
