@@ -56,7 +56,9 @@ pub struct Limits {
     pub keyframe_interval: Duration,
     /// Packets kept per published layer for peers' re-requests.
     pub mesh_cache_packets: usize,
-    /// Packets kept per receive slot for the subscriber's re-requests.
+    /// Packets kept per receive slot for the subscriber's re-requests: a second of the
+    /// largest camera layer. What is kept longer costs memory and, because every packet
+    /// goes through it, the processor's cache.
     pub rtx_cache_packets: usize,
 }
 
@@ -71,7 +73,7 @@ impl Default for Limits {
             bandwidth_start_bps: 2_000_000,
             keyframe_interval: Duration::from_millis(320),
             mesh_cache_packets: 512,
-            rtx_cache_packets: 512,
+            rtx_cache_packets: 256,
         }
     }
 }

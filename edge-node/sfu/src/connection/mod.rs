@@ -7,7 +7,8 @@ mod receive;
 mod send;
 mod slots;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
@@ -33,6 +34,33 @@ use slots::make_slots;
 /// Names a connection for the life of the shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct ConnectionKey(pub(crate) u64);
+
+/// Hashes the shard's own running numbers: nobody outside chooses them, so there is nothing
+/// to defend against, and several are looked up for every packet that is forwarded.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct KeyHasher(u64);
+
+impl Hasher for KeyHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        // Fibonacci hashing: the golden ratio's bits spread neighbours over the whole table.
+        self.0 = (self.0 ^ number)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            .rotate_left(32);
+    }
+}
+
+/// Connections by key.
+pub(crate) type Connections = HashMap<ConnectionKey, Connection, BuildHasherDefault<KeyHasher>>;
 
 /// What a connection wants the shard to know.
 #[derive(Debug)]
@@ -135,6 +163,7 @@ pub(crate) struct Parts {
     pub(crate) ufrag: String,
     pub(crate) estimate_bps: u64,
     pub(crate) first_sequence: u16,
+    pub(crate) rtx_cache_packets: usize,
 }
 
 impl Connection {
@@ -148,10 +177,13 @@ impl Connection {
             ufrag,
             estimate_bps,
             first_sequence,
+            rtx_cache_packets,
         } = parts;
+        let mut slots =
+            |mids: &[Mid], video| make_slots(&mut rtc, mids, video, first_sequence, rtx_cache_packets);
         let slots = Slots {
-            audio: make_slots(&mut rtc, &plan.audio_slots, false, first_sequence),
-            video: make_slots(&mut rtc, &plan.video_slots, true, first_sequence),
+            audio: slots(&plan.audio_slots, false),
+            video: slots(&plan.video_slots, true),
         };
         let (payload_types, codecs) = codec_tables(&rtc, &plan);
         Self {

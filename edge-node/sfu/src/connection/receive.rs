@@ -18,6 +18,12 @@ const ADDRESSES_MAX: usize = 8;
 /// Turns of one flush; far above any real backlog, it only stops a timer that never advances.
 const FLUSH_TURNS_MAX: usize = 10_000;
 
+/// Timers so close are taken with what is due now. str0m's pacer lets one packet go per
+/// step of its clock, a microsecond apart: woken for each of them, a picture would leave
+/// packet by packet, each with a turn of the loop and a call to the kernel of its own. Far
+/// below what a pacer or an estimator can see (5 ms).
+const TIMER_SLACK: Duration = Duration::from_micros(250);
+
 /// Where a connection's outputs are collected while it is borrowed.
 pub(crate) struct Sink<'a> {
     pub(crate) transmits: &'a mut VecDeque<Transmit>,
@@ -100,7 +106,8 @@ impl Connection {
         });
     }
 
-    /// Polls until str0m has nothing to do at `now`.
+    /// Polls until str0m has nothing to do at `now`. Its clock may end up ahead by
+    /// [`TIMER_SLACK`]; an input that comes before that time is taken at that time.
     fn drain(&mut self, now: Instant, out: &mut Sink<'_>) -> Result<(), str0m::RtcError> {
         for _ in 0..FLUSH_TURNS_MAX {
             match self.rtc.poll_output()? {
@@ -110,7 +117,9 @@ impl Connection {
                     contents: t.contents.into(),
                 }),
                 RtcOutput::Event(event) => self.note(now, event, out),
-                RtcOutput::Timeout(at) if at <= now => self.rtc.handle_input(Input::Timeout(now))?,
+                RtcOutput::Timeout(at) if at <= now + TIMER_SLACK => {
+                    self.rtc.handle_input(Input::Timeout(at.max(now)))?;
+                }
                 RtcOutput::Timeout(at) => {
                     self.due = at;
                     return Ok(());

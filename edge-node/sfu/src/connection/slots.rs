@@ -1,5 +1,7 @@
 //! Receive slots: the m-lines a subscriber gets things on.
 
+use std::time::Duration;
+
 use str0m::Rtc;
 use str0m::media::Mid;
 use str0m::rtp::Ssrc;
@@ -7,6 +9,12 @@ use str0m::rtp::Ssrc;
 use crate::control::LayerReason;
 use crate::forward::Forwarder;
 use crate::track::TrackKey;
+
+/// Packets older than this are not sent again: browsers give up on a packet after ten
+/// requests, a round trip apart, and the nearest edge is within 100 ms.
+const RTX_CACHE_AGE: Duration = Duration::from_secs(1);
+/// Most of what is sent on a slot may be repairs; beyond, the link is full and they make it worse.
+const RTX_SHARE_MAX: Option<f32> = Some(0.15);
 
 /// A receive slot: an m-line of the subscriber, and what it shows.
 #[derive(Debug)]
@@ -63,13 +71,20 @@ impl Slots {
     }
 }
 
-pub(super) fn make_slots(rtc: &mut Rtc, mids: &[Mid], video: bool, first_sequence: u16) -> Vec<Slot> {
+pub(super) fn make_slots(
+    rtc: &mut Rtc,
+    mids: &[Mid],
+    video: bool,
+    first_sequence: u16,
+    rtx_cache_packets: usize,
+) -> Vec<Slot> {
     let mut direct = rtc.direct_api();
     let mut slots = Vec::with_capacity(mids.len());
     for (index, mid) in mids.iter().enumerate() {
         let Some(stream) = direct.stream_tx_by_mid(*mid, None) else {
             continue;
         };
+        stream.set_rtx_cache(rtx_cache_packets, RTX_CACHE_AGE, RTX_SHARE_MAX);
         // Slots start apart so that a mix-up shows.
         let first = first_sequence.wrapping_add(index as u16 * 1_001);
         slots.push(Slot {

@@ -87,6 +87,7 @@ impl Sfu {
                 ufrag: ufrag.clone(),
                 estimate_bps,
                 first_sequence: self.rng.random_range(1..=FIRST_SEQUENCE_MAX),
+                rtx_cache_packets: self.config.limits.rtx_cache_packets,
                 join,
             },
         );
@@ -136,7 +137,6 @@ impl Sfu {
             .set_local_ice_credentials(creds)
             .set_stats_interval(Some(STATS_INTERVAL))
             .enable_bwe(gives_feedback(sdp).then(|| Bitrate::from(limits.bandwidth_start_bps)))
-            .set_send_buffer_video(limits.rtx_cache_packets)
             // The first is what browsers send: VP8, which every device encodes in layers.
             .clear_codecs()
             .enable_opus(true, false)

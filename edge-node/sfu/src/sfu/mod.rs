@@ -24,7 +24,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use crate::config::SfuConfig;
-use crate::connection::{Connection, ConnectionKey, Notice, Sink};
+use crate::connection::{Connection, ConnectionKey, Connections, Notice, Sink};
 use crate::event::{Event, LeaveReason, Output, SessionView, Transmit};
 use crate::join::ResourceId;
 use crate::mesh::Mesh;
@@ -45,7 +45,7 @@ pub struct Sfu {
     rng: StdRng,
     now: Instant,
     stats: Stats,
-    pub(crate) connections: HashMap<ConnectionKey, Connection>,
+    pub(crate) connections: Connections,
     connections_made: u64,
     resources: HashMap<ResourceId, ConnectionKey>,
     pub(crate) by_address: HashMap<SocketAddr, ConnectionKey>,
@@ -81,7 +81,7 @@ impl Sfu {
             config,
             now,
             stats: Stats::default(),
-            connections: HashMap::new(),
+            connections: Connections::default(),
             connections_made: 0,
             resources: HashMap::new(),
             by_address: HashMap::new(),

@@ -212,3 +212,16 @@ fn a_wish_that_changes_before_the_first_picture_does_not_put_it_off() {
         "and then what is wanted"
     );
 }
+
+#[test]
+fn a_picture_leaves_as_one_run_although_it_is_paced() {
+    let (mut world, a, b) = pair();
+    wish(&mut world, b, a, 720);
+    assert!(world.run_until(10 * SECOND, |w| newest_layer(w, b) == Some(2)));
+    world.run(SECOND);
+    world.runs.clear();
+    world.run(4 * SECOND);
+    // Thirty pictures a second, of five packets each.
+    let whole: usize = world.runs.range(5..).map(|(_, count)| count).sum();
+    assert!(whole > 110, "{:?}", world.runs);
+}

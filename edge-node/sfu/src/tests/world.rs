@@ -69,6 +69,8 @@ pub(super) struct World {
     /// Bits per second towards each browser; packets beyond wait, then drop.
     pub(super) down_bps: Option<u64>,
     pub(super) datagram_max: usize,
+    /// Datagrams that went to one browser in a row before a node had nothing more to do.
+    pub(super) runs: BTreeMap<usize, usize>,
     down_free_at: BTreeMap<usize, Instant>,
     rng: StdRng,
     queue: BTreeMap<(Instant, u64), Parcel>,
@@ -94,6 +96,7 @@ impl World {
             loss_mesh: 0.0,
             down_bps: None,
             datagram_max: 1_300,
+            runs: BTreeMap::new(),
             down_free_at: BTreeMap::new(),
             rng: StdRng::seed_from_u64(7),
             queue: BTreeMap::new(),
@@ -281,8 +284,20 @@ impl World {
 
     /// Polls a node until it has nothing to do.
     pub(super) fn drain(&mut self, node: usize) {
+        let mut run: Option<(SocketAddr, usize)> = None;
         loop {
             let output = self.nodes[node].sfu.poll_output();
+            let to = match &output {
+                Output::Transmit(t) => Some(t.destination),
+                _ => None,
+            };
+            match (&mut run, to) {
+                (Some((before, length)), Some(to)) if *before == to => *length += 1,
+                (run, to) => {
+                    let over = std::mem::replace(run, to.map(|to| (to, 1)));
+                    *self.runs.entry(over.map_or(0, |(_, length)| length)).or_default() += 1;
+                }
+            }
             match output {
                 Output::Timeout(at) => {
                     self.nodes[node].due = at;
