@@ -50,11 +50,12 @@ pub fn recovery(directory: &Path, data: &[u8]) {
         return;
     };
     let at = usize::from(u16::from_be_bytes([at_high, at_low]));
-    match what % 5 {
+    match what % 6 {
         0 => arbitrary(directory, story, value),
         1 => cut(directory, &Log::tell(story), at),
         2 => flipped(directory, &Log::tell(story), at, value, 2),
         3 => flipped(directory, &Log::tell(story), at, value, 1),
+        4 => half_written(directory, &Log::tell(story), at, value),
         _ => appended(directory, &Log::tell(story), at, story),
     }
     for sequence in 1..=2 {
@@ -241,7 +242,27 @@ fn appended(directory: &Path, log: &Log, at: usize, garbage: &[u8]) {
     let whole = bytes.len();
     bytes.extend_from_slice(&garbage[..garbage.len().min(at)]);
     write(directory, 2, &bytes);
-    expect(directory, log, ends.len() - 1, bytes.len() > whole);
+    let is_damaged = !record::is_room(&bytes[whole..]);
+    expect(directory, log, ends.len() - 1, is_damaged);
+}
+
+/// Of a block on its way into the room ahead, only some of the bytes are on disk: the first are not.
+fn half_written(directory: &Path, log: &Log, at: usize, value: u8) {
+    let ends = log.write(directory);
+    let path = segment_path(directory, 2);
+    let mut bytes = fs::read(&path).expect("just written");
+    let whole = bytes.len();
+    let mut block = block_of(&[
+        Record::Vote(Vote::new(value.into(), NODE)),
+        Record::Truncated(None),
+    ]);
+    let absent = 1 + at % block.len();
+    block[..absent].fill(0);
+    bytes.extend_from_slice(&block);
+    bytes.resize(bytes.len() + usize::from(value), 0);
+    write(directory, 2, &bytes);
+    let is_damaged = !record::is_room(&bytes[whole..]);
+    expect(directory, log, ends.len() - 1, is_damaged);
 }
 
 /// A segment of whatever: raw, or records of any contents under right checksums.
@@ -275,7 +296,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn random_bytes_break_nothing(data in prop::collection::vec(any::<u8>(), 0..120), what in 0..5u8) {
+        fn random_bytes_break_nothing(data in prop::collection::vec(any::<u8>(), 0..120), what in 0..6u8) {
             super::records(&data);
             let directory = tempfile::tempdir().unwrap();
             super::recovery(directory.path(), &[&[what], data.as_slice()].concat());

@@ -1,7 +1,7 @@
 //! The bytes of a log segment. Pure: slices in, values out, never a panic.
 //!
 //! ```text
-//! segment = header block*
+//! segment = header block* zero*
 //! header  = "MMLOG\0\0\1" sequence:u64 node:u64 incarnation:u64 crc:u32
 //! block   = "MMBK" length:u32 crc:u32 record*                  (crc of length and records)
 //! record  = length:u32 crc:u32 kind:u8 payload                 (crc of kind and payload)
@@ -12,6 +12,11 @@
 //! can damage the last block and nothing before it. That is what tells a torn
 //! tail (the end of the file, repaired) from rot (a damaged block with a
 //! whole one after it, refused).
+//!
+//! The last segment ends in zeros that later blocks overwrite: an fsync that does not
+//! change the file's length need not wait for the file system's journal. No block begins
+//! with a zero, so nothing but zeros after a block is a clean end; a segment that is
+//! followed by another has been cut to its blocks and has none.
 
 use crate::types::{Entry, LogId, Vote};
 
@@ -187,6 +192,11 @@ fn block_body(bytes: &[u8]) -> Result<&[u8], Damage> {
 pub(crate) fn holds_block(bytes: &[u8]) -> bool {
     (0..bytes.len().saturating_sub(BLOCK_HEADER_BYTES))
         .any(|start| bytes[start..].starts_with(MAGIC_BLOCK) && block_body(&bytes[start..]).is_ok())
+}
+
+/// Whether `bytes` are room for blocks to come, and nothing else.
+pub(crate) fn is_room(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| *byte == 0)
 }
 
 /// What a segment says of itself.

@@ -1,7 +1,7 @@
 //! The thread that writes: many waiting operations, one write, one fsync.
 
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -12,7 +12,7 @@ use openraft::storage::IOFlushed;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::record::{self, BLOCK_HEADER_BYTES, Header, Record};
-use super::replay::{self, LogError, Opened, SEGMENT_BYTES, Segment, segment_path};
+use super::replay::{self, Active, LogError, Opened, SEGMENT_BYTES, Segment, segment_path};
 use crate::metrics::LogMetrics;
 use crate::types::{LogId, Types, Vote};
 
@@ -107,18 +107,14 @@ pub(crate) fn spawn(
         committed_on_disk: opened.contents.committed,
         purged: opened.contents.purged,
         segments: opened.segments,
-        file: None,
-        size: 0,
+        active: opened.active,
         metrics,
         _lock: opened.lock,
     };
-    match opened.active {
-        Some((file, size)) => {
-            thread.file = Some(file);
-            thread.size = size;
-        }
-        None => thread.roll()?,
+    if thread.active.is_none() {
+        thread.roll()?;
     }
+    thread.extend()?;
     let handle = std::thread::Builder::new()
         .name(format!("raft-log-{node}"))
         .spawn(move || thread.run(&queue))
@@ -146,8 +142,7 @@ struct Thread {
     committed_on_disk: Option<LogId>,
     purged: Option<LogId>,
     segments: Vec<Segment>,
-    file: Option<File>,
-    size: u64,
+    active: Option<Active>,
     metrics: LogMetrics,
     _lock: File,
 }
@@ -170,6 +165,11 @@ impl Thread {
             }
             if failed || batch.stops {
                 // What reached the disk is unknown after a failed fsync; only a restart finds out.
+                return;
+            }
+            // Now, while nobody waits for it.
+            if let Err(error) = self.extend() {
+                tracing::error!(%error, "the log cannot be written");
                 return;
             }
         }
@@ -258,17 +258,29 @@ impl Thread {
             &self.directory,
             self.segments.last().map_or(0, |active| active.sequence),
         );
-        let file = self.file.as_mut().expect("a segment is open from the start");
+        let active = self.active.as_mut().expect("a segment is open from the start");
         let started = Instant::now();
-        file.write_all(block).map_err(LogError::io("write", &path))?;
-        file.sync_data().map_err(LogError::io("sync", &path))?;
+        active
+            .append(block)
+            .map_err(LogError::io("write and sync", &path))?;
         self.metrics.wrote(block.len(), started.elapsed());
-        self.size += block.len() as u64;
         self.committed_on_disk = self.committed;
-        if self.size >= SEGMENT_BYTES {
+        if active.size >= SEGMENT_BYTES {
+            active.finish().map_err(LogError::io("cut", &path))?;
             self.roll()?;
         }
         Ok(())
+    }
+
+    fn extend(&mut self) -> Result<(), LogError> {
+        let path = segment_path(
+            &self.directory,
+            self.segments.last().map_or(0, |active| active.sequence),
+        );
+        match &mut self.active {
+            Some(active) => active.extend().map_err(LogError::io("extend", &path)),
+            None => Ok(()),
+        }
     }
 
     /// Starts the next segment with what must outlive the older ones.
@@ -289,9 +301,7 @@ impl Thread {
             node: self.node,
             incarnation: self.incarnation,
         };
-        let (file, size) = replay::create_segment(&self.directory, header, &block)?;
-        self.file = Some(file);
-        self.size = size;
+        self.active = Some(replay::create_segment(&self.directory, header, &block)?);
         self.segments.push(Segment {
             sequence,
             last_index: None,

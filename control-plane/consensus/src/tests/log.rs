@@ -197,6 +197,94 @@ fn a_crash_at_any_byte_leaves_every_acknowledged_block() {
     }
 }
 
+#[test]
+fn a_crash_while_a_block_goes_into_the_room_ahead_leaves_every_acknowledged_block() {
+    const ROOM: usize = 300;
+    let dir = tempfile::tempdir().unwrap();
+    let (path, ends) = written(dir.path(), 4);
+    let whole = fs::read(&path).unwrap();
+    let acknowledged = ends[ends.len() - 2];
+    let opens = |bytes: &[u8], kept: u64, what: &str| {
+        fs::write(&path, bytes).unwrap();
+        let opened = replay::open(dir.path(), NODE).unwrap_or_else(|error| panic!("{what}: {error}"));
+        assert_eq!(indexes(&opened.contents), (0..kept).collect::<Vec<_>>(), "{what}");
+        drop(opened);
+        let again = replay::open(dir.path(), NODE).unwrap();
+        assert_eq!(again.repairs, 0, "{what}");
+    };
+    for reached in acknowledged..whole.len() {
+        // The front of the block is on disk, its rest still the zeros of before …
+        let mut front = whole[..reached].to_vec();
+        front.resize(whole.len() + ROOM, 0);
+        opens(&front, 3, &format!("front up to {reached}"));
+        // … or the other way round: pages go to disk in any order.
+        let mut back = whole.clone();
+        back[acknowledged..=reached].fill(0);
+        back.resize(whole.len() + ROOM, 0);
+        opens(&back, 3, &format!("back from {reached}"));
+    }
+    let mut all = whole.clone();
+    all.resize(whole.len() + ROOM, 0);
+    opens(&all, 4, "all of it");
+}
+
+#[tokio::test]
+async fn room_ahead_is_a_clean_end_and_is_written_over() {
+    let dir = tempfile::tempdir().unwrap();
+    for round in 0..3 {
+        let mut opened = open(dir.path()).unwrap();
+        opened.0.blocking_append([entry(1, round, 10)]).await.unwrap();
+        close(opened);
+        let length = fs::metadata(segment_path(dir.path(), 1)).unwrap().len();
+        assert!(
+            (1024 * 1024..2 * 1024 * 1024).contains(&length),
+            "one stretch of room, used up before the next: {length}"
+        );
+        let again = replay::open(dir.path(), NODE).unwrap();
+        assert_eq!(again.repairs, 0, "nothing was torn");
+        assert_eq!(indexes(&again.contents), (0..=round).collect::<Vec<_>>());
+    }
+}
+
+#[tokio::test]
+async fn a_segment_before_the_last_ends_with_its_last_block() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut opened = open(dir.path()).unwrap();
+    // The 17th fills the segment and leaves some of the room ahead.
+    for index in 0..18 {
+        opened
+            .0
+            .blocking_append([entry(1, index, 1_000_000)])
+            .await
+            .unwrap();
+    }
+    close(opened);
+    assert!(segment_path(dir.path(), 2).exists());
+    assert_eq!(
+        indexes(&replayed(dir.path()).unwrap()),
+        (0..18).collect::<Vec<_>>()
+    );
+}
+
+#[test]
+fn room_in_an_older_segment_is_data_that_is_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, ends) = written(dir.path(), 2);
+    let mut block = record::begin_block();
+    record::finish_block(&mut block);
+    let header = record::Header {
+        sequence: 2,
+        node: NODE,
+        incarnation: 9,
+    };
+    replay::create_segment(dir.path(), header, &block).unwrap();
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[ends[1]..].fill(0);
+    fs::write(&path, &bytes).unwrap();
+    let error = replayed(dir.path()).unwrap_err();
+    assert!(matches!(error, LogError::Corrupt { offset, .. } if offset == ends[1] as u64));
+}
+
 #[tokio::test]
 async fn a_repaired_log_goes_on() {
     let dir = tempfile::tempdir().unwrap();
