@@ -378,13 +378,7 @@ async fn bind(config: &Config, registry: &Registry) -> Result<Bound, StartError>
         .as_deref()
         .map_or_else(|| listener.url(), |url| url.trim_end_matches('/').to_owned());
     let relay = relay::spawn(config, &sockets.addresses, &settings.subscribe(), registry)?;
-    let turn = relay
-        .as_ref()
-        .and_then(|relay| relay.listeners().first().copied());
-    let turn_urls = turn.map(|bound| {
-        let host = config.turn.advertise.clone().unwrap_or_else(|| bound.to_string());
-        format!("turn:{host}?transport=udp")
-    });
+    let turn_urls = relay.as_ref().map(|relay| relay::urls(config, relay));
     let descriptor = EdgeDescriptor {
         name: config.edge.name.clone(),
         region: config.edge.region.to_string(),
@@ -394,7 +388,7 @@ async fn bind(config: &Config, registry: &Registry) -> Result<Bound, StartError>
             .advertise
             .clone()
             .unwrap_or_else(|| config.link.listen.to_string()),
-        turn_urls: turn_urls.into_iter().collect(),
+        turn_urls: turn_urls.unwrap_or_default(),
         capacity_participants: config.edge.capacity_participants,
         version: env!("CARGO_PKG_VERSION").into(),
     };

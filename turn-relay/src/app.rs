@@ -9,34 +9,65 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use medmesh_base::drain::{Drain, terminate_signal};
-use medmesh_turn::{Relay, RelayHandle, Secrets};
+use medmesh_turn::{Relay, RelayConfig, RelayHandle, Secrets};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
 use config::Config;
 
 /// How often a draining process looks whether it is empty.
 const DRAIN_LOOK: Duration = Duration::from_millis(100);
+/// How often the certificate's files are looked at. ACME clients renew weeks ahead.
+const CERTIFICATE_LOOK: Duration = Duration::from_secs(30);
 /// How long connections of scrapers may take to end.
 const ADMIN_PATIENCE: Duration = Duration::from_secs(2);
 
+/// What the relay is told, checked against this machine: the certificate's files, and the
+/// files the process may hold, of which it takes as many as it is allowed.
+pub(crate) fn prepare(config: &Config) -> anyhow::Result<RelayConfig> {
+    let mut relay = config.relay()?;
+    relay.validate()?;
+    if let Some(files) = &relay.tls {
+        files.check().context("turn.certificate")?;
+    }
+    config.fit(&mut relay, raise_file_limit()?)?;
+    Ok(relay)
+}
+
+/// Takes as many open files as the system lets this process have; says how many that are.
+fn raise_file_limit() -> anyhow::Result<u64> {
+    let (soft, hard) =
+        getrlimit(Resource::RLIMIT_NOFILE).context("cannot ask for the limit of open files")?;
+    if soft < hard {
+        setrlimit(Resource::RLIMIT_NOFILE, hard, hard).context("cannot raise the limit of open files")?;
+    }
+    Ok(hard)
+}
+
 /// Runs until SIGTERM or SIGINT, then drains: no new allocations, the old ones live on until
 /// they end, the drain time is over, or the signal comes again.
-pub(crate) async fn run(config: Config, secrets: Secrets) -> anyhow::Result<()> {
+pub(crate) async fn run(config: Config, relay: RelayConfig, secrets: Secrets) -> anyhow::Result<()> {
     let registry = prometheus::Registry::new();
-    let relay = Relay::spawn(config.relay()?, secrets, config.peers.policy()?, &registry)?;
+    let relay = Relay::spawn(relay, secrets, config.peers.policy()?, &registry)?;
     let drain = Drain::new();
     admin::spawn(config.admin.listen, registry, &drain).await?;
-    tracing::info!(listeners = ?relay.listeners(), "relay is up");
+    tracing::info!(udp = ?relay.listeners(), streams = ?relay.stream_listeners(), "relay is up");
 
     let mut hangup = signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?;
     let mut terminate = pin!(terminate_signal());
+    let mut look = tokio::time::interval(CERTIFICATE_LOOK);
+    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             signal = &mut terminate => {
                 signal.context("cannot wait for SIGTERM")?;
                 break;
             }
-            _ = hangup.recv() => reload(&config, &relay),
+            _ = hangup.recv() => {
+                reload(&config, &relay);
+                reload_certificate(&relay);
+            }
+            _ = look.tick() => reload_certificate(&relay),
         }
     }
     empty(&relay, Duration::from_secs(config.turn.drain_s)).await;
@@ -56,6 +87,15 @@ fn reload(config: &Config, relay: &RelayHandle) {
             error = format!("{error:#}"),
             "cannot reload secrets; the old ones stay"
         ),
+    }
+}
+
+/// Takes the certificate again if its files were written. Half-written files change nothing.
+fn reload_certificate(relay: &RelayHandle) {
+    match relay.reload_certificate() {
+        Ok(true) => tracing::info!("reloaded the certificate"),
+        Ok(false) => {}
+        Err(error) => tracing::error!(%error, "cannot reload the certificate; the old one stays"),
     }
 }
 

@@ -2,13 +2,18 @@
 
 mod config;
 mod handle;
+mod locals;
 mod metrics;
 mod mmsg;
 mod outbox;
 mod ports;
 mod relays;
 mod socket;
+mod stream;
+mod token;
 mod worker;
 
-pub use config::{RelayAddress, RelayConfig, RelayError};
+pub use config::{Network, NetworkError, RelayAddress, RelayConfig, RelayError, StreamListener};
 pub use handle::{Relay, RelayHandle, RelayStats};
+pub use stream::places::ConnectionLimits;
+pub use stream::tls::{CertificateError, TlsFiles};

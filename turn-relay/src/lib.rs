@@ -32,6 +32,9 @@ mod policy;
 pub mod server;
 
 pub use credential::{IntegrityKey, PasswordAlgorithm, Secret, Secrets, ShortTermCredential, long_term_key};
-pub use driver::{Relay, RelayAddress, RelayConfig, RelayError, RelayHandle, RelayStats};
+pub use driver::{
+    CertificateError, ConnectionLimits, Network, NetworkError, Relay, RelayAddress, RelayConfig, RelayError,
+    RelayHandle, RelayStats, StreamListener, TlsFiles,
+};
 pub use policy::{PeerMode, PeerPolicy, PeerRule, PeerRuleError, embedded_ipv4};
 pub use server::Limits;

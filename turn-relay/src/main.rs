@@ -23,16 +23,18 @@ fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let config = app::config::Config::load(&arguments.config)?;
     let secrets = app::secrets::read(&config.turn.secrets_file)?;
-    config.relay()?.validate()?;
+    if !arguments.check {
+        medmesh_base::telemetry::init(&config.log.filter, config.log.format);
+    }
+    let relay = app::prepare(&config)?;
     config.peers.policy()?;
     if arguments.check {
         return Ok(());
     }
-    medmesh_base::telemetry::init(&config.log.filter, config.log.format);
     // The relay has its own threads; this one serves a few scrapes and signals.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    runtime.block_on(app::run(config, secrets))
+    runtime.block_on(app::run(config, relay, secrets))
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use figment::Figment;
 use figment::providers::{Env, Format as _, Toml};
+use medmesh_turn::Network;
 
 use super::{Config, SHARDS_MAX};
 
@@ -137,10 +138,45 @@ impl Config {
         if self.turn.enabled && self.turn.listen.is_none() {
             return Err(("turn.listen", "needed when turn.enabled".into()));
         }
+        self.check_turn_streams()?;
         if self.turn.port_range.0 > self.turn.port_range.1 {
             return Err(("turn.port_range", "first port is above the last".into()));
         }
         Ok(())
+    }
+}
+
+impl Config {
+    fn check_turn_streams(&self) -> Result<(), (&'static str, String)> {
+        let turn = &self.turn;
+        for (section, key) in [(&turn.tcp, "turn.tcp.proxies"), (&turn.tls, "turn.tls.proxies")] {
+            let proxies = section.iter().flat_map(|section| &section.proxies);
+            for text in proxies {
+                if let Err(error) = text.parse::<Network>() {
+                    return Err((key, format!("{text:?}: {error}")));
+                }
+            }
+        }
+        if turn
+            .tcp
+            .as_ref()
+            .is_some_and(|tcp| tcp.cert_file.is_some() || tcp.key_file.is_some())
+        {
+            return Err((
+                "turn.tcp.cert_file",
+                "TCP needs no certificate; see [turn.tls]".into(),
+            ));
+        }
+        match &turn.tls {
+            Some(tls) if tls.cert_file.is_some() != tls.key_file.is_some() => {
+                Err(("turn.tls.key_file", "cert_file and key_file go together".into()))
+            }
+            Some(tls) if tls.cert_file.is_none() && self.signalling.cert_file.is_none() => Err((
+                "turn.tls.cert_file",
+                "needed: the signalling has no certificate to share".into(),
+            )),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -158,11 +194,16 @@ fn line_at(text: &str, offset: usize) -> usize {
 
 /// The line of `section.key`, or of the section when the key is not there.
 fn line_of(text: &str, path: &[String]) -> Option<usize> {
-    let section = path.first()?;
-    let header = text
-        .lines()
-        .position(|line| line.trim_start().starts_with(&format!("[{section}]")))?;
-    let Some(key) = path.get(1) else {
+    let header_of = |section: &str| {
+        let header = format!("[{section}]");
+        text.lines()
+            .position(|line| line.trim_start().starts_with(&header))
+    };
+    // The deepest section that is there: `[turn.tls]` before `[turn]`.
+    let (depth, header) = (1..=path.len())
+        .rev()
+        .find_map(|depth| Some((depth, header_of(&path[..depth].join("."))?)))?;
+    let Some(key) = path.get(depth) else {
         return Some(header + 1);
     };
     let within = text

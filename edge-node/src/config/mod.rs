@@ -134,6 +134,29 @@ pub struct TurnSection {
     /// First and last relay port.
     #[serde(default = "default_port_range")]
     pub port_range: (u16, u16),
+    /// TCP, for networks that let no UDP out.
+    pub tcp: Option<TurnStreamSection>,
+    /// TLS, for networks that let nothing out but HTTPS.
+    pub tls: Option<TurnStreamSection>,
+}
+
+/// `[turn.tcp]` and `[turn.tls]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TurnStreamSection {
+    /// TCP address clients reach.
+    pub listen: SocketAddr,
+    /// `host:port` in the URLs handed to clients; the bound address otherwise. Over TLS the
+    /// host must be a name of the certificate.
+    pub advertise: Option<String>,
+    /// Balancers in front (addresses or networks), which must speak the PROXY protocol,
+    /// version 2; none: clients connect by themselves.
+    #[serde(default)]
+    pub proxies: Vec<String>,
+    /// TLS: PEM chain, leaf first; the signalling's otherwise. Read again when it changes.
+    pub cert_file: Option<PathBuf>,
+    /// TLS: PEM private key.
+    pub key_file: Option<PathBuf>,
 }
 
 impl Default for TurnSection {
@@ -143,6 +166,8 @@ impl Default for TurnSection {
             listen: None,
             advertise: None,
             port_range: default_port_range(),
+            tcp: None,
+            tls: None,
         }
     }
 }

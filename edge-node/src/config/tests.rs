@@ -61,11 +61,34 @@ fn plain_http_stays_on_loopback() {
 }
 
 #[test]
+fn relays_over_tls_need_a_certificate_and_name_their_balancers() {
+    let with = |section: &str| {
+        error(&format!(
+            "{GOOD}\n[turn]\nenabled = true\nlisten = \"127.0.0.1:0\"\n{section}"
+        ))
+    };
+    let tls = "[turn.tls]\nlisten = \"127.0.0.1:0\"\n";
+    assert!(
+        with(tls).starts_with("edge.toml:24: turn.tls.cert_file: "),
+        "{}",
+        with(tls)
+    );
+    let half = format!("{tls}cert_file = \"c.pem\"");
+    assert!(with(&half).starts_with("edge.toml:24: turn.tls.key_file: "));
+    let tcp = "[turn.tcp]\nlisten = \"127.0.0.1:0\"\nproxies = [\"10.0.0.0/33\"]";
+    assert!(
+        with(tcp).starts_with("edge.toml:26: turn.tcp.proxies: \"10.0.0.0/33\""),
+        "{}",
+        with(tcp)
+    );
+}
+
+#[test]
 fn the_example_is_a_configuration() {
     let config = Config::from_text(
         Path::new("edge.example.toml"),
         include_str!("../../edge.example.toml"),
     )
     .unwrap();
-    assert!(config.turn.enabled);
+    assert!(config.turn.enabled && config.turn.tcp.is_some() && config.turn.tls.is_some());
 }

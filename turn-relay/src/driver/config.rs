@@ -2,16 +2,24 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::str::FromStr;
 
+use super::stream::places::ConnectionLimits;
+use super::stream::tls::{CertificateError, TlsFiles};
 use crate::server::Limits;
 
 /// Configuration of a [`crate::Relay`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RelayConfig {
     /// UDP addresses clients send to. Port 0 takes a free port, see
-    /// [`crate::RelayHandle::listeners`]. On hosts with several addresses name each
-    /// instead of the wildcard: an answer must leave from the address that was asked.
+    /// [`crate::RelayHandle::listeners`]. The wildcard answers from the address that was asked.
     pub listen: Vec<SocketAddr>,
+    /// TCP addresses clients connect to.
+    pub streams: Vec<StreamListener>,
+    /// Certificate of the TLS listeners among them.
+    pub tls: Option<TlsFiles>,
+    /// How many connections there may be.
+    pub connections: ConnectionLimits,
     /// Where relayed transport addresses are made: one IPv4 and/or one IPv6 address.
     pub relay: Vec<RelayAddress>,
     /// Ports of relayed transport addresses. RFC 8656 §7.2 suggests 49152–65535.
@@ -28,6 +36,81 @@ pub struct RelayConfig {
     pub socket_buffer_bytes: usize,
     /// How much anybody may take.
     pub limits: Limits,
+}
+
+/// A TCP address clients connect to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamListener {
+    /// Where. Port 0 takes a free port, see [`crate::RelayHandle::stream_listeners`].
+    pub address: SocketAddr,
+    /// Whether the connection begins with TLS (RFC 8656's `turns:`), TLS 1.3 or 1.2.
+    pub tls: bool,
+    /// Balancers in front of it, which begin each connection with a PROXY protocol header of
+    /// version 2; nobody else may connect then. Empty: clients connect by themselves, and
+    /// such a header is an error.
+    pub proxies: Vec<Network>,
+}
+
+impl StreamListener {
+    /// A listener clients connect to by themselves.
+    #[must_use]
+    pub fn new(address: SocketAddr, tls: bool) -> Self {
+        Self {
+            address,
+            tls,
+            proxies: Vec::new(),
+        }
+    }
+
+    /// Whether `source` is one of the balancers.
+    pub(super) fn trusts(&self, source: IpAddr) -> bool {
+        self.proxies.iter().any(|network| network.contains(source))
+    }
+}
+
+/// Addresses with a common prefix; written `192.0.2.0/24`, `2001:db8::/32` or as one address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network {
+    address: IpAddr,
+    prefix: u8,
+}
+
+/// The text is no network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not an address or ADDRESS/PREFIX")]
+pub struct NetworkError;
+
+impl Network {
+    /// Whether `address` is in it. IPv4 in IPv6 counts as IPv4.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match (self.address, address.to_canonical()) {
+            (IpAddr::V4(own), IpAddr::V4(other)) => {
+                let differ = own.to_bits() ^ other.to_bits();
+                differ.leading_zeros() >= u32::from(self.prefix)
+            }
+            (IpAddr::V6(own), IpAddr::V6(other)) => {
+                let differ = own.to_bits() ^ other.to_bits();
+                differ.leading_zeros() >= u32::from(self.prefix)
+            }
+            _ => false,
+        }
+    }
+}
+
+impl FromStr for Network {
+    type Err = NetworkError;
+
+    fn from_str(text: &str) -> Result<Self, NetworkError> {
+        let (address, prefix) = text.split_once('/').map_or((text, None), |(a, p)| (a, Some(p)));
+        let address: IpAddr = address.parse().map_err(|_| NetworkError)?;
+        let most = if address.is_ipv4() { 32 } else { 128 };
+        let prefix = prefix.map_or(Ok(most), |prefix| prefix.parse().map_err(|_| NetworkError))?;
+        if prefix > most {
+            return Err(NetworkError);
+        }
+        Ok(Self { address, prefix })
+    }
 }
 
 /// An address relayed transport addresses are made on.
@@ -55,6 +138,9 @@ impl Default for RelayConfig {
         let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
         Self {
             listen: vec![SocketAddr::new(loopback, 3478)],
+            streams: Vec::new(),
+            tls: None,
+            connections: ConnectionLimits::default(),
             relay: vec![RelayAddress::same(loopback)],
             ports: 49152..=65535,
             realm: "medmesh".to_owned(),
@@ -69,7 +155,7 @@ impl Default for RelayConfig {
 /// Most worker threads: more than any host we know has cores.
 pub(super) const WORKERS_MAX: usize = 256;
 /// Most listening addresses; each costs every worker a socket.
-pub(super) const LISTENERS_MAX: usize = 16;
+pub(super) const LISTENERS_MAX: usize = 32;
 /// Longest realm: it is in every 401, which must stay small (RFC 8489 §14.9 allows 763 bytes).
 pub(super) const REALM_BYTES_MAX: usize = 64;
 
@@ -80,8 +166,13 @@ impl RelayConfig {
     /// [`RelayError::Config`] with the field and the reason.
     pub fn validate(&self) -> Result<(), RelayError> {
         let families = |v4: bool| self.relay.iter().filter(|r| r.bind.is_ipv4() == v4).count();
-        let problem = if self.listen.is_empty() || self.listen.len() > LISTENERS_MAX {
-            format!("listen: needs 1 to {LISTENERS_MAX} addresses")
+        let listeners = self.listen.len() + self.streams.len();
+        let problem = if listeners == 0 || listeners > LISTENERS_MAX {
+            format!("listen: needs 1 to {LISTENERS_MAX} addresses over all transports")
+        } else if self.streams.iter().any(|listener| listener.tls) && self.tls.is_none() {
+            "tls: a TLS listener needs a certificate".to_owned()
+        } else if self.connections.connections == 0 || self.connections.connections_per_source == 0 {
+            "connections: a limit of 0 lets nobody in".to_owned()
         } else if self.relay.is_empty() || families(true) > 1 || families(false) > 1 {
             "relay: needs at least one address and at most one per family".to_owned()
         } else if self
@@ -135,6 +226,12 @@ pub enum RelayError {
         #[source]
         source: std::io::Error,
     },
+    /// The certificate cannot be used.
+    #[error("cannot use the certificate")]
+    Certificate(#[from] CertificateError),
+    /// TLS could not be configured.
+    #[error("cannot configure TLS")]
+    Tls(#[from] rustls::Error),
     /// Threads, polls or randomness could not be had.
     #[error("cannot start the relay's workers")]
     Start(#[source] std::io::Error),

@@ -1,20 +1,25 @@
 //! Starting a relay and talking to it while it runs.
 
-use std::net::{SocketAddr, UdpSocket};
-use std::sync::Arc;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use super::config::{RelayConfig, RelayError};
+use super::locals::Locals;
 use super::metrics::Metrics;
 use super::ports::PortPool;
+use super::stream::places::Places;
+use super::stream::tls::{self, Certificate, CertificateError};
+use super::stream::{Inbox, Streams};
 use super::{socket, worker};
 use crate::credential::Secrets;
 use crate::policy::PeerPolicy;
-use crate::server::Quotas;
+use crate::server::{Quotas, WorkerId};
 
 /// A relay; it exists as a name to start one by.
 #[derive(Debug)]
@@ -30,6 +35,11 @@ pub(super) struct Shared {
     /// By relay address, in the order of the configuration.
     pub(super) ports: Vec<Mutex<PortPool>>,
     pub(super) quotas: Arc<Quotas>,
+    pub(super) streams: Arc<Streams>,
+    pub(super) locals: Locals,
+    /// What all workers count time from: allocations and connections move between them.
+    pub(super) started: Instant,
+    certificate: Option<Arc<Certificate>>,
     /// One key for all workers: a client that meets another one keeps its nonce.
     pub(super) nonce_key: [u8; 32],
     pub(super) draining: AtomicBool,
@@ -44,6 +54,7 @@ struct Running {
     wakers: Vec<Arc<mio::Waker>>,
     metrics: Arc<Metrics>,
     listeners: Vec<SocketAddr>,
+    stream_listeners: Vec<SocketAddr>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -61,6 +72,8 @@ pub struct RelayStats {
     pub permissions: u64,
     /// Channels alive.
     pub channels: u64,
+    /// TCP and TLS connections open.
+    pub connections: u64,
     /// Packets relayed from clients to peers.
     pub packets_to_peers: u64,
     /// Packets relayed from peers to clients.
@@ -86,7 +99,20 @@ impl Relay {
     ) -> Result<RelayHandle, RelayError> {
         config.validate()?;
         let (listeners, mut sockets) = open_listeners(&config)?;
-        let policy = with_own_addresses(policy, &config, &listeners);
+        let (stream_listeners, mut acceptors) = open_stream_listeners(&config)?;
+        let certificate = config.tls.as_ref().map(Certificate::load).transpose()?;
+        let streams = Arc::new(Streams {
+            listeners: config.streams.clone(),
+            places: Places::new(config.connections.clone()),
+            tls: certificate
+                .as_ref()
+                .map(|certificate| tls::server_config(certificate).map(Arc::new))
+                .transpose()?,
+            inboxes: (0..config.workers).map(|_| Inbox::default()).collect(),
+            wakers: OnceLock::new(),
+        });
+        let bound = || listeners.iter().chain(&stream_listeners).copied();
+        let policy = with_own_addresses(policy, &config, bound());
         let workers = config.workers;
         let mut nonce_key = [0; 32];
         aws_lc_rs::rand::fill(&mut nonce_key)
@@ -103,6 +129,10 @@ impl Relay {
             policy: ArcSwap::from_pointee(policy),
             ports,
             quotas: Arc::new(Quotas::new()),
+            streams,
+            started: Instant::now(),
+            locals: Locals::new(listeners.len() + stream_listeners.len()),
+            certificate,
             nonce_key,
             draining: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
@@ -117,17 +147,28 @@ impl Relay {
                 .iter_mut()
                 .map(|per_worker| per_worker.remove(0))
                 .collect();
-            let (worker, waker) = worker::Worker::new(Arc::clone(&shared), sockets, metrics.worker(index))
+            let acceptors: Vec<TcpListener> = acceptors
+                .iter_mut()
+                .map(|per_worker| per_worker.remove(0))
+                .collect();
+            let metrics = metrics.worker(index);
+            let id = WorkerId {
+                index: u16::try_from(index).expect("the configuration bounds workers"),
+                count: u16::try_from(workers).expect("the configuration bounds workers"),
+            };
+            let (worker, waker) = worker::Worker::new(Arc::clone(&shared), id, sockets, acceptors, metrics)
                 .map_err(RelayError::Start)?;
             ready.push(worker);
             wakers.push(waker);
         }
+        shared.streams.wakers.set(wakers.clone()).expect("set once, here");
         metrics.register(registry).map_err(RelayError::Metrics)?;
         let running = Running {
             shared,
             wakers,
             metrics,
             listeners,
+            stream_listeners,
             threads: Mutex::default(),
         };
         for (index, worker) in ready.into_iter().enumerate() {
@@ -171,10 +212,36 @@ fn open_listeners(config: &RelayConfig) -> Result<Listeners, RelayError> {
     Ok((addresses, sockets))
 }
 
+fn open_stream_listeners(
+    config: &RelayConfig,
+) -> Result<(Vec<SocketAddr>, Vec<Vec<TcpListener>>), RelayError> {
+    let mut addresses = Vec::new();
+    let mut sockets = Vec::new();
+    for listener in &config.streams {
+        let error = |source| RelayError::Listen {
+            address: listener.address,
+            source,
+        };
+        let first = socket::stream_listener(listener.address).map_err(error)?;
+        let address = first.local_addr().map_err(error)?;
+        let mut per_worker = vec![first];
+        for _ in 1..config.workers {
+            per_worker.push(socket::stream_listener(address).map_err(error)?);
+        }
+        addresses.push(address);
+        sockets.push(per_worker);
+    }
+    Ok((addresses, sockets))
+}
+
 /// A peer policy that knows which addresses are the relay's own: what it listens on, relays
 /// on and advertises, and every address of the host, which a wildcard listener answers on too.
-fn with_own_addresses(mut policy: PeerPolicy, config: &RelayConfig, listeners: &[SocketAddr]) -> PeerPolicy {
-    policy.own.extend(listeners.iter().map(SocketAddr::ip));
+fn with_own_addresses(
+    mut policy: PeerPolicy,
+    config: &RelayConfig,
+    listeners: impl Iterator<Item = SocketAddr>,
+) -> PeerPolicy {
+    policy.own.extend(listeners.map(|address| address.ip()));
     policy.own.extend(
         config
             .relay
@@ -188,10 +255,28 @@ fn with_own_addresses(mut policy: PeerPolicy, config: &RelayConfig, listeners: &
 }
 
 impl RelayHandle {
-    /// The addresses it listens on, in the order of [`RelayConfig::listen`].
+    /// The UDP addresses it listens on, in the order of [`RelayConfig::listen`].
     #[must_use]
     pub fn listeners(&self) -> &[SocketAddr] {
         &self.0.listeners
+    }
+
+    /// The TCP addresses it listens on, in the order of [`RelayConfig::streams`].
+    #[must_use]
+    pub fn stream_listeners(&self) -> &[SocketAddr] {
+        &self.0.stream_listeners
+    }
+
+    /// Takes the certificate files again if they were written since. New connections get
+    /// the new certificate, those that stand do not notice. `true`: there is a new one.
+    ///
+    /// # Errors
+    /// The files cannot be used; the old certificate stays in force.
+    pub fn reload_certificate(&self) -> Result<bool, CertificateError> {
+        match &self.0.shared.certificate {
+            Some(certificate) => certificate.reload(),
+            None => Ok(false),
+        }
     }
 
     /// Puts other secrets in force. Allocations that exist live on.
@@ -202,7 +287,8 @@ impl RelayHandle {
 
     /// Puts another peer policy in force. Permissions and channels it does not allow end.
     pub fn set_peer_policy(&self, policy: PeerPolicy) {
-        let policy = with_own_addresses(policy, &self.0.shared.config, &self.0.listeners);
+        let bound = self.0.listeners.iter().chain(&self.0.stream_listeners).copied();
+        let policy = with_own_addresses(policy, &self.0.shared.config, bound);
         self.0.shared.policy.store(Arc::new(policy));
         self.0.changed();
     }

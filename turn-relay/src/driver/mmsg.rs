@@ -10,6 +10,7 @@
 //! all written in the same function, right before the call, from
 //! * `Box`es and `Vec`s that `self` owns and that nothing touches between the writing and
 //!   the call (receiving: names, control buffers, data buffers, each used by one header), or
+//! * a control buffer on the stack of the function that makes the call (singly sent segments), or
 //! * slices borrowed for longer than the call (sending: the segments' bytes, which the
 //!   kernel only reads; their `*mut` is an accident of `iovec`).
 //!
@@ -20,7 +21,7 @@
 #![allow(unsafe_code, reason = "the module's purpose; see the proof above")]
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::ops::AddAssign;
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 use std::ptr;
@@ -46,12 +47,17 @@ const GSO_BYTES_MAX: usize = 65_000;
 #[repr(C, align(8))]
 struct Name([u8; 32]);
 
-/// Room for one control message with an `int`.
+/// Room for control messages: GRO's or GSO's number, and an address.
 #[derive(Clone, Copy)]
 #[repr(C, align(8))]
-struct Control([u8; 32]);
+struct Control([u8; CONTROL_BYTES]);
+
+/// `CMSG_SPACE` of an `int` and of an `in6_pktinfo`, which is the longer of the two kinds.
+const CONTROL_BYTES: usize = CMSG_HEADER + 8 + CMSG_HEADER + 24;
 
 const CMSG_HEADER: usize = size_of::<libc::cmsghdr>();
+/// What control messages are aligned to, and their length field is as long as.
+const WORD: usize = size_of::<usize>();
 
 impl Name {
     const EMPTY: Self = Self([0; 32]);
@@ -96,30 +102,79 @@ impl Name {
 }
 
 impl Control {
-    const EMPTY: Self = Self([0; 32]);
+    const EMPTY: Self = Self([0; CONTROL_BYTES]);
 
-    /// `UDP_SEGMENT`: the length of each segment.
-    fn segment(length: u16) -> (Self, usize) {
-        let mut control = Self::EMPTY;
-        let word = size_of::<usize>();
-        let bytes = &mut control.0;
-        bytes[..word].copy_from_slice(&(CMSG_HEADER + 2).to_ne_bytes());
-        bytes[word..word + 4].copy_from_slice(&libc::SOL_UDP.to_ne_bytes());
-        bytes[word + 4..word + 8].copy_from_slice(&libc::UDP_SEGMENT.to_ne_bytes());
-        bytes[CMSG_HEADER..CMSG_HEADER + 2].copy_from_slice(&length.to_ne_bytes());
-        (control, (CMSG_HEADER + 2).next_multiple_of(word))
+    /// Adds a control message behind the first `length` bytes; returns how many there are then.
+    fn push(&mut self, length: usize, level: libc::c_int, kind: libc::c_int, data: &[u8]) -> usize {
+        let bytes = &mut self.0[length..];
+        bytes[..WORD].copy_from_slice(&(CMSG_HEADER + data.len()).to_ne_bytes());
+        bytes[WORD..WORD + 4].copy_from_slice(&level.to_ne_bytes());
+        bytes[WORD + 4..WORD + 8].copy_from_slice(&kind.to_ne_bytes());
+        bytes[CMSG_HEADER..CMSG_HEADER + data.len()].copy_from_slice(data);
+        length + (CMSG_HEADER + data.len()).next_multiple_of(WORD)
     }
 
-    /// The length of each segment, if `length` bytes of control messages tell of GRO.
-    fn gro(&self, length: usize) -> Option<usize> {
-        let word = size_of::<usize>();
-        let int = |at: usize| self.0[at..].first_chunk().map(|bytes| i32::from_ne_bytes(*bytes));
-        let told = length >= CMSG_HEADER + 4
-            && int(word) == Some(libc::SOL_UDP)
-            && int(word + 4) == Some(libc::UDP_GRO);
-        int(CMSG_HEADER)
-            .filter(|_| told)
-            .and_then(|size| usize::try_from(size).ok())
+    /// The messages in the first `length` bytes: level, type, data. It ends with the first that
+    /// does not fit.
+    fn messages(&self, length: usize) -> impl Iterator<Item = (libc::c_int, libc::c_int, &[u8])> {
+        let mut rest = &self.0[..length.min(CONTROL_BYTES)];
+        std::iter::from_fn(move || {
+            let whole = usize::from_ne_bytes(*rest.first_chunk()?);
+            let int = |at: usize| Some(i32::from_ne_bytes(*rest.get(at..)?.first_chunk()?));
+            let (level, kind) = (int(WORD)?, int(WORD + 4)?);
+            let data = rest.get(CMSG_HEADER..whole)?;
+            rest = rest.get(whole.next_multiple_of(WORD)..).unwrap_or_default();
+            Some((level, kind, data))
+        })
+    }
+
+    /// `UDP_SEGMENT`, the length of each segment, and the address to send from.
+    fn sending(segment: Option<u16>, from: Option<IpAddr>) -> (Self, usize) {
+        let mut control = Self::EMPTY;
+        let mut length = 0;
+        if let Some(segment) = segment {
+            length = control.push(length, libc::SOL_UDP, libc::UDP_SEGMENT, &segment.to_ne_bytes());
+        }
+        match from {
+            None => {}
+            Some(IpAddr::V4(ip)) => {
+                // `in_pktinfo`: interface (any), source, destination (ignored).
+                let mut info = [0; size_of::<libc::in_pktinfo>()];
+                info[4..8].copy_from_slice(&ip.octets());
+                length = control.push(length, libc::IPPROTO_IP, libc::IP_PKTINFO, &info);
+            }
+            Some(IpAddr::V6(ip)) => {
+                // `in6_pktinfo`: source, interface (any).
+                let mut info = [0; size_of::<libc::in6_pktinfo>()];
+                info[..16].copy_from_slice(&ip.octets());
+                length = control.push(length, libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, &info);
+            }
+        }
+        (control, length)
+    }
+
+    /// What `length` bytes of control messages tell: the length of each segment under GRO, and
+    /// the address that was sent to, where the socket asks for it.
+    fn received(&self, length: usize) -> (Option<usize>, Option<IpAddr>) {
+        let (mut segment, mut local) = (None, None);
+        for (level, kind, data) in self.messages(length) {
+            match (level, kind) {
+                (libc::SOL_UDP, libc::UDP_GRO) => {
+                    let size = data.first_chunk().map(|bytes| i32::from_ne_bytes(*bytes));
+                    segment = size.and_then(|size| usize::try_from(size).ok());
+                }
+                (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
+                    let ip = data.get(4..).and_then(|bytes| bytes.first_chunk());
+                    local = ip.map(|octets| Ipv4Addr::from_octets(*octets).into());
+                }
+                (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
+                    let ip = data.first_chunk();
+                    local = ip.map(|octets| Ipv6Addr::from_octets(*octets).into());
+                }
+                _ => {}
+            }
+        }
+        (segment, local)
     }
 }
 
@@ -145,6 +200,8 @@ pub(super) struct Received<'a> {
     pub(super) bytes: &'a [u8],
     /// The length of each; the last may be shorter.
     pub(super) segment: usize,
+    /// The address they were sent to, where the socket asks for it.
+    pub(super) local: Option<IpAddr>,
 }
 
 impl<'a> Received<'a> {
@@ -218,7 +275,7 @@ impl RecvBatch {
             header.msg_iov = iovec;
             header.msg_iovlen = 1;
             header.msg_control = control.0.as_mut_ptr().cast();
-            header.msg_controllen = size_of::<Control>();
+            header.msg_controllen = CONTROL_BYTES;
             header.msg_flags = 0;
         }
         let headers = &mut self.headers[from..to];
@@ -242,13 +299,12 @@ impl RecvBatch {
         let header = &self.headers[..self.filled][index];
         let length = (header.msg_len as usize).min(BUFFER_BYTES);
         let bytes = &self.data[index * BUFFER_STRIDE..][..length];
-        let segment = self.controls[index]
-            .gro(header.msg_hdr.msg_controllen)
-            .unwrap_or(length);
+        let (segment, local) = self.controls[index].received(header.msg_hdr.msg_controllen);
         Some(Received {
             source: self.names[index].decode()?,
             bytes,
-            segment,
+            segment: segment.unwrap_or(length),
+            local,
         })
     }
 
@@ -333,6 +389,7 @@ impl Run {
 /// Sends segments, runs to one destination by GSO.
 pub(super) struct SendBatch {
     gso: bool,
+    from: Option<IpAddr>,
     runs: Vec<Run>,
     iovecs: Vec<iovec>,
     /// Where the vectors of each segment end.
@@ -346,6 +403,7 @@ impl SendBatch {
     pub(super) fn new() -> Self {
         Self {
             gso: true,
+            from: None,
             runs: Vec::with_capacity(SEGMENTS_MAX),
             iovecs: Vec::with_capacity(3 * SEGMENTS_MAX),
             ends: Vec::with_capacity(SEGMENTS_MAX),
@@ -355,12 +413,15 @@ impl SendBatch {
         }
     }
 
-    /// Sends every segment, in order, as far as the kernel takes them without waiting.
+    /// Sends every segment, in order, as far as the kernel takes them without waiting. `from`:
+    /// the address to send from, on a socket of the wildcard address.
     pub(super) fn send<'a>(
         &mut self,
         socket: BorrowedFd<'_>,
+        from: Option<IpAddr>,
         segments: impl IntoIterator<Item = Segment<'a>>,
     ) -> Unsent {
+        self.from = from;
         let mut unsent = Unsent::default();
         let mut segments = segments.into_iter().peekable();
         while segments.peek().is_some() {
@@ -395,11 +456,11 @@ impl SendBatch {
         self.names
             .extend(self.runs.iter().map(|run| Name::encode(run.to)));
         self.controls.clear();
-        self.controls
-            .extend(self.runs.iter().map(|run| match u16::try_from(run.segment) {
-                Ok(length) if run.segments > 1 => Control::segment(length),
-                _ => (Control::EMPTY, 0),
-            }));
+        let from = self.from;
+        self.controls.extend(self.runs.iter().map(|run| {
+            let length = u16::try_from(run.segment).ok();
+            Control::sending(length.filter(|_| run.segments > 1), from)
+        }));
     }
 
     fn flush(&mut self, socket: BorrowedFd<'_>, unsent: &mut Unsent) {
@@ -480,6 +541,7 @@ impl SendBatch {
             self.gso = false;
         }
         let first: usize = self.runs[..run].iter().map(|run| run.segments).sum();
+        let (mut control, control_length) = Control::sending(None, self.from);
         for segment in first..first + segments {
             let start = if segment == 0 { 0 } else { self.ends[segment - 1] };
             let vectors = &mut self.iovecs[start..self.ends[segment]];
@@ -489,6 +551,10 @@ impl SendBatch {
             header.msg_hdr.msg_namelen = *name_length;
             header.msg_hdr.msg_iov = vectors.as_mut_ptr();
             header.msg_hdr.msg_iovlen = vectors.len();
+            if control_length > 0 {
+                header.msg_hdr.msg_control = control.0.as_mut_ptr().cast();
+                header.msg_hdr.msg_controllen = control_length;
+            }
             match sendmmsg(socket, std::slice::from_mut(&mut header)) {
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => unsent.buffer_full += 1,

@@ -1,12 +1,13 @@
 //! Relayed data between being judged and being sent, by reference into the batch it came in.
 
-use std::net::UdpSocket;
+use std::net::{IpAddr, UdpSocket};
 use std::ops::Range;
 use std::os::fd::AsFd as _;
 
 use super::mmsg::{RecvBatch, Segment, SendBatch, Unsent};
 use super::relays::RelaySockets;
-use crate::server::{ToClient, ToPeer};
+use super::stream::Connections;
+use crate::server::{ListenerId, ToClient, ToPeer};
 
 /// What a batch of 32 messages makes when each is a full GRO chain; beyond that the vectors
 /// grow once and stay.
@@ -44,8 +45,13 @@ impl PeerOutbox {
         });
     }
 
-    /// Sends everything, each relay's data in one go.
-    pub(super) fn flush(&mut self, relays: &RelaySockets, batch: &RecvBatch, send: &mut SendBatch) -> Unsent {
+    /// Sends everything, each relay's data in one go. `bytes` finds the data of a message.
+    pub(super) fn flush<'a>(
+        &mut self,
+        relays: &RelaySockets,
+        bytes: impl Fn(usize, Range<usize>) -> &'a [u8],
+        send: &mut SendBatch,
+    ) -> Unsent {
         self.entries
             .sort_unstable_by_key(|entry| (entry.out.relay, entry.sequence));
         let mut unsent = Unsent::default();
@@ -57,10 +63,10 @@ impl PeerOutbox {
             let segments = group.iter().map(|entry| Segment {
                 to: entry.out.peer,
                 prefix: &[],
-                data: batch.slice(entry.message, entry.out.data.clone()),
+                data: bytes(entry.message, entry.out.data.clone()),
                 padding: &[],
             });
-            unsent += send.send(relay.fd(), segments);
+            unsent += send.send(relay.fd(), None, segments);
         }
         self.entries.clear();
         unsent
@@ -90,10 +96,12 @@ impl ClientOutbox {
         self.entries.push(ClientEntry { out, message, data });
     }
 
-    /// Sends everything, each listener's in one go.
-    pub(super) fn flush(
+    /// Sends everything, each listener's in one go; what goes to a connection is queued there.
+    /// `listener` finds the socket of a UDP listener and the address to send from.
+    pub(super) fn flush<'a>(
         &mut self,
-        listeners: &[UdpSocket],
+        listener: impl Fn(ListenerId) -> Option<(&'a UdpSocket, Option<IpAddr>)>,
+        connections: &mut Connections,
         batch: &RecvBatch,
         send: &mut SendBatch,
     ) -> Unsent {
@@ -101,18 +109,39 @@ impl ClientOutbox {
         if self.entries.is_empty() {
             return unsent;
         }
-        for (index, socket) in listeners.iter().enumerate() {
+        // A handful of listeners at most, mostly one: a pass for each costs less than sorting.
+        let after = |last: Option<ListenerId>| {
+            let ids = self.entries.iter().map(|entry| entry.out.client.listener);
+            ids.filter(|id| last.is_none_or(|last| *id > last)).min()
+        };
+        let mut last = None;
+        while let Some(id) = after(last) {
+            last = Some(id);
             let own = self
                 .entries
                 .iter()
-                .filter(|entry| usize::from(entry.out.client.listener.0) == index);
+                .filter(|entry| entry.out.client.listener == id);
             let segments = own.map(|entry| Segment {
                 to: entry.out.client.address,
                 prefix: entry.out.prefix(),
                 data: batch.slice(entry.message, entry.data.clone()),
                 padding: &ZEROS[..usize::from(entry.out.padding)],
             });
-            unsent += send.send(socket.as_fd(), segments);
+            if let Some((socket, from)) = listener(id) {
+                unsent += send.send(socket.as_fd(), from, segments);
+                continue;
+            }
+            for (entry, segment) in self
+                .entries
+                .iter()
+                .filter(|entry| entry.out.client.listener == id)
+                .zip(segments)
+            {
+                let parts = [segment.prefix, segment.data, segment.padding];
+                if !connections.media(entry.out.client, parts) {
+                    unsent.buffer_full += 1;
+                }
+            }
         }
         self.entries.clear();
         unsent

@@ -1,17 +1,18 @@
 //! The sockets of relayed transport addresses of one worker.
 
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 use std::sync::Arc;
 
 use mio::unix::SourceFd;
-use mio::{Interest, Registry, Token};
+use mio::{Interest, Registry};
 
 use super::handle::Shared;
 use super::socket;
+use super::token::Source;
 use crate::codec::Family;
-use crate::server::RelayId;
+use crate::server::{Port, Protocol, RelayId};
 
 /// Ports tried that turn out to be taken by another program.
 const TRIES_MAX: usize = 16;
@@ -20,15 +21,47 @@ const TRIES_MAX: usize = 16;
 #[derive(Debug)]
 pub(super) struct RelaySocket {
     pub(super) id: RelayId,
-    socket: UdpSocket,
+    pub(super) socket: Socket,
     port: u16,
     /// Which relay address, and with it which pool the port goes back to.
     address: usize,
 }
 
+/// What is spoken there.
+#[derive(Debug)]
+pub(super) enum Socket {
+    Udp(UdpSocket),
+    /// Peers connect to it, and connections to peers are made from its address (RFC 6062).
+    Tcp(TcpListener),
+}
+
+impl Socket {
+    fn bind(address: SocketAddr, protocol: Protocol) -> io::Result<Self> {
+        Ok(match protocol {
+            Protocol::Udp => Self::Udp(socket::relay(address)?),
+            Protocol::Tcp => Self::Tcp(socket::relay_listener(address)?),
+        })
+    }
+
+    fn fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Udp(socket) => socket.as_fd(),
+            Self::Tcp(socket) => socket.as_fd(),
+        }
+    }
+}
+
 impl RelaySocket {
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
+        self.socket.fd()
+    }
+
+    /// Begins a connection with `peer` from this address.
+    pub(super) fn connect(&self, peer: SocketAddr) -> io::Result<TcpStream> {
+        let Socket::Tcp(listener) = &self.socket else {
+            return Err(io::ErrorKind::Unsupported.into());
+        };
+        socket::connect(listener.local_addr()?, peer)
     }
 }
 
@@ -36,22 +69,22 @@ impl RelaySocket {
 pub(super) struct RelaySockets {
     shared: Arc<Shared>,
     sockets: Vec<Option<RelaySocket>>,
-    first_token: usize,
+    /// Of other workers, until they have a name here.
+    unnamed: Vec<RelaySocket>,
 }
 
 impl RelaySockets {
-    /// Tokens from `first_token` on are theirs.
-    pub(super) fn new(shared: Arc<Shared>, first_token: usize) -> Self {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
         Self {
             shared,
             sockets: Vec::new(),
-            first_token,
+            unnamed: Vec::new(),
         }
     }
 
-    /// The socket an event speaks of, if it is still open.
-    pub(super) fn by_token(&self, token: usize) -> Option<&RelaySocket> {
-        self.sockets.get(token.checked_sub(self.first_token)?)?.as_ref()
+    /// The socket an event speaks of ([`Source::Relay`]), if it is still open.
+    pub(super) fn by_number(&self, number: usize) -> Option<&RelaySocket> {
+        self.sockets.get(number)?.as_ref()
     }
 
     /// The socket of `id`.
@@ -68,22 +101,20 @@ impl RelaySockets {
         &mut self,
         registry: &Registry,
         id: RelayId,
-        even_port: bool,
+        protocol: Protocol,
+        wanted: Port,
     ) -> io::Result<SocketAddr> {
-        let v4 = id.family == Family::V4;
-        let addresses = &self.shared.config.relay;
-        let address = addresses.iter().position(|relay| relay.bind.is_ipv4() == v4);
-        let address = address.expect("the server is told which families there are");
-        let relay = addresses[address];
-        let (socket, port) = self.bind(address, even_port)?;
+        let address = self.address(id.family);
+        let relay = self.shared.config.relay[address];
+        let (socket, port) = self.bind(address, protocol, wanted)?;
         let index = index(id);
         let registered = registry.register(
-            &mut SourceFd(&socket.as_raw_fd()),
-            Token(self.first_token + index),
+            &mut SourceFd(&socket.fd().as_raw_fd()),
+            Source::Relay(index).token(),
             Interest::READABLE,
         );
         if let Err(error) = registered {
-            self.shared.ports[address].lock().give_back(port);
+            self.shared.ports[address].lock().untake(port, wanted);
             return Err(error);
         }
         if self.sockets.len() <= index {
@@ -98,7 +129,7 @@ impl RelaySockets {
         Ok(SocketAddr::new(relay.advertise, port))
     }
 
-    fn bind(&self, address: usize, even_port: bool) -> io::Result<(UdpSocket, u16)> {
+    fn bind(&self, address: usize, protocol: Protocol, wanted: Port) -> io::Result<(Socket, u16)> {
         let bind = self.shared.config.relay[address].bind;
         // Ports another program holds stay out of the pool while we look for one.
         let mut foreign = Vec::new();
@@ -108,16 +139,16 @@ impl RelaySockets {
             aws_lc_rs::rand::fill(&mut random).map_err(|_| io::Error::other("no randomness"))?;
             let taken = self.shared.ports[address]
                 .lock()
-                .take(u32::from_ne_bytes(random), even_port);
+                .take(u32::from_ne_bytes(random), wanted);
             let Some(port) = taken else { break };
-            match socket::relay(SocketAddr::new(bind, port)) {
+            match Socket::bind(SocketAddr::new(bind, port), protocol) {
                 Ok(socket) => {
                     result = Ok((socket, port));
                     break;
                 }
                 Err(error) => {
                     foreign.push(port);
-                    let retry = error.kind() == io::ErrorKind::AddrInUse;
+                    let retry = error.kind() == io::ErrorKind::AddrInUse && !matches!(wanted, Port::Held(_));
                     result = Err(error);
                     if !retry {
                         break;
@@ -126,8 +157,68 @@ impl RelaySockets {
             }
         }
         let mut pool = self.shared.ports[address].lock();
-        foreign.into_iter().for_each(|port| pool.give_back(port));
+        foreign.into_iter().for_each(|port| pool.untake(port, wanted));
         result
+    }
+
+    /// Gives back a port that was held.
+    pub(super) fn release(&mut self, family: Family, port: u16) {
+        let address = self.address(family);
+        self.shared.ports[address].lock().give_back(port);
+    }
+
+    /// Which relay address is of `family`.
+    fn address(&self, family: Family) -> usize {
+        let v4 = family == Family::V4;
+        let addresses = &self.shared.config.relay;
+        let address = addresses.iter().position(|relay| relay.bind.is_ipv4() == v4);
+        address.expect("the server is told which families there are")
+    }
+
+    /// Takes out a socket that goes to another worker.
+    pub(super) fn let_go(&mut self, registry: &Registry, id: RelayId) -> Option<RelaySocket> {
+        let relay = self.sockets.get_mut(index(id))?.take_if(|relay| relay.id == id)?;
+        let deregistered = registry.deregister(&mut SourceFd(&relay.fd().as_raw_fd()));
+        if let Err(error) = deregistered {
+            tracing::warn!(%error, "cannot let go of a relayed transport address");
+        }
+        Some(relay)
+    }
+
+    /// Takes in sockets of another worker; [`RelaySockets::adopt`] names them.
+    pub(super) fn await_names(&mut self, sockets: Vec<RelaySocket>) {
+        self.unnamed = sockets;
+    }
+
+    /// Gives a socket that came from another worker its name here.
+    pub(super) fn adopt(&mut self, registry: &Registry, from: RelayId, id: RelayId) -> io::Result<()> {
+        let unnamed = self.unnamed.iter().position(|relay| relay.id == from);
+        let unnamed = unnamed.ok_or(io::ErrorKind::NotFound)?;
+        let mut relay = self.unnamed.swap_remove(unnamed);
+        relay.id = id;
+        let index = index(id);
+        let fd = relay.fd().as_raw_fd();
+        if let Err(error) = registry.register(
+            &mut SourceFd(&fd),
+            Source::Relay(index).token(),
+            Interest::READABLE,
+        ) {
+            self.unnamed.push(relay);
+            return Err(error);
+        }
+        if self.sockets.len() <= index {
+            self.sockets.resize_with(index + 1, || None);
+        }
+        self.sockets[index] = Some(relay);
+        Ok(())
+    }
+
+    /// Closes sockets whose allocation did not come after all.
+    pub(super) fn close_unnamed(&mut self) {
+        for relay in self.unnamed.drain(..) {
+            drop(relay.socket);
+            self.shared.ports[relay.address].lock().give_back(relay.port);
+        }
     }
 
     /// Closes a socket; the kernel takes it out of the poll by itself.
@@ -144,6 +235,7 @@ impl RelaySockets {
 /// The pools are shared with workers that go on: the ports go back.
 impl Drop for RelaySockets {
     fn drop(&mut self) {
+        self.close_unnamed();
         for relay in self.sockets.drain(..).flatten() {
             drop(relay.socket);
             self.shared.ports[relay.address].lock().give_back(relay.port);

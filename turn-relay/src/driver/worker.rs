@@ -5,8 +5,11 @@
 //! every datagram, and sends what comes of it in batches before the next one is taken.
 //! Nothing waits for a timer: a batch is what has arrived while the last one was handled.
 
+mod peers;
+mod streams;
+
 use std::io;
-use std::net::UdpSocket;
+use std::net::{TcpListener, UdpSocket};
 use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -17,13 +20,18 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use super::handle::Shared;
-use super::metrics::WorkerMetrics;
+use super::locals::{self, Local, Met};
+use super::metrics::{Measure, WorkerMetrics};
 use super::mmsg::{RecvBatch, SendBatch, Unsent};
 use super::outbox::{ClientOutbox, PeerOutbox};
-use super::relays::RelaySockets;
-use crate::codec::Family;
+use super::relays::{RelaySockets, Socket};
+use super::socket;
+use super::stream::peers::Peers;
+use super::stream::{Connections, Handed, Mail};
+use super::token::Source;
+use crate::codec::{FRAME_BYTES_MAX, Family};
 use crate::server::{
-    Client, Command, Counter, ListenerId, NoRelayAddress, Now, Port, Server, ServerConfig, WorkerId,
+    Client, Command, Counter, ListenerId, NoRelayAddress, Now, Server, ServerConfig, Transport, WorkerId,
 };
 
 /// Events taken from the kernel in one turn.
@@ -34,23 +42,36 @@ const LISTENER_BATCH: usize = 32;
 const RELAY_BATCH: usize = 32;
 /// Messages taken from one of those at a time, so that a busy one leaves room for the others.
 const RELAY_SHARE: usize = 16;
-const WAKE: Token = Token(usize::MAX);
+/// Room for what is read of a stream at once, behind what is left of the frame before.
+const STREAM_BYTES: usize = FRAME_BYTES_MAX + (64 << 10);
+/// How long to wait for descriptors to come back when there were none for a connection.
+const SHORTAGE: Duration = Duration::from_millis(100);
 
 /// A thread's share of the relay.
 pub(super) struct Worker {
     shared: Arc<Shared>,
+    worker: WorkerId,
     poll: Poll,
     /// Kept open: a waker that is dropped takes the call it has just made with it.
     _waker: Arc<Waker>,
     listeners: Vec<UdpSocket>,
+    /// Of each listener: whether its clients must be told apart by the address they asked.
+    wildcard: Vec<bool>,
+    met: Met,
     relays: RelaySockets,
+    connections: Connections,
+    peers: Peers,
     server: Server,
     metrics: Arc<WorkerMetrics>,
     clock: Clock,
     version: u64,
-    /// Tokens of sockets that may have more to read: the kernel reports a socket once.
-    ready: Vec<usize>,
-    serving: Vec<usize>,
+    /// Sockets that may have more to read: the kernel reports a socket once.
+    ready: Vec<Token>,
+    serving: Vec<Token>,
+    /// Acceptors with connections there were no descriptors for.
+    starved: Vec<Token>,
+    /// A connection on its way to another worker, until what it has sent since is known.
+    handing_over: Option<Handed>,
 }
 
 struct Clock(Instant);
@@ -70,32 +91,50 @@ impl Clock {
 impl Worker {
     pub(super) fn new(
         shared: Arc<Shared>,
+        worker: WorkerId,
         listeners: Vec<UdpSocket>,
+        acceptors: Vec<TcpListener>,
         metrics: Arc<WorkerMetrics>,
     ) -> io::Result<(Self, Arc<Waker>)> {
         let poll = Poll::new()?;
-        let waker = Arc::new(Waker::new(poll.registry(), WAKE)?);
+        let waker = Arc::new(Waker::new(poll.registry(), Source::Waker.token())?);
         for (index, socket) in listeners.iter().enumerate() {
             poll.registry().register(
                 &mut SourceFd(&socket.as_raw_fd()),
-                Token(index),
+                Source::Listener(index).token(),
                 Interest::READABLE,
             )?;
         }
-        let server = server(&shared)?;
-        let relays = RelaySockets::new(Arc::clone(&shared), listeners.len());
+        let (server, started) = (server(&shared, worker)?, shared.started);
+        let wildcard: io::Result<Vec<bool>> = listeners
+            .iter()
+            .map(|socket| socket.local_addr().map(locals::is_wildcard))
+            .collect();
+        let wildcard = wildcard?;
+        let relays = RelaySockets::new(Arc::clone(&shared));
+        let first = u16::try_from(listeners.len()).expect("the configuration bounds listeners");
+        let streams = Arc::clone(&shared.streams);
+        let connections = Connections::new(streams, acceptors, first, Arc::clone(&metrics));
+        connections.register(poll.registry())?;
         let worker = Self {
             shared,
+            worker,
             poll,
             _waker: Arc::clone(&waker),
+            wildcard,
+            met: Met::default(),
             listeners,
             relays,
+            connections,
+            peers: Peers::default(),
             server,
             metrics,
-            clock: Clock(Instant::now()),
+            clock: Clock(started),
             version: 0,
             ready: Vec::new(),
             serving: Vec::new(),
+            starved: Vec::new(),
+            handing_over: None,
         };
         Ok((worker, waker))
     }
@@ -114,8 +153,9 @@ impl Worker {
             // One wait reports a socket once, so only those left over can be in the list already.
             let left_over = self.ready.len();
             for event in &events {
-                let Token(token) = event.token();
-                if token != WAKE.0 && !self.ready[..left_over].contains(&token) {
+                let token = event.token();
+                let waker = Source::of(token) == Source::Waker;
+                if !waker && !self.ready[..left_over].contains(&token) {
                     self.ready.push(token);
                 }
             }
@@ -135,14 +175,19 @@ impl Worker {
     /// A fresh server on the same listening sockets. The old one gives back its quotas, its
     /// sockets their ports; what was counted stays counted.
     fn begin_again(&mut self) -> io::Result<()> {
-        let mut fresh = server(&self.shared)?;
+        let mut fresh = server(&self.shared, self.worker)?;
         fresh.inherit(self.server.counters());
         self.server = fresh;
-        self.relays = RelaySockets::new(Arc::clone(&self.shared), self.listeners.len());
+        self.relays = RelaySockets::new(Arc::clone(&self.shared));
+        self.connections.clear();
+        self.peers = Peers::default();
         self.version = 0;
         self.serving.clear();
         // The kernel reports a socket once, and these reports may have been lost.
-        self.ready = (0..self.listeners.len()).collect();
+        let listeners = (0..self.listeners.len()).map(Source::Listener);
+        let acceptors = (0..self.connections.acceptors()).map(Source::Acceptor);
+        self.ready = listeners.chain(acceptors).map(Source::token).collect();
+        self.starved.clear();
         self.metrics.publish(self.server.counters());
         Ok(())
     }
@@ -152,7 +197,11 @@ impl Worker {
         if !self.ready.is_empty() {
             return Some(Duration::ZERO);
         }
-        let due = self.server.poll_timeout()?;
+        if !self.starved.is_empty() {
+            return Some(SHORTAGE);
+        }
+        let server = self.server.poll_timeout().into_iter();
+        let due = server.chain(self.connections.next_due()).min()?;
         Some(due.saturating_sub(self.clock.now().monotonic))
     }
 
@@ -166,13 +215,20 @@ impl Worker {
         self.apply_changes();
         self.server.handle_timeout(now);
         self.execute(now);
+        self.end_overdue(now);
+        self.read_mail(now, buffers);
+        self.ready.append(&mut self.starved);
+        let busy = !self.ready.is_empty();
         std::mem::swap(&mut self.ready, &mut self.serving);
         let mut serving = std::mem::take(&mut self.serving);
         for token in serving.drain(..) {
-            let more = if token < self.listeners.len() {
-                self.serve_listener(now, token, buffers)
-            } else {
-                self.serve_relay(now, token, buffers)
+            let more = match Source::of(token) {
+                Source::Listener(index) => self.serve_listener(now, index, buffers),
+                Source::Relay(number) => self.serve_relay(now, number, buffers),
+                Source::Acceptor(index) => self.accept(now, index),
+                Source::Connection(index) => self.serve_connection(now, index, buffers),
+                Source::Peer(index) => self.serve_peer(now, index, buffers),
+                Source::Waker => false,
             };
             if more {
                 self.ready.push(token);
@@ -180,7 +236,12 @@ impl Worker {
         }
         self.serving = serving;
         self.flush_to_clients(buffers);
+        self.flush_connections(now);
         self.metrics.publish(self.server.counters());
+        if busy {
+            let took = self.clock.now().monotonic.saturating_sub(now.monotonic);
+            self.metrics.record_time(Measure::Turn, took);
+        }
     }
 
     fn apply_changes(&mut self) {
@@ -210,30 +271,48 @@ impl Worker {
             let Some(received) = batch.get(message) else {
                 continue;
             };
+            let listener = match received.local.filter(|_| self.wildcard[index]) {
+                None => listener,
+                Some(ip) => {
+                    let local = Local { listener: index, ip };
+                    let Some(id) = self.met.id(&self.shared.locals, local) else {
+                        self.server.count(Counter::DropUnexpected, 1);
+                        continue;
+                    };
+                    id
+                }
+            };
             for (start, datagram) in received.datagrams() {
                 if let Some(out) = self.server.handle_input(now, received.source, listener, datagram) {
+                    self.metrics.record_bytes(Measure::SizeToPeer, out.data.len());
                     buffers.to_peers.push(&out, message, start);
                 } else {
                     self.execute(now);
                 }
             }
         }
-        let unsent = buffers
-            .to_peers
-            .flush(&self.relays, &buffers.from_clients, &mut buffers.send);
+        let from_clients = &buffers.from_clients;
+        let unsent = buffers.to_peers.flush(
+            &self.relays,
+            |message, range| from_clients.slice(message, range),
+            &mut buffers.send,
+        );
         self.count_unsent(unsent);
         count == LISTENER_BATCH
     }
 
     /// Reads some messages of a relayed transport address; they are sent on when the batch is
     /// full or the turn ends. `true`: there may be more.
-    fn serve_relay(&mut self, now: Now, token: usize, buffers: &mut Buffers) -> bool {
+    fn serve_relay(&mut self, now: Now, number: usize, buffers: &mut Buffers) -> bool {
         if buffers.from_peers.room() == 0 {
             self.flush_to_clients(buffers);
         }
-        let Some(relay) = self.relays.by_token(token) else {
+        let Some(relay) = self.relays.by_number(number) else {
             return false;
         };
+        if matches!(relay.socket, Socket::Tcp(_)) {
+            return self.accept_peers(now, number);
+        }
         let batch = &mut buffers.from_peers;
         let first = batch.len();
         let wanted = RELAY_SHARE.min(batch.room());
@@ -250,6 +329,7 @@ impl Worker {
                     .server
                     .handle_relayed(now, relay.id, received.source, datagram.len())
                 {
+                    self.metrics.record_bytes(Measure::SizeToClient, datagram.len());
                     buffers
                         .to_clients
                         .push(out, message, start..start + datagram.len());
@@ -260,9 +340,20 @@ impl Worker {
     }
 
     fn flush_to_clients(&mut self, buffers: &mut Buffers) {
-        let unsent = buffers
-            .to_clients
-            .flush(&self.listeners, &buffers.from_peers, &mut buffers.send);
+        let (listeners, met, locals) = (&self.listeners, &self.met, &self.shared.locals);
+        let listener = |id: ListenerId| match listeners.get(usize::from(id.0)) {
+            Some(socket) => Some((socket, None)),
+            None => {
+                let local = met.local(locals, id)?;
+                Some((&listeners[local.listener], Some(local.ip)))
+            }
+        };
+        let unsent = buffers.to_clients.flush(
+            listener,
+            &mut self.connections,
+            &buffers.from_peers,
+            &mut buffers.send,
+        );
         buffers.from_peers.clear();
         self.count_unsent(unsent);
     }
@@ -278,17 +369,12 @@ impl Worker {
                 Command::Send { to, bytes } => self.send(to, &bytes),
                 Command::OpenRelay {
                     relay,
-                    port: Port::EvenAndHoldNext,
-                    ..
+                    protocol,
+                    port,
                 } => {
-                    // Not held here yet: the client is told so.
-                    self.server.handle_relay_opened(now, relay, Err(NoRelayAddress));
-                }
-                Command::OpenRelay { relay, port, .. } => {
-                    let even_port = port == Port::Even;
                     let opened = self
                         .relays
-                        .open(self.poll.registry(), relay, even_port)
+                        .open(self.poll.registry(), relay, protocol, port)
                         .map_err(|error| {
                             tracing::debug!(%error, "cannot open a relayed transport address");
                             NoRelayAddress
@@ -296,22 +382,53 @@ impl Worker {
                     self.server.handle_relay_opened(now, relay, opened);
                 }
                 Command::CloseRelay { relay } => self.relays.close(relay),
-                Command::Disconnect { .. }
-                | Command::Connect { .. }
-                | Command::Splice { .. }
-                | Command::CloseConnection { .. }
-                | Command::ReleasePort { .. }
-                | Command::Fetch { .. }
-                | Command::AdoptRelay { .. }
-                | Command::HandOver { .. } => unreachable!("there are only datagram listeners"),
+                Command::ReleasePort { family, port } => self.relays.release(family, port),
+                Command::Disconnect { client } => self.connections.close(client, now.monotonic),
+                Command::Connect {
+                    connection,
+                    relay,
+                    peer,
+                } => self.connect(now, connection, relay, peer),
+                Command::Splice { connection, client } => self.splice(connection, client),
+                Command::CloseConnection { connection } => self.close_peer(connection),
+                Command::HandOver {
+                    client,
+                    worker,
+                    request,
+                } => self.hand_over(client, worker, request),
+                Command::Fetch {
+                    client,
+                    worker,
+                    request,
+                } => self.mail(
+                    worker,
+                    Mail::Fetch {
+                        client,
+                        request,
+                        back_to: self.worker.index,
+                    },
+                ),
+                Command::AdoptRelay { from, relay } => {
+                    if let Err(error) = self.relays.adopt(self.poll.registry(), from, relay) {
+                        tracing::warn!(%error, "a relayed transport address could not move");
+                    }
+                }
             }
         }
     }
 
     fn send(&mut self, to: Client, bytes: &[u8]) {
-        let socket = &self.listeners[usize::from(to.listener.0)];
-        match socket.send_to(bytes, to.address) {
-            Ok(_) => {}
+        let sent = match self.listeners.get(usize::from(to.listener.0)) {
+            Some(socket) => socket.send_to(bytes, to.address).map(|_| ()),
+            None => match self.met.local(&self.shared.locals, to.listener) {
+                Some(local) => {
+                    socket::send_from(&self.listeners[local.listener], local.ip, to.address, bytes)
+                }
+                None => return self.answer(to, bytes),
+            },
+        };
+        match sent {
+            Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.server.count(Counter::DropSendBufferFull, 1);
             }
@@ -327,6 +444,8 @@ struct Buffers {
     to_peers: PeerOutbox,
     to_clients: ClientOutbox,
     send: SendBatch,
+    /// What connections are read into.
+    stream: Box<[u8]>,
 }
 
 impl Buffers {
@@ -337,11 +456,12 @@ impl Buffers {
             to_peers: PeerOutbox::new(),
             to_clients: ClientOutbox::new(),
             send: SendBatch::new(),
+            stream: vec![0; STREAM_BYTES].into_boxed_slice(),
         }
     }
 }
 
-fn server(shared: &Shared) -> io::Result<Server> {
+fn server(shared: &Shared, worker: WorkerId) -> io::Result<Server> {
     let mut seed = [0; 8];
     aws_lc_rs::rand::fill(&mut seed).map_err(|_| io::Error::other("no randomness"))?;
     let families = shared.config.relay.iter();
@@ -352,13 +472,22 @@ fn server(shared: &Shared) -> io::Result<Server> {
             Family::V6
         }
     });
+    let streams = shared.config.streams.iter();
+    let streams = streams.map(|listener| {
+        if listener.tls {
+            Transport::Tls
+        } else {
+            Transport::Tcp
+        }
+    });
+    let transports = shared.config.listen.iter().map(|_| Transport::Udp).chain(streams);
     let config = ServerConfig {
         realm: shared.config.realm.clone(),
-        listeners: Vec::new(),
-        tcp_relays: false,
+        listeners: transports.collect(),
+        tcp_relays: !shared.config.streams.is_empty(),
         dont_fragment: false,
-        mobility: false,
-        worker: WorkerId::default(),
+        mobility: true,
+        worker,
         families: families.collect(),
         limits: shared.config.limits.clone(),
         legacy_channels: shared.config.legacy_channels,

@@ -225,3 +225,58 @@ fn metrics_have_conventional_names_and_nobodys_name() {
     }
     assert!(!text.contains("someone"));
 }
+
+#[test]
+fn on_the_wildcard_answers_and_media_leave_from_the_address_that_was_asked() {
+    let config = RelayConfig {
+        listen: vec!["0.0.0.0:0".parse().unwrap()],
+        ..config()
+    };
+    let (relay, echo) = (spawn(config, loopback_peers()), Echo::new());
+    let port = relay.listeners()[0].port();
+    let mut clients: Vec<WireClient> = ["127.0.0.1", "127.0.0.2", "127.9.9.9"]
+        .iter()
+        .map(|ip| WireClient::new(SocketAddr::new(ip.parse().unwrap(), port), "a"))
+        .collect();
+    // The sockets are connected: what comes from another address does not reach them.
+    for (n, client) in (0..).zip(&mut clients) {
+        assert_eq!(client.allocate().code(), 0);
+        assert_eq!(client.bind(0x4000 + n, echo.address), 0);
+    }
+    for (n, client) in (0..).zip(&clients) {
+        assert!(client.echo_over_channel(0x4000 + n, b"hello"));
+    }
+}
+
+#[test]
+fn allocations_follow_their_clients_to_other_workers() {
+    let config = RelayConfig {
+        workers: 3,
+        ..config()
+    };
+    let (relay, echo) = (spawn(config, loopback_peers()), Echo::new());
+    let server = relay.listeners()[0];
+    for round in 0..12 {
+        let mut old = WireClient::new(server, "mover");
+        let mobile = |r: Builder| udp(r).attribute(attribute::MOBILITY_TICKET, &[]);
+        let reply = old.request(Method::ALLOCATE, mobile);
+        let relayed = reply.relayed();
+        assert_eq!(old.bind(0x4000, echo.address), 0);
+        let ticket = reply.get(attribute::MOBILITY_TICKET).unwrap().to_vec();
+        // The same user from another port, and so perhaps another worker.
+        let mut new = WireClient::new(server, "mover");
+        (new.username, new.password) = (old.username.clone(), old.password.clone());
+        let reply = new.request(Method::REFRESH, |r| {
+            r.attribute(attribute::MOBILITY_TICKET, &ticket)
+        });
+        assert_eq!(reply.code(), 0, "round {round}");
+        // Data from the new address settles it (RFC 8016 §3.3).
+        assert!(new.echo_over_channel(0x4000, b"moved"), "round {round}");
+        let peer = std::net::UdpSocket::bind((loopback(), 0)).unwrap();
+        peer.send_to(b"to the same relayed address", relayed).unwrap();
+        let mut buffer = [0; 100];
+        new.socket.recv(&mut buffer).unwrap();
+        assert_eq!(refresh(&mut new, 0), 0);
+        eventually("its end", || relay.stats().allocations == 0);
+    }
+}

@@ -5,4 +5,7 @@ mod clients;
 mod differential;
 mod handle;
 mod process;
+mod streams;
 mod support;
+mod tcp_peers;
+mod wire;

@@ -1,6 +1,8 @@
 //! Relays, peers, and a client that says exactly what a test wants said.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::cell::RefCell;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -10,7 +12,11 @@ use medmesh_turn::codec::{
     Builder, Class, Datagram, IntegrityKind, Message, Method, TransactionId, attribute, decode,
     decode_xor_address,
 };
-use medmesh_turn::{PeerPolicy, Relay, RelayConfig, RelayHandle, Secret, Secrets, long_term_key};
+use medmesh_turn::{PeerPolicy, Relay, RelayConfig, RelayHandle, Secret, Secrets, TlsFiles, long_term_key};
+
+use rustls::pki_types::CertificateDer;
+
+use crate::wire::{self, Wire};
 
 pub(crate) const REALM: &str = "medmesh";
 pub(crate) const SECRET: &str = "0123456789abcdef0123456789abcdef0123456789a";
@@ -40,6 +46,19 @@ pub(crate) fn loopback_peers() -> PeerPolicy {
 
 pub(crate) fn spawn(config: RelayConfig, policy: PeerPolicy) -> RelayHandle {
     Relay::spawn(config, secrets(), policy, &prometheus::Registry::new()).unwrap()
+}
+
+/// Writes a fresh self-signed pair; returns the certificate for clients.
+pub(crate) fn write_pair(directory: &Path) -> (TlsFiles, CertificateDer<'static>) {
+    let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+    let pair = rcgen::generate_simple_self_signed(names).unwrap();
+    let files = TlsFiles {
+        cert: directory.join("cert.pem"),
+        key: directory.join("key.pem"),
+    };
+    std::fs::write(&files.key, pair.signing_key.serialize_pem()).unwrap();
+    std::fs::write(&files.cert, pair.cert.pem()).unwrap();
+    (files, pair.cert.der().clone())
 }
 
 /// Waits until something holds.
@@ -97,7 +116,7 @@ impl Drop for Echo {
 
 /// A client on the wire that can be made to do anything.
 pub(crate) struct WireClient {
-    pub(crate) socket: UdpSocket,
+    pub(crate) socket: Wire,
     pub(crate) username: String,
     pub(crate) password: String,
     pub(crate) realm: String,
@@ -137,9 +156,26 @@ impl Reply {
 
 impl WireClient {
     pub(crate) fn new(server: SocketAddr, user: &str) -> Self {
-        let (username, password) = credentials(user);
         let socket = UdpSocket::bind((loopback(), 0)).unwrap();
         socket.connect(server).unwrap();
+        Self::over(Wire::Udp(socket), user)
+    }
+
+    /// A client over TCP.
+    pub(crate) fn tcp(server: SocketAddr, user: &str) -> Self {
+        Self::over(Wire::Tcp(TcpStream::connect(server).unwrap()), user)
+    }
+
+    /// A client over TLS that trusts `root`.
+    pub(crate) fn tls(server: SocketAddr, root: &CertificateDer<'static>, user: &str) -> Self {
+        let stream = TcpStream::connect(server).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let stream = wire::tls(stream, root.clone(), &[]);
+        Self::over(Wire::Tls(Box::new(RefCell::new(stream))), user)
+    }
+
+    pub(crate) fn over(socket: Wire, user: &str) -> Self {
+        let (username, password) = credentials(user);
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         Self {
             socket,
@@ -178,6 +214,14 @@ impl WireClient {
     pub(crate) fn exchange(&self, request: &[u8], patience: Duration) -> Option<Reply> {
         self.socket.send(request).unwrap();
         self.socket.set_read_timeout(Some(patience)).unwrap();
+        let mut buffer = [0; 2048];
+        let length = self.socket.recv(&mut buffer).ok()?;
+        Some(Reply(buffer[..length].to_vec()))
+    }
+
+    /// As [`WireClient::exchange`], where the other side may have hung up.
+    pub(crate) fn exchange_maybe(&self, request: &[u8]) -> Option<Reply> {
+        self.socket.send(request).ok()?;
         let mut buffer = [0; 2048];
         let length = self.socket.recv(&mut buffer).ok()?;
         Some(Reply(buffer[..length].to_vec()))

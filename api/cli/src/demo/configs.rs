@@ -116,6 +116,7 @@ pub(super) fn write_edge(layout: &Layout, edge: u16) -> anyhow::Result<PathBuf> 
             "listen": loopback(layout.turn_port(edge)),
             "advertise": loopback(layout.turn_port(edge)),
             "port_range": [relay_first, relay_last],
+            "tcp": { "listen": loopback(layout.turn_port(edge)), "advertise": loopback(layout.turn_port(edge)) },
         },
         "admin": { "listen": loopback(layout.edge_admin_port(edge)) },
     }))?;

@@ -66,7 +66,7 @@ fn what_is_sent_arrives_whole_in_order_and_from_the_sender() {
                 .map(|(length, n)| vec![n; *length])
                 .collect();
             let mut send = SendBatch::new();
-            let unsent = send.send(sender.as_fd(), data.iter().map(|data| segment(to, data)));
+            let unsent = send.send(sender.as_fd(), None, data.iter().map(|data| segment(to, data)));
             assert_eq!(unsent, Unsent::default());
             let (arrived, messages) = take(&receiver, &mut RecvBatch::new(4), lengths.len());
             let expected: Vec<_> = data.into_iter().map(|data| (from, data)).collect();
@@ -91,7 +91,7 @@ fn prefix_data_and_padding_make_one_datagram() {
         padding: &[0; 3],
     };
     assert_eq!(
-        SendBatch::new().send(sender.as_fd(), [parts; 150]),
+        SendBatch::new().send(sender.as_fd(), None, [parts; 150]),
         Unsent::default()
     );
     let (arrived, messages) = take(&receiver, &mut RecvBatch::new(32), 150);
@@ -108,7 +108,10 @@ fn destinations_may_take_turns() {
     let segments = data
         .iter()
         .map(|data| segment(if data[7] % 3 == 0 { to_one } else { to_two }, data));
-    assert_eq!(SendBatch::new().send(sender.as_fd(), segments), Unsent::default());
+    assert_eq!(
+        SendBatch::new().send(sender.as_fd(), None, segments),
+        Unsent::default()
+    );
     let mut batch = RecvBatch::new(8);
     for (socket, mine) in [(&one, true), (&two, false)] {
         let expected: Vec<_> = data
@@ -137,7 +140,7 @@ fn what_the_kernel_refuses_is_counted_and_stops_nothing_else() {
         segment(nowhere, b"b"),
         segment(to, b"c"),
     ];
-    let unsent = SendBatch::new().send(sender.as_fd(), segments);
+    let unsent = SendBatch::new().send(sender.as_fd(), None, segments);
     assert_eq!(
         unsent,
         Unsent {
@@ -191,4 +194,65 @@ fn addresses_survive_the_way_to_the_kernel_and_back() {
         assert_eq!(Name::encode(address).0.decode(), Some(address));
     }
     assert_eq!(Name::EMPTY.decode(), None);
+}
+
+#[test]
+fn answers_leave_from_the_address_that_was_asked() {
+    for (wildcard, addresses) in [
+        ("0.0.0.0", &["127.0.0.1", "127.0.0.2", "127.7.7.7"][..]),
+        ("::", &["::1"]),
+    ] {
+        let (server, address) = socket(wildcard, true);
+        super::super::socket::enable_local_address(&server, address.is_ipv6()).unwrap();
+        for ip in addresses {
+            let (client, from) = socket(ip, true);
+            let to = SocketAddr::new(ip.parse().unwrap(), address.port());
+            // A run and single ones: with GRO's message beside the address and without.
+            let data = [[7; 100]; 5];
+            let asked = data.iter().map(|data| segment(to, data));
+            assert_eq!(
+                SendBatch::new().send(client.as_fd(), None, asked),
+                Unsent::default()
+            );
+            let mut batch = RecvBatch::new(4);
+            let deadline = Instant::now() + PATIENCE;
+            while batch.receive(server.as_fd(), 4).is_err() {
+                assert!(Instant::now() < deadline);
+            }
+            let received = batch.get(0).unwrap();
+            assert_eq!((received.source, received.segment), (from, 100));
+            assert_eq!(received.local, Some(to.ip()), "{ip}");
+            // Another loopback address would do as well if nobody chose.
+            let long = vec![9; 2000];
+            let answers = data
+                .iter()
+                .map(|data| segment(from, data))
+                .chain([segment(from, &long)]);
+            let unsent = SendBatch::new().send(server.as_fd(), received.local, answers);
+            assert_eq!(unsent, Unsent::default());
+            let (arrived, _) = take(&client, &mut batch, 6);
+            assert!(
+                arrived.iter().all(|(source, _)| *source == to),
+                "{ip}: {arrived:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn control_messages_are_read_as_far_as_they_are_whole() {
+    let ip: IpAddr = "2001:db8::1".parse().unwrap();
+    let (control, length) = Control::sending(Some(1200), Some(ip));
+    assert!(length <= CONTROL_BYTES);
+    assert_eq!(control.received(length).1, Some(ip));
+    for cut in 0..length {
+        let found = control.messages(cut).count();
+        assert!(found <= 2, "{cut}");
+        assert_eq!(control.received(cut).1.is_some(), cut >= length - 4, "{cut}");
+    }
+    let mut lying = control;
+    lying.0[..WORD].copy_from_slice(&usize::MAX.to_ne_bytes());
+    assert_eq!(lying.received(length), (None, None));
+    lying.0[..WORD].copy_from_slice(&0_usize.to_ne_bytes());
+    assert_eq!(lying.received(length), (None, None));
 }

@@ -1,0 +1,185 @@
+//! What only the driver sees: connections and handshakes, sizes and times.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::server::counters::{Family, Kind};
+
+const CONNECTIONS: Family = Family {
+    name: "client_connections",
+    help: "Stream connections open.",
+    label: "",
+    kind: Kind::Gauge,
+};
+const ACCEPTED: Family = Family {
+    name: "client_connections_accepted_total",
+    help: "Stream connections taken.",
+    label: "",
+    kind: Kind::Counter,
+};
+const REFUSED: Family = Family {
+    name: "client_connections_refused_total",
+    help: "Stream connections closed before a word was read.",
+    label: "reason",
+    kind: Kind::Counter,
+};
+const ENDED: Family = Family {
+    name: "client_connections_ended_total",
+    help: "Stream connections the relay hung up on.",
+    label: "reason",
+    kind: Kind::Counter,
+};
+
+/// One number the driver keeps; those of one family are neighbours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::driver) enum Number {
+    /// Connections open.
+    Connections,
+    /// Connections taken.
+    Accepted,
+    /// No place, for anybody or for this source.
+    RefusedFull,
+    /// Not one of the balancers.
+    RefusedUntrusted,
+    /// The balancer's header was wrong or late.
+    EndedProxy,
+    /// No TLS came of it.
+    EndedHandshake,
+    /// Not a stream of TURN messages.
+    EndedFraming,
+    /// The client read no answers.
+    EndedUnread,
+}
+
+impl Number {
+    pub(super) const ALL: &[Self] = &[
+        Self::Connections,
+        Self::Accepted,
+        Self::RefusedFull,
+        Self::RefusedUntrusted,
+        Self::EndedProxy,
+        Self::EndedHandshake,
+        Self::EndedFraming,
+        Self::EndedUnread,
+    ];
+
+    /// The family it belongs to and its label value there.
+    pub(super) const fn family(self) -> (&'static Family, &'static str) {
+        match self {
+            Self::Connections => (&CONNECTIONS, ""),
+            Self::Accepted => (&ACCEPTED, ""),
+            Self::RefusedFull => (&REFUSED, "full"),
+            Self::RefusedUntrusted => (&REFUSED, "untrusted_proxy"),
+            Self::EndedProxy => (&ENDED, "proxy_header"),
+            Self::EndedHandshake => (&ENDED, "tls_handshake"),
+            Self::EndedFraming => (&ENDED, "framing"),
+            Self::EndedUnread => (&ENDED, "answers_unread"),
+        }
+    }
+}
+
+/// What is counted by size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::driver) enum Measure {
+    /// Payload of packets to peers, in bytes.
+    SizeToPeer,
+    /// Payload of packets to clients, in bytes.
+    SizeToClient,
+    /// From the kernel's saying that something is there to everything's being sent on, in
+    /// nanoseconds: what the relay adds to the latency of the last packet of a turn.
+    Turn,
+    /// From accepting a connection to its TLS being agreed on, in nanoseconds.
+    Handshake,
+}
+
+/// A family of histograms.
+#[derive(Debug)]
+pub(super) struct Scale {
+    pub(super) name: &'static str,
+    pub(super) help: &'static str,
+    pub(super) label: &'static str,
+    /// Upper bounds of the buckets, in what is measured.
+    pub(super) bounds: &'static [u64],
+    /// What is measured, in the unit that is shown.
+    pub(super) unit: f64,
+}
+
+const SIZES: Scale = Scale {
+    name: "packet_bytes",
+    help: "Payload of relayed packets.",
+    label: "direction",
+    bounds: &[64, 128, 256, 512, 1024, 1280, 1500, 9000],
+    unit: 1.0,
+};
+const TURNS: Scale = Scale {
+    name: "turn_seconds",
+    help: "Time from being woken for packets to having sent them on.",
+    label: "",
+    bounds: &[
+        20_000,
+        50_000,
+        100_000,
+        200_000,
+        500_000,
+        1_000_000,
+        2_000_000,
+        5_000_000,
+        20_000_000,
+        100_000_000,
+    ],
+    unit: 1e-9,
+};
+const HANDSHAKES: Scale = Scale {
+    name: "tls_handshake_seconds",
+    help: "Time from accepting a connection to having agreed on TLS.",
+    label: "",
+    bounds: &[
+        1_000_000,
+        5_000_000,
+        20_000_000,
+        50_000_000,
+        100_000_000,
+        200_000_000,
+        500_000_000,
+        1_000_000_000,
+        5_000_000_000,
+    ],
+    unit: 1e-9,
+};
+
+impl Measure {
+    pub(super) const ALL: &[Self] = &[Self::SizeToPeer, Self::SizeToClient, Self::Turn, Self::Handshake];
+
+    pub(super) const fn scale(self) -> (&'static Scale, &'static str) {
+        match self {
+            Self::SizeToPeer => (&SIZES, "to_peer"),
+            Self::SizeToClient => (&SIZES, "to_client"),
+            Self::Turn => (&TURNS, ""),
+            Self::Handshake => (&HANDSHAKES, ""),
+        }
+    }
+}
+
+/// More than any [`Scale`] has bounds.
+const BUCKETS: usize = 12;
+
+/// Written by one worker, read by scrapes: plain loads and stores are enough.
+#[derive(Debug, Default)]
+pub(super) struct Histogram {
+    pub(super) buckets: [AtomicU64; BUCKETS],
+    pub(super) sum: AtomicU64,
+}
+
+impl Histogram {
+    #[inline]
+    pub(super) fn record(&self, scale: &Scale, value: u64) {
+        let bucket = scale.bounds.iter().take_while(|bound| value > **bound).count();
+        add(&self.buckets[bucket], 1);
+        add(&self.sum, value);
+    }
+}
+
+/// Adds to a number that nobody else writes.
+#[inline]
+pub(super) fn add(number: &AtomicU64, amount: u64) {
+    number.store(number.load(Ordering::Relaxed) + amount, Ordering::Relaxed);
+}
