@@ -27,6 +27,9 @@ enum Bench {
     RaftNode(raft::NodeOptions),
     /// Packets the TURN relay carries per second of CPU, beside coturn.
     Turn(turn::Options),
+    /// The program that only forwards; the `turn` bench starts it.
+    #[command(hide = true)]
+    TurnForward(turn::ForwardOptions),
     /// The program that only seals and sends; the `forward` bench starts it.
     #[command(hide = true)]
     Seal(forward::limit::Shape),
@@ -57,6 +60,7 @@ fn rows(bench: Bench) -> anyhow::Result<Vec<Row>> {
         Bench::Raft(options) => raft::rows(&options)?,
         Bench::Turn(options) => turn::rows(&options)?,
         Bench::RaftNode(options) => return raft::run_node(&options).map(|()| Vec::new()),
+        Bench::TurnForward(options) => return turn::forward(&options).map(|()| Vec::new()),
         Bench::Seal(shape) => return forward::limit::seal(&shape).map(|()| Vec::new()),
     };
     report::write(&rows)?;

@@ -1,6 +1,7 @@
 //! Sockets and threads around [`crate::server`].
 
 mod config;
+pub(crate) mod forward;
 mod handle;
 mod locals;
 mod metrics;

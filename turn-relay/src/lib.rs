@@ -32,6 +32,8 @@ mod policy;
 pub mod server;
 
 pub use credential::{IntegrityKey, PasswordAlgorithm, Secret, Secrets, ShortTermCredential, long_term_key};
+#[doc(hidden)]
+pub use driver::forward::forward;
 pub use driver::{
     CertificateError, ConnectionLimits, Network, NetworkError, Relay, RelayAddress, RelayConfig, RelayError,
     RelayHandle, RelayStats, StreamListener, TlsFiles,

@@ -19,16 +19,48 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) struct Flow {
     pub(super) socket: UdpSocket,
     pub(super) relayed: SocketAddr,
-    pub(super) number: u16,
+    /// The channel; none: the payload goes as it is.
+    number: Option<u16>,
     peer: SocketAddr,
 }
 
 impl Flow {
+    /// A flow of the bare forwarder: the first datagram is answered with its address.
+    pub(super) fn bare(server: SocketAddr, peer: SocketAddr) -> anyhow::Result<Self> {
+        let socket = UdpSocket::bind((IpAddr::from(Ipv4Addr::LOCALHOST), 0))?;
+        socket.connect(server)?;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        socket.send(b"?")?;
+        let mut buffer = [0; 100];
+        let length = socket.recv(&mut buffer).context("the forwarder is silent")?;
+        let relayed = std::str::from_utf8(&buffer[..length])?.parse()?;
+        socket.set_nonblocking(true)?;
+        Ok(Self {
+            socket,
+            relayed,
+            number: None,
+            peer,
+        })
+    }
+
+    /// A flow past every server, straight to the peer: what the generator itself can do.
+    pub(super) fn direct(peer: SocketAddr) -> anyhow::Result<Self> {
+        let socket = UdpSocket::bind((IpAddr::from(Ipv4Addr::LOCALHOST), 0))?;
+        socket.connect(peer)?;
+        socket.set_nonblocking(true)?;
+        Ok(Self {
+            relayed: socket.local_addr()?,
+            socket,
+            number: None,
+            peer,
+        })
+    }
+
     /// Allocates and, for `channel`, binds; otherwise only permits.
     pub(super) fn open(
         server: SocketAddr,
         peer: SocketAddr,
-        index: u16,
+        index: u32,
         channel: bool,
     ) -> anyhow::Result<Self> {
         let socket = UdpSocket::bind((IpAddr::from(Ipv4Addr::LOCALHOST), 0))?;
@@ -43,7 +75,7 @@ impl Flow {
             transaction += 1;
             let mut id = [0; 12];
             id[..4].copy_from_slice(&transaction.to_be_bytes());
-            id[4..6].copy_from_slice(&index.to_be_bytes());
+            id[4..8].copy_from_slice(&index.to_be_bytes());
             let request = attributes(Builder::new(Class::Request, method, id));
             let request = if nonce.is_empty() {
                 request.finish()
@@ -84,7 +116,7 @@ impl Flow {
         call(Method::ALLOCATE, &udp, attribute::NONCE)?;
         let relayed = call(Method::ALLOCATE, &udp, attribute::XOR_RELAYED_ADDRESS)?;
         let relayed: SocketAddr = String::from_utf8(relayed)?.parse()?;
-        let number = 0x4000 + index % 0x0FFF;
+        let number = 0x4000 + u16::try_from(index % 0x0FFF)?;
         let permit = |r: Builder| r.address(attribute::XOR_PEER_ADDRESS, peer);
         let [n1, n0] = number.to_be_bytes();
         let bind = |r: Builder| permit(r.attribute(attribute::CHANNEL_NUMBER, &[n1, n0, 0, 0]));
@@ -97,16 +129,19 @@ impl Flow {
         Ok(Self {
             socket,
             relayed,
-            number,
+            number: Some(number),
             peer,
         })
     }
 
     /// What this client sends for `payload`, and where in it the payload begins.
     pub(super) fn frame(&self, payload: &[u8], channel: bool) -> (Vec<u8>, usize) {
+        let Some(number) = self.number else {
+            return (payload.to_vec(), 0);
+        };
         if channel {
             let length = u16::try_from(payload.len()).unwrap_or(u16::MAX);
-            let header = [self.number.to_be_bytes(), length.to_be_bytes()].concat();
+            let header = [number.to_be_bytes(), length.to_be_bytes()].concat();
             return ([&header, payload].concat(), header.len());
         }
         let indication = Builder::new(Class::Indication, Method::SEND, [9; 12])

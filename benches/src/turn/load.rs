@@ -1,12 +1,11 @@
 //! The load: packets at a steady rate over some flows, one way, counted and timed where they arrive.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::UdpSocket;
 use std::os::fd::AsRawFd as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
 use medmesh_turn::codec::{Datagram, Fields, decode};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use socket2::SockRef;
@@ -17,6 +16,8 @@ use super::flow::Flow;
 const SOCKET_BUFFER_BYTES: usize = 4 << 20;
 /// Packets are sent in steps of this; a browser's pacer works about as finely.
 const STEP: Duration = Duration::from_millis(1);
+/// Before counting starts.
+const WARM_UP: Duration = Duration::from_millis(80);
 /// One packet in so many is timed.
 const SAMPLE: u64 = 8;
 
@@ -47,6 +48,7 @@ pub(super) struct Load {
 pub(super) struct Result {
     pub(super) sent: u64,
     pub(super) delivered: u64,
+    pub(super) seconds: f64,
     pub(super) server_cpu_s: f64,
     pub(super) latencies_us: Vec<f64>,
 }
@@ -80,30 +82,34 @@ struct Counts {
     delivered: AtomicU64,
 }
 
-/// Opens the flows and runs the load for `time`.
-pub(super) fn run(
-    load: &Load,
-    server: SocketAddr,
-    time: Duration,
-    cpu_seconds: impl Fn() -> anyhow::Result<f64>,
-) -> anyhow::Result<Result> {
+/// The peer of every flow.
+pub(super) fn sink() -> anyhow::Result<UdpSocket> {
     let sink = UdpSocket::bind("127.0.0.1:0")?;
     sink.set_nonblocking(true)?;
     widen(&sink)?;
-    let peer = sink.local_addr()?;
-    let flows: anyhow::Result<Vec<_>> = (0..load.flows)
-        .map(|n| Flow::open(server, peer, n, load.channel))
-        .collect();
-    let flows = flows.context("cannot open the flows")?;
-    for flow in &flows {
-        widen(&flow.socket)?;
+    Ok(sink)
+}
+
+/// Runs the load over open flows for `time`.
+pub(super) fn run(
+    load: &Load,
+    sink: &UdpSocket,
+    flows: &[Flow],
+    time: Duration,
+    cpu_seconds: impl Fn() -> anyhow::Result<f64>,
+) -> anyhow::Result<Result> {
+    // What an earlier round left behind is none of this one's.
+    let mut rest = [0; 2048];
+    while sink.recv(&mut rest).is_ok() {}
+    for flow in flows {
+        while flow.socket.recv(&mut rest).is_ok() {}
     }
     let counts = Arc::new(Counts::default());
     let epoch = Instant::now();
     std::thread::scope(|scope| {
-        let receiver = scope.spawn(|| receive(load, &sink, &flows, &counts, epoch));
-        let sender = scope.spawn(|| send(load, &sink, &flows, &counts, epoch));
-        std::thread::sleep(time / 4);
+        let receiver = scope.spawn(|| receive(load, sink, flows, &counts, epoch));
+        let sender = scope.spawn(|| send(load, sink, flows, &counts, epoch));
+        std::thread::sleep(WARM_UP);
         let (cpu, sent, delivered) = (cpu_seconds()?, load_of(&counts.sent), load_of(&counts.delivered));
         std::thread::sleep(time);
         let (cpu2, sent2, delivered2) = (cpu_seconds()?, load_of(&counts.sent), load_of(&counts.delivered));
@@ -114,6 +120,7 @@ pub(super) fn run(
         Ok(Result {
             sent: sent2 - sent,
             delivered: delivered2 - delivered,
+            seconds: time.as_secs_f64(),
             server_cpu_s: cpu2 - cpu,
             latencies_us,
         })
@@ -124,7 +131,7 @@ fn load_of(counter: &AtomicU64) -> u64 {
     counter.load(Ordering::Relaxed)
 }
 
-fn widen(socket: &UdpSocket) -> anyhow::Result<()> {
+pub(super) fn widen(socket: &UdpSocket) -> anyhow::Result<()> {
     let socket = SockRef::from(socket);
     socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES)?;
     socket.set_send_buffer_size(SOCKET_BUFFER_BYTES)?;
@@ -221,7 +228,8 @@ fn stamp(direction: Direction, bytes: &[u8]) -> Option<u64> {
         (Direction::Up, _) => bytes,
         (Direction::Down, Ok(Datagram::ChannelData(channel))) => channel.data,
         (Direction::Down, Ok(Datagram::Message(message))) => Fields::read(&message).data?,
-        (Direction::Down, Err(_)) => return None,
+        // Of the bare forwarder.
+        (Direction::Down, Err(_)) => bytes,
     };
     payload.first_chunk().map(|bytes| u64::from_ne_bytes(*bytes))
 }

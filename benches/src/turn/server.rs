@@ -1,28 +1,38 @@
-//! The two servers.
+//! The servers under load.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use medmesh_turn::codec::{Builder, Class, Method};
+use tempfile::TempDir;
 
-use super::flow::{REALM, SECRET};
-use super::load::{self, Load};
+use super::flow::{Flow, REALM, SECRET};
+use super::load;
 
 /// How long a server may take to answer for the first time.
 const START_PATIENCE: Duration = Duration::from_secs(20);
 
 /// A server process; ended, by its id, when dropped.
-struct Server(Child);
+pub(super) struct Server {
+    child: Child,
+    address: SocketAddr,
+    bare: bool,
+    _directory: TempDir,
+}
+
+/// Every flow is another user: quotas are per user.
+static USERS: AtomicU32 = AtomicU32::new(0);
 
 impl Server {
     /// CPU seconds its threads have run. From `schedstat`, which counts nanoseconds: the ticks
     /// of `stat` are 10 ms, a tenth of what a short round takes.
-    fn cpu_seconds(&self) -> anyhow::Result<f64> {
+    pub(super) fn cpu_seconds(&self) -> anyhow::Result<f64> {
         let mut nanos = 0.0;
-        for task in std::fs::read_dir(format!("/proc/{}/task", self.0.id()))? {
+        for task in std::fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
             let text = std::fs::read_to_string(task?.path().join("schedstat"))?;
             nanos += text
                 .split_whitespace()
@@ -32,18 +42,81 @@ impl Server {
         }
         Ok(nanos / 1e9)
     }
+
+    /// Memory of the process that is its own, in bytes.
+    pub(super) fn private_bytes(&self) -> anyhow::Result<f64> {
+        let text = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", self.child.id()))?;
+        let kib = |name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name));
+            let number = line.and_then(|line| line.split_whitespace().next());
+            number
+                .and_then(|number| number.parse::<f64>().ok())
+                .with_context(|| format!("no {name} in smaps_rollup"))
+        };
+        Ok((kib("Private_Dirty:")? + kib("Private_Clean:")?) * 1024.0)
+    }
+
+    /// Opens flows to `sink`.
+    pub(super) fn flows(&self, count: u16, channel: bool, sink: &UdpSocket) -> anyhow::Result<Vec<Flow>> {
+        let peer = sink.local_addr()?;
+        let flows: anyhow::Result<Vec<Flow>> = (0..count)
+            .map(|_| {
+                if self.bare {
+                    return Flow::bare(self.address, peer);
+                }
+                let user = USERS.fetch_add(1, Ordering::Relaxed);
+                Flow::open(self.address, peer, user, channel)
+            })
+            .collect();
+        let flows = flows.context("cannot open the flows")?;
+        for flow in &flows {
+            load::widen(&flow.socket)?;
+        }
+        Ok(flows)
+    }
+
+    fn start(
+        mut command: Command,
+        address: SocketAddr,
+        bare: bool,
+        directory: TempDir,
+    ) -> anyhow::Result<Self> {
+        let child = command
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .with_context(|| format!("cannot start {command:?}"))?;
+        let mut server = Self {
+            child,
+            address,
+            bare,
+            _directory: directory,
+        };
+        let deadline = Instant::now() + START_PATIENCE;
+        while let Err(error) = answers(address) {
+            anyhow::ensure!(Instant::now() < deadline, "the server does not answer: {error:#}");
+            if let Some(status) = server.child.try_wait()? {
+                anyhow::bail!("the server ended: {status}");
+            }
+        }
+        Ok(server)
+    }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
         // It may have ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
 /// Ours, one worker: the numbers are per CPU-second, and coturn is given one relay thread too.
-pub(super) fn medmesh(load: &Load, time: Duration) -> anyhow::Result<load::Result> {
+pub(super) fn medmesh() -> anyhow::Result<Server> {
+    again(start_medmesh)
+}
+
+fn start_medmesh() -> anyhow::Result<Server> {
     let directory = tempfile::tempdir()?;
     let secrets = directory.path().join("secrets");
     std::fs::write(&secrets, format!("1 {SECRET}\n"))?;
@@ -57,6 +130,7 @@ pub(super) fn medmesh(load: &Load, time: Duration) -> anyhow::Result<load::Resul
 [turn]
 listen = ["{turn}"]
 relay = ["127.0.0.1"]
+port_range = "20000-65535"
 secrets_file = "{}"
 workers = 1
 [turn.limits]
@@ -72,76 +146,50 @@ listen = "{admin}"
     )?;
     let binary = std::env::current_exe()?.with_file_name("medmesh-turn");
     let mut command = Command::new(binary);
-    command.arg("--config").arg(&config).stderr(Stdio::null());
-    measure(&mut command, turn, load, time)
+    command.arg("--config").arg(&config);
+    Server::start(command, turn, false, directory)
 }
 
 /// Debian's coturn with the same credentials.
-pub(super) fn coturn(load: &Load, time: Duration) -> anyhow::Result<load::Result> {
-    let turn = free()?;
-    let directory = tempfile::tempdir()?;
-    let mut command = Command::new("turnserver");
-    command
-        .args([
-            "-n",
-            "--allow-loopback-peers",
-            "--no-cli",
-            "--use-auth-secret",
-            "--no-tls",
-            "--no-dtls",
-        ])
-        .args([
-            "-m",
-            "1",
-            "--no-rfc5780",
-            "--log-file",
-            "/dev/null",
-            "--simple-log",
-        ])
-        .args([&format!("--static-auth-secret={SECRET}"), "-r", REALM])
-        .args([
-            "-L",
-            "127.0.0.1",
-            "-E",
-            "127.0.0.1",
-            "-p",
-            &turn.port().to_string(),
-        ])
-        .arg(format!("--pidfile={}", directory.path().join("pid").display()))
-        .arg(format!("--userdb={}", directory.path().join("db").display()))
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    measure(&mut command, turn, load, time)
+pub(super) fn coturn() -> anyhow::Result<Server> {
+    again(|| {
+        let turn = free()?;
+        let directory = tempfile::tempdir()?;
+        let mut command = Command::new("turnserver");
+        command
+            .args(["-n", "--allow-loopback-peers", "--no-cli", "--use-auth-secret"])
+            .args(["--no-tls", "--no-dtls", "-m", "1", "--no-rfc5780"])
+            .args(["--log-file", "/dev/null", "--simple-log"])
+            .args([&format!("--static-auth-secret={SECRET}"), "-r", REALM])
+            .args(["-L", "127.0.0.1", "-E", "127.0.0.1"])
+            .args(["--min-port", "20000", "--max-port", "65535"])
+            .args(["-p", &turn.port().to_string()])
+            .arg(format!("--pidfile={}", directory.path().join("pid").display()))
+            .arg(format!("--userdb={}", directory.path().join("db").display()));
+        Server::start(command, turn, false, directory)
+    })
+}
+
+/// The program that only forwards to `peer`, with our batching.
+pub(super) fn forwarder(peer: SocketAddr) -> anyhow::Result<Server> {
+    again(|| {
+        let listen = free()?;
+        let mut command = Command::new(std::env::current_exe()?);
+        command
+            .arg("turn-forward")
+            .arg(listen.to_string())
+            .arg(peer.to_string());
+        Server::start(command, listen, true, tempfile::tempdir()?)
+    })
 }
 
 /// A busy machine may give a port away between our asking for it and the server's taking it,
-/// or starve a start: a round that could not begin is tried again.
-pub(super) fn again(mut round: impl FnMut() -> anyhow::Result<load::Result>) -> anyhow::Result<load::Result> {
-    round().or_else(|_| round()).or_else(|_| round())
+/// or starve a start: what could not begin is tried again.
+fn again(mut start: impl FnMut() -> anyhow::Result<Server>) -> anyhow::Result<Server> {
+    start().or_else(|_| start()).or_else(|_| start())
 }
 
-fn measure(
-    command: &mut Command,
-    turn: SocketAddr,
-    load: &Load,
-    time: Duration,
-) -> anyhow::Result<load::Result> {
-    let mut server = Server(
-        command
-            .spawn()
-            .with_context(|| format!("cannot start {command:?}"))?,
-    );
-    let deadline = Instant::now() + START_PATIENCE;
-    while let Err(error) = answers(turn) {
-        anyhow::ensure!(Instant::now() < deadline, "the server does not answer: {error:#}");
-        if let Some(status) = server.0.try_wait()? {
-            anyhow::bail!("the server ended: {status}");
-        }
-    }
-    load::run(load, turn, time, || server.cpu_seconds())
-}
-
-/// One Binding request, one answer.
+/// One Binding request, one answer (the forwarder answers anything).
 fn answers(turn: SocketAddr) -> anyhow::Result<()> {
     let socket = UdpSocket::bind("127.0.0.1:0")?;
     socket.set_read_timeout(Some(Duration::from_millis(200)))?;

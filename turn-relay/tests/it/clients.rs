@@ -171,8 +171,3 @@ fn coturns_client_that_moves() {
     uclient(&["-M", "-c", "-t"]);
     uclient(&["-M", "-c", "-t", "-S"]);
 }
-
-#[test]
-fn coturns_client_with_rtcp_on_the_next_port() {
-    uclient(&["-G"]);
-}

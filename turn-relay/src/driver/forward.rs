@@ -1,0 +1,105 @@
+//! A forwarder that does nothing but forward, with the relay's own batching: what the machine
+//! gives. Benches call it the limit; nothing else has a use for it.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::time::Duration;
+
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+
+use super::mmsg::{RecvBatch, Segment, SendBatch};
+use super::socket;
+
+const BATCH: usize = 32;
+const EVENTS_MAX: usize = 256;
+const BUFFER_BYTES: usize = 4 << 20;
+
+struct Flow {
+    client: SocketAddr,
+    socket: UdpSocket,
+}
+
+/// Forwards between clients of `listen` and `peer`, each over a socket of its own, as datagrams
+/// come. The first datagram of a client is answered with the address of its socket (text).
+/// Never returns but with an error.
+///
+/// # Errors
+/// The sockets or the poll fail.
+pub fn forward(listen: SocketAddr, peer: SocketAddr) -> io::Result<()> {
+    let listener = socket::listener(listen, BUFFER_BYTES)?;
+    let mut poll = Poll::new()?;
+    poll.registry()
+        .register(&mut SourceFd(&listener.as_raw_fd()), Token(0), Interest::READABLE)?;
+    let mut flows: Vec<Flow> = Vec::new();
+    let mut by_client: HashMap<SocketAddr, usize> = HashMap::new();
+    let (mut batch, mut send) = (RecvBatch::new(BATCH), SendBatch::new());
+    let mut events = Events::with_capacity(EVENTS_MAX);
+    let (mut ready, mut next) = (Vec::new(), Vec::new());
+    loop {
+        let patience = if ready.is_empty() {
+            None
+        } else {
+            Some(Duration::ZERO)
+        };
+        poll.poll(&mut events, patience)?;
+        let left_over = ready.len();
+        for event in &events {
+            if !ready[..left_over].contains(&event.token()) {
+                ready.push(event.token());
+            }
+        }
+        for Token(token) in ready.drain(..) {
+            batch.clear();
+            let fd = match token.checked_sub(1) {
+                None => listener.as_fd(),
+                Some(flow) => flows[flow].socket.as_fd(),
+            };
+            let Ok(count) = batch.receive(fd, BATCH) else {
+                continue;
+            };
+            let all = (0..count).filter_map(|index| batch.get(index));
+            if let Some(flow) = token.checked_sub(1) {
+                let to = flows[flow].client;
+                let segments = all
+                    .flat_map(|received| received.datagrams())
+                    .map(|(_, data)| Segment {
+                        to,
+                        prefix: &[],
+                        data,
+                        padding: &[],
+                    });
+                send.send(listener.as_fd(), None, segments);
+            } else {
+                for received in all {
+                    if let Some(flow) = by_client.get(&received.source) {
+                        let segments = received.datagrams().map(|(_, data)| Segment {
+                            to: peer,
+                            prefix: &[],
+                            data,
+                            padding: &[],
+                        });
+                        send.send(flows[*flow].socket.as_fd(), None, segments);
+                        continue;
+                    }
+                    let own = socket::relay(SocketAddr::new(listen.ip(), 0))?;
+                    let token = Token(flows.len() + 1);
+                    poll.registry()
+                        .register(&mut SourceFd(&own.as_raw_fd()), token, Interest::READABLE)?;
+                    listener.send_to(own.local_addr()?.to_string().as_bytes(), received.source)?;
+                    by_client.insert(received.source, flows.len());
+                    flows.push(Flow {
+                        client: received.source,
+                        socket: own,
+                    });
+                }
+            }
+            if count == BATCH {
+                next.push(Token(token));
+            }
+        }
+        std::mem::swap(&mut ready, &mut next);
+    }
+}
