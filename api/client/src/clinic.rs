@@ -9,7 +9,7 @@ use medmesh_api_types::appointment::{
 use medmesh_api_types::clinic::{ClinicSettings, ClinicUpdate};
 use medmesh_api_types::message::{Message, MessageCreate, MessageQuery};
 use medmesh_api_types::page::{List, Page};
-use medmesh_api_types::person::{Person, PersonCreate, PersonQuery};
+use medmesh_api_types::person::{PatientMatches, PatientSearch, Person, PersonCreate, PersonQuery};
 use medmesh_api_types::session::{CSRF_HEADER, IDEMPOTENCY_HEADER, LoginRequest, SESSION_COOKIE, Session};
 use medmesh_api_types::signaling::{CandidateQuery, Candidates, SessionRequest, SignalingSession};
 use medmesh_api_types::visit::{ParticipantAdd, Visit, VisitAdmit, VisitQuery};
@@ -139,6 +139,16 @@ impl Clinic {
     /// [`ClientError`].
     pub async fn person_list(&self, query: &PersonQuery) -> Result<Page<Person>, ClientError> {
         self.get(&with_query("/v1/people", query)?).await
+    }
+
+    /// The patients whose name is closest to `q`.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn patient_search(&self, search: &PatientSearch) -> Result<PatientMatches, ClientError> {
+        let body = Some(encode(search)?);
+        self.call(Method::POST, "/v1/patients/search", HeaderMap::new(), body)
+            .await
     }
 
     /// Adds a person.

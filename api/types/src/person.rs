@@ -97,6 +97,28 @@ pub struct PersonQuery {
     pub limit: Option<u32>,
 }
 
+/// What somebody remembers of a patient. In the body: what is typed here is a name.
+#[derive(Clone, Debug, Serialize, Deserialize, Validate, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PatientSearch {
+    /// A name or a part of it, spelt roughly; or a whole mail address.
+    #[garde(custom(rules::search))]
+    #[schema(value_type = String, min_length = 1, max_length = 120)]
+    pub q: Phi<String>,
+    /// Most patients to return; 10 when absent.
+    #[garde(inner(range(min = 1, max = 50)))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 50)]
+    pub limit: Option<u32>,
+}
+
+/// Who was found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PatientMatches {
+    /// The closest match first.
+    pub items: Vec<Person>,
+}
+
 /// A new person with a password login.
 #[derive(Clone, Debug, Serialize, Deserialize, Validate, ToSchema)]
 #[serde(deny_unknown_fields)]

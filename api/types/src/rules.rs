@@ -16,6 +16,8 @@ pub const PASSWORD_MAX: usize = 128;
 pub const REASON_MAX: usize = 500;
 /// Longest chat message, characters: a long paragraph; documents travel otherwise.
 pub const MESSAGE_MAX: usize = 4000;
+/// Longest search, characters: as a name.
+pub const SEARCH_CHARS_MAX: usize = 120;
 /// Most round trips a client may report: twice what it is ever asked to take.
 pub const PROBES_MAX: usize = 8;
 /// Longest round trip worth reporting, milliseconds: beyond it an edge is of no use.
@@ -40,6 +42,12 @@ fn printable(text: &str) -> Check {
         return Err(garde::Error::new("must not contain control characters"));
     }
     Ok(())
+}
+
+/// What is searched for; whether there is a letter in it is the server's to find out.
+pub(crate) fn search(text: &Phi<String>, _: &()) -> Check {
+    within(text.expose().trim(), 1, SEARCH_CHARS_MAX)?;
+    printable(text.expose())
 }
 
 pub(crate) fn display_name(name: &Phi<String>, _: &()) -> Check {

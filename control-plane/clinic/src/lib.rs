@@ -15,6 +15,7 @@ pub mod identity;
 mod message;
 mod refusal;
 mod schedule;
+pub mod search;
 mod settings;
 mod visit;
 mod word;

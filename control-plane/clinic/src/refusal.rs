@@ -26,6 +26,9 @@ pub enum Invalid {
     /// Empty or too long.
     #[error("a reason has 1 to 500 characters")]
     Reason,
+    /// Without a letter, or too long.
+    #[error("a search has a letter and at most 120 characters")]
+    Search,
     /// Empty or too long.
     #[error("a message has 1 to 4000 characters")]
     MessageBody,

@@ -38,6 +38,7 @@ mod outbox;
 mod page;
 mod passkey;
 mod person;
+mod search;
 pub mod seed;
 mod session;
 mod sessions;
@@ -58,6 +59,7 @@ pub use message::MESSAGES_PER_LIST_MAX;
 pub use outbox::{Event, EventKind, OUTBOX_BATCH_MAX, OUTBOX_LEASE};
 pub use page::{Cursor, PAGE_DEFAULT, PAGE_MAX, Page, PageRequest};
 pub use passkey::{PASSKEYS_MAX, PasskeyEntry};
+pub use search::{SEARCH_DEFAULT, SEARCH_MAX};
 pub use session::{
     Login, Membership, PasswordHash, ROTATE_AGAIN, ROTATE_EVERY, ROTATION_OVERLAP, SESSION_IDLE,
     SESSION_LIFETIME, Session, SessionToken, TOUCH_EVERY,

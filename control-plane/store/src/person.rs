@@ -129,6 +129,8 @@ impl Tx {
         .await?;
         if let Some(secret) = patient_key {
             self.patient_key_insert(person, 1, &secret).await?;
+            self.search_index(person, new.display_name.expose(), new.email.expose())
+                .await?;
         }
         sqlx::query(
             "INSERT INTO person_role (clinic_id, person_id, role, granted_at)

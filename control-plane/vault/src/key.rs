@@ -196,7 +196,7 @@ impl Key {
 
     /// A key for keyed digests of one purpose (HMAC-SHA-256), e.g. a blind index.
     #[must_use]
-    pub fn digest_key(&self, purpose: &str) -> hmac::Key {
+    pub(crate) fn digest_key(&self, purpose: &str) -> hmac::Key {
         let bytes = self.secret.derive(purpose.as_bytes(), b"medmesh digest v1");
         hmac::Key::new(hmac::HMAC_SHA256, bytes.as_slice())
     }

@@ -14,6 +14,7 @@
 //! It never lets a private key or a secret out through `Debug`, and it never
 //! reads a clock: `now` comes in.
 
+mod blind;
 mod cache;
 pub mod envelope;
 mod file;
@@ -24,6 +25,7 @@ mod sign;
 pub mod stream;
 pub mod turn;
 
+pub use blind::BlindIndex;
 pub use cache::Cache;
 pub use envelope::{Field, Header, KeyKind};
 pub use key::{DataKey, KEY_BYTES, Key, SEALS_PER_KEY_MAX, SEALS_PER_KEY_ROTATE};

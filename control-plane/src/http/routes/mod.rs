@@ -5,6 +5,7 @@ mod auth;
 mod clinic;
 mod events;
 mod messages;
+mod patients;
 mod people;
 mod signaling;
 mod visits;
@@ -19,6 +20,7 @@ pub(super) fn clinic() -> OpenApiRouter<Api> {
         .merge(auth::routes())
         .merge(clinic::routes())
         .merge(people::routes())
+        .merge(patients::routes())
         .merge(appointments::routes())
         .merge(visits::routes())
         .merge(messages::routes())

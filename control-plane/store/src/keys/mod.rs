@@ -23,6 +23,7 @@ use medmesh_vault::{Cache, Kms, KmsError, VaultError};
 
 pub(crate) use column::WRITTEN_ONCE;
 pub use column::{Column, Owner};
+pub(crate) use load::PatientKeyRow;
 pub(crate) use ring::{Ring, Scope, version_from};
 pub(crate) use seal::{Opener, Sealed};
 

@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use aws_lc_rs::hmac;
-use medmesh_vault::{DataKey, Key, KeyKind};
+use medmesh_vault::{BlindIndex, DataKey, Key, KeyKind};
 
 use crate::keys::Column;
 use crate::{Result, StoreError};
@@ -37,7 +36,8 @@ impl Ring {
 #[derive(Debug)]
 pub(crate) struct Scope {
     pub(crate) ring: Ring,
-    email: hmac::Key,
+    email: BlindIndex,
+    search: BlindIndex,
 }
 
 impl Scope {
@@ -46,14 +46,20 @@ impl Scope {
         let index = Key::new(KeyKind::System, 0, index, 0)
             .map_err(|error| super::failed(&error, Column::IndexKey))?;
         Ok(Self {
-            email: index.digest_key("email v1"),
+            email: BlindIndex::new(&index, "email v1"),
+            search: BlindIndex::new(&index, "search v1"),
             ring,
         })
     }
 
     /// The blind index of a lower-cased address.
     pub(crate) fn email_index(&self, email: &str) -> Vec<u8> {
-        hmac::sign(&self.email, email.as_bytes()).as_ref().to_vec()
+        self.email.digest(email)
+    }
+
+    /// Makes search tokens.
+    pub(crate) const fn search(&self) -> &BlindIndex {
+        &self.search
     }
 }
 

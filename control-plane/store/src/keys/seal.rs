@@ -35,6 +35,16 @@ pub(crate) struct Opener {
 }
 
 impl Opener {
+    /// For patients' values alone.
+    pub(crate) const fn of_patients(clinic: ClinicId, patients: HashMap<PersonId, Ring>) -> Self {
+        Self {
+            clinic,
+            scope: None,
+            accounts: None,
+            patients,
+        }
+    }
+
     /// Opens one of the values this was made for.
     pub(crate) fn open(&self, sealed: &Sealed<'_>) -> Result<Zeroizing<Vec<u8>>> {
         let column = sealed.column;

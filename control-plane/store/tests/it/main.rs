@@ -15,6 +15,7 @@ mod outbox;
 mod people;
 mod schema;
 mod sealed;
+mod search;
 mod session;
 mod support;
 mod tenancy;

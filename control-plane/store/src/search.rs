@@ -1,0 +1,166 @@
+//! Patients by what somebody remembers of their name.
+//!
+//! The tables hold keyed tokens only. A search makes the tokens of the query,
+//! fetches a bounded number of candidates, opens their names and ranks them; what
+//! comes back is what the caller may see, and each of it is in the audit log.
+
+use std::collections::HashMap;
+use std::collections::HashSet;
+
+use medmesh_base::PersonId;
+use medmesh_clinic::access::PeopleVisible;
+use medmesh_clinic::audit::{Action, ObjectKind};
+use medmesh_clinic::search::{GOOD, Group, Query, RELEVANT, Term, score, terms_of};
+use medmesh_clinic::{Invalid, Person};
+use medmesh_vault::BlindIndex;
+use uuid::Uuid;
+
+use crate::keys::{Opener, PatientKeyRow};
+use crate::person::PersonRow;
+use crate::{Result, Tx};
+
+/// Most people in an answer.
+pub const SEARCH_MAX: u32 = 50;
+
+/// People in an answer when the caller names no number.
+pub const SEARCH_DEFAULT: u32 = 10;
+
+/// Candidates of one way to look: each costs the opening of a key and a name, some 10 µs.
+const CANDIDATES_MAX: i32 = 200;
+
+impl Tx {
+    /// The patients whose name (or, for those who may see addresses, address) is closest to `text`,
+    /// closest first.
+    ///
+    /// # Errors
+    /// [`Invalid::Search`]; refused to those who are patients only.
+    pub async fn patient_search(&mut self, text: &str, limit: Option<u32>) -> Result<Vec<Person>> {
+        let with_email = matches!(self.actor().people_visible()?, PeopleVisible::AllWithEmail);
+        let query = Query::parse(text).ok_or(Invalid::Search)?;
+        let limit = limit.unwrap_or(SEARCH_DEFAULT).clamp(1, SEARCH_MAX) as usize;
+        let mut found = Vec::new();
+        // An address is only for those who could read it anyway.
+        if with_email || !query.words.is_empty() {
+            found = self.patient_candidates(&query, limit, with_email).await?;
+        }
+        found.truncate(limit);
+        let people: Vec<Person> = found.into_iter().map(|(_, person)| person).collect();
+        let leaves: Vec<_> = people
+            .iter()
+            .map(|person| (person.id.into(), Some(person.id)))
+            .collect();
+        self.audit_each_or_none(Action::PersonRead, ObjectKind::Person, &leaves)
+            .await?;
+        Ok(people)
+    }
+
+    /// Tries one way after the other until enough good ones are found; best first.
+    async fn patient_candidates(
+        &mut self,
+        query: &Query,
+        limit: usize,
+        with_email: bool,
+    ) -> Result<Vec<(f64, Person)>> {
+        let index = self.clinic_scope()?.search().clone();
+        let mut seen: HashSet<Uuid> = HashSet::new();
+        let mut found: Vec<(f64, Person)> = Vec::new();
+        for way in &query.ways {
+            let ids = self.patient_search_by(&index, way).await?;
+            let fresh: Vec<Uuid> = ids.into_iter().filter(|id| seen.insert(*id)).collect();
+            if fresh.is_empty() {
+                continue;
+            }
+            for person in self.patients_open(&fresh, with_email).await? {
+                let score = if query.words.is_empty() {
+                    1.0
+                } else {
+                    score(&query.words, person.display_name.expose())
+                };
+                if score >= RELEVANT {
+                    found.push((score, person));
+                }
+            }
+            let good = found.iter().filter(|(score, _)| *score >= GOOD).count();
+            if good >= limit {
+                break;
+            }
+        }
+        found.sort_by(|(a, one), (b, other)| b.total_cmp(a).then_with(|| one.id.cmp(&other.id)));
+        Ok(found)
+    }
+
+    async fn patient_search_by(&mut self, index: &BlindIndex, way: &[Group]) -> Result<Vec<Uuid>> {
+        let (mut some, mut some_ends) = (Vec::new(), Vec::new());
+        let (mut every, mut every_ends) = (Vec::new(), Vec::new());
+        let end = |tokens: &Vec<i64>| i32::try_from(tokens.len()).unwrap_or(i32::MAX);
+        for group in way {
+            some.extend(group.any.iter().map(|term| token(index, term)));
+            every.extend(group.all.iter().map(|term| token(index, term)));
+            some_ends.push(end(&some));
+            every_ends.push(end(&every));
+        }
+        let ids = sqlx::query_scalar("SELECT patient_id FROM patient_search_by($1, $2, $3, $4, $5)")
+            .bind(some)
+            .bind(some_ends)
+            .bind(every)
+            .bind(every_ends)
+            .bind(CANDIDATES_MAX)
+            .fetch_all(self.db())
+            .await?;
+        Ok(ids)
+    }
+
+    /// Opens the names of candidates with keys that are used this once: a search must not push
+    /// everybody else's keys out of memory.
+    async fn patients_open(&mut self, ids: &[Uuid], with_email: bool) -> Result<Vec<Person>> {
+        let keys: Vec<PatientKeyRow> = sqlx::query_as(
+            "SELECT patient_id, version, clinic_key_version, wrapped FROM patient_key
+             WHERE patient_id = ANY ($1)",
+        )
+        .bind(ids)
+        .fetch_all(self.db())
+        .await?;
+        let rings: HashMap<PersonId, _> = self.unwrap_patients(keys).await?;
+        let rows: Vec<PersonRow> = sqlx::query_as(
+            "SELECT p.id, p.display_name, CASE WHEN $2 THEN p.email END AS email, p.seal_version,
+                 (SELECT coalesce(array_agg(role), '{}') FROM person_role r
+                  WHERE r.clinic_id = p.clinic_id AND r.person_id = p.id) AS roles,
+                 p.locale, p.active
+             FROM person p WHERE p.id = ANY ($1)",
+        )
+        .bind(ids)
+        .bind(with_email)
+        .fetch_all(self.db())
+        .await?;
+        let opener = Opener::of_patients(self.clinic_id(), rings);
+        rows.into_iter().map(|row| row.into_person(&opener)).collect()
+    }
+
+    /// Makes a patient findable by name and address, in place of what they were found by before.
+    /// With every write of either.
+    pub(crate) async fn search_index(&mut self, patient: PersonId, name: &str, email: &str) -> Result<()> {
+        let index = self.clinic_scope()?.search().clone();
+        let mut tokens: Vec<i64> = terms_of(name, email)
+            .iter()
+            .map(|term| token(&index, term))
+            .collect();
+        // In the order of the terms they would say which token is the address.
+        tokens.sort_unstable();
+        let clinic = self.clinic();
+        sqlx::query(
+            "INSERT INTO patient_search (clinic_id, patient_id, tokens) VALUES ($1, $2, $3)
+             ON CONFLICT (clinic_id, patient_id) DO UPDATE SET tokens = excluded.tokens",
+        )
+        .bind(clinic)
+        .bind(patient.as_uuid())
+        .bind(tokens)
+        .execute(self.db())
+        .await?;
+        Ok(())
+    }
+}
+
+/// The token of a term under a clinic's key.
+pub(crate) fn token(index: &BlindIndex, term: &Term) -> i64 {
+    index.token(term.kind.byte(), &term.text)
+}
