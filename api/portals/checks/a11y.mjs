@@ -53,6 +53,7 @@ async function run({ language, width, scheme }) {
   };
   try {
     await admin(await open(), look, signIn, fixture);
+    await secondStep(await open(), await open(), look, signIn);
     await denied(await open(), look, signIn);
     await visit(await open(), await open(), look, signIn, fixture);
   } finally {
@@ -82,6 +83,33 @@ async function admin(page, look, signIn, fixture) {
   await look(page, "12-admin-people");
   await page.getByTestId("person-new").click();
   await look(page, "13-admin-person-new");
+}
+
+/** Proving a second factor, and setting one up. */
+async function secondStep(clinician, admin, look, signIn) {
+  await signIn(clinician, "clinician", "vera@example.org");
+  await clinician.getByTestId("second-step-code").fill("000000");
+  await look(clinician, "03-second-step");
+  await clinician.getByTestId("second-step-submit").click();
+  await clinician.getByTestId("second-step-error").waitFor();
+  await look(clinician, "04-second-step-refused");
+  await clinician.getByTestId("second-step-recovery").click();
+  await look(clinician, "05-second-step-recovery");
+  await signIn(admin, "admin", "elias@example.org");
+  await admin.getByTestId("enrol").waitFor();
+  await look(admin, "06-enrol");
+  await admin.getByTestId("enrol-app").click();
+  await admin.getByTestId("enrol-code").fill("000000");
+  await admin.getByTestId("enrol-submit").click();
+  await admin.getByTestId("enrol-error").waitFor();
+  await look(admin, "07-enrol-scan");
+  await admin.getByTestId("enrol-code").fill("123456");
+  await admin.getByTestId("enrol-submit").click();
+  await admin.getByTestId("enrol-codes").waitFor();
+  await look(admin, "08-enrol-codes");
+  await admin.getByTestId("enrol-kept").check();
+  await admin.getByTestId("enrol-done").click();
+  await admin.getByTestId("appointment-row").first().waitFor();
 }
 
 /** Neither camera nor microphone: told why, and let on all the same. */

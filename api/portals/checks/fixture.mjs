@@ -29,7 +29,12 @@ const PEOPLE = [
   { ...JUNE, email: "june@example.org", roles: ["patient"], active: false },
   { ...ADMIN, email: "alex@example.org", roles: ["admin"], active: true },
 ];
-const LOGINS = { "rosa@example.org": [ROSA, ["patient"]], "chen@example.org": [CHEN, ["clinician"]], "alex@example.org": [ADMIN, ["admin"]] };
+/** Somebody who has a second factor, and somebody who must set one up. */
+const VERA = person("01990000-0000-7000-8000-000000000006", "Vera Lindholm");
+const ELIAS = person("01990000-0000-7000-8000-000000000007", "Elias Brandt");
+const LOGINS = {
+  "vera@example.org": [VERA, ["clinician"], "mfa_required"], "elias@example.org": [ELIAS, ["admin"], "mfa_enrolment_required"],
+  "rosa@example.org": [ROSA, ["patient"]], "chen@example.org": [CHEN, ["clinician"]], "alex@example.org": [ADMIN, ["admin"]] };
 
 const today = new Date().toISOString().slice(0, 10);
 const at = (time) => `${today}T${time}:00Z`;
@@ -73,6 +78,12 @@ export async function startFixture({ locale = "en" } = {}) {
       return { body: sessionOf(login, locale), cookie: token };
     }
     if (!who) return problem(401, "unauthenticated");
+    if (path === "/v1/auth/mfa/verify") return problem(401, "second_factor_refused");
+    if (path === "/v1/auth/mfa/totp") return { body: { secret: "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ", uri: "otpauth://totp/Harbour%20Street%20Clinic:Elias%20Brandt?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ&issuer=Harbour%20Street%20Clinic&algorithm=SHA1&digits=6&period=30" } };
+    if (path === "/v1/auth/mfa/totp/confirm") {
+      if (body.code !== "123456") return problem(401, "second_factor_refused");
+      return { body: { session: sessionOf(who.slice(0, 2), locale), recovery_codes: Array.from({ length: 10 }, (_, n) => `7K2M-9QX4-${1000 + n}-TBVZ-8HNR-5WJC`) } };
+    }
     if (path === "/v1/auth/session") return { body: sessionOf(who, locale) };
     if (path === "/v1/auth/logout") return { status: 204 };
     if (path === "/v1/people") return { body: { items: query.get("role") ? PEOPLE.filter((p) => p.roles.includes(query.get("role"))) : PEOPLE, next_cursor: null } };
@@ -165,7 +176,10 @@ export async function startFixture({ locale = "en" } = {}) {
   };
 }
 
-const sessionOf = ([who, roles], locale) => ({ person: { ...who, roles }, clinic: CLINIC, csrf_token: "csrf", idle_timeout_seconds: 900, locale });
+const sessionOf = ([who, roles, standing = "full"], locale) => ({
+  person: { ...who, roles }, clinic: CLINIC, csrf_token: "csrf", idle_timeout_seconds: 900, locale,
+  standing, second_factors: standing === "mfa_enrolment_required" ? [] : ["totp", "passkey", "recovery_code"],
+});
 const problem = (status, code) => ({ status, body: { type: "about:blank", title: code, status, code, message: code, details: null, request_id: "req-1" } });
 const seenBy = (visit, who) => ({ ...visit, you: visit.participants.find((participant) => participant.person.id === who[0].id)?.participant_id ?? null });
 

@@ -41,9 +41,9 @@ impl FromRequestParts<Api> for Signed {
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
         let Partial(signed) = Partial::from_request_parts(parts, api).await?;
         match signed.session.standing() {
-            // Whoever owes an enrolment may go on until the portals can enrol them.
-            Standing::Full | Standing::EnrolmentDue => Ok(signed),
+            Standing::Full => Ok(signed),
             Standing::SecondFactorDue => Err(ProblemCode::MfaRequired.into()),
+            Standing::EnrolmentDue => Err(ProblemCode::MfaEnrolmentRequired.into()),
         }
     }
 }

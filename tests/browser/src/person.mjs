@@ -1,6 +1,7 @@
 /** Somebody with a browser of their own, who uses the portals as a person does: by what is on the page. */
 import { chromium } from "playwright-core";
 import { OUT, system, until } from "./system.mjs";
+import { nextCode } from "./totp.mjs";
 
 const FLAGS = [
   "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
@@ -55,13 +56,18 @@ export class Person {
     await cdp.send("Fetch.enable", { patterns: edges.map((edge) => ({ urlPattern: `${new URL(edge.signalling_url).origin}/v1/probe*` })) });
   }
 
-  async #signIn({ email, password }) {
+  async #signIn({ email, password, totp_secret }) {
     await this.page.goto(new URL(`/${this.portal}/${this.query}`, system.portal_url).href);
     await this.see("sign-in");
     await this.photo("sign-in");
     await this.id("sign-in-email").fill(email);
     await this.id("sign-in-password").fill(password);
     await this.id("sign-in-submit").click();
+    if (totp_secret) {
+      await this.see("second-step");
+      await this.id("second-step-code").fill(await nextCode(totp_secret));
+      await this.id("second-step-submit").click();
+    }
   }
 
   id(testId) {

@@ -1,10 +1,11 @@
 /**
  * The running system under test, described by the file that `medmesh demo --system-file PATH` writes and MEDMESH_SYSTEM names:
- * {"portal_url", "logins": {patient, clinician, colleague, admin: {email, password}}, "visit_id"?,
+ * {"portal_url", "logins": {patient, clinician, colleague, admin: {email, password, totp_secret}}, "visit_id"?,
  *  "edges": [{name, region, signalling_url, admin_url}], "controls": [{id, http, admin, pid}]}
  */
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { nextCode } from "./totp.mjs";
 
 const path = process.env.MEDMESH_SYSTEM;
 if (path === undefined) throw new Error("MEDMESH_SYSTEM names no file: start `medmesh demo --ephemeral --system-file PATH` and set it");
@@ -34,7 +35,7 @@ export async function until(what, look, deadlineMs = 15_000) {
 const RETRY_MS_MAX = 30_000;
 
 /** A signed-in REST client with cookie and CSRF token, for what a test needs beside the portals. */
-export async function restClient({ email, password }) {
+export async function restClient({ email, password, totp_secret }) {
   let cookie = "";
   let csrf = "";
   const request = async (method, route, body, { key = crypto.randomUUID(), base = system.portal_url } = {}) => {
@@ -48,6 +49,10 @@ export async function restClient({ email, password }) {
   const login = await request("POST", "/v1/auth/login", { email, password });
   if (login.status !== 200) throw new Error(`login answered ${login.status} ${login.body?.code}`);
   csrf = login.body.csrf_token;
+  if (login.body.standing === "mfa_required") {
+    const verified = await request("POST", "/v1/auth/mfa/verify", { method: "totp", code: await nextCode(totp_secret) });
+    if (verified.status !== 200) throw new Error(`second step answered ${verified.status} ${verified.body?.code}`);
+  }
   /** Creates exactly once: the same key at one node after the other until one answers. */
   const create = async (route, body, onRetry) => {
     const key = crypto.randomUUID();

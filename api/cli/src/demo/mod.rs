@@ -6,6 +6,7 @@
 
 mod booking;
 mod bots;
+mod code;
 mod configs;
 mod layout;
 mod people;
@@ -19,7 +20,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use clap::Args;
+use clap::{Args, Subcommand};
 use medmesh_base::drain::terminate_signal;
 
 use layout::Layout;
@@ -50,6 +51,15 @@ pub struct DemoArgs {
     /// Write addresses, logins and process ids there as JSON once everything is up
     #[arg(long, value_name = "FILE")]
     system_file: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<DemoCommand>,
+}
+
+/// What else can be asked of a demo.
+#[derive(Subcommand, Clone, Debug)]
+enum DemoCommand {
+    /// Print the code that somebody's authenticator app shows now
+    Code(code::CodeArgs),
 }
 
 /// Runs the demo until a signal.
@@ -57,6 +67,9 @@ pub struct DemoArgs {
 /// # Errors
 /// When something needed is missing or does not come up; what was started is stopped first.
 pub async fn run(args: DemoArgs) -> anyhow::Result<()> {
+    if let Some(DemoCommand::Code(whose)) = &args.command {
+        return code::run(whose, args.state);
+    }
     let screen = Screen::new();
     let temporary = args.ephemeral.then(temporary_dir).transpose()?;
     let state = match (&temporary, &args.state) {

@@ -10,6 +10,7 @@ use rand::Rng as _;
 use rand::seq::IndexedRandom as _;
 use serde::{Deserialize, Serialize};
 
+use super::code;
 use super::layout::Layout;
 
 /// Who is there: key, name, mail address, role.
@@ -42,13 +43,23 @@ pub(super) struct Login {
     pub(super) email: String,
     pub(super) role: String,
     pub(super) password: String,
+    /// Base32 secret of the authenticator app that staff must have.
+    #[serde(default)]
+    pub(super) totp_secret: Option<String>,
+}
+
+/// The logins of a demo that has run.
+pub(super) fn load(state: &Path) -> anyhow::Result<Vec<Login>> {
+    let path = state.join("logins.json");
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    serde_json::from_str(&text).with_context(|| format!("{} is malformed", path.display()))
 }
 
 /// The logins of this state directory, made at its first start.
 pub(super) fn load_or_create(layout: &Layout) -> anyhow::Result<Vec<Login>> {
     let path = layout.dir("logins.json");
-    if let Ok(text) = fs::read_to_string(&path) {
-        return serde_json::from_str(&text).with_context(|| format!("{} is malformed", path.display()));
+    if path.exists() {
+        return load(&layout.state);
     }
     let logins: Vec<Login> = PEOPLE
         .iter()
@@ -58,6 +69,7 @@ pub(super) fn load_or_create(layout: &Layout) -> anyhow::Result<Vec<Login>> {
             email: (*email).into(),
             role: (*role).into(),
             password: passphrase(),
+            totp_secret: (*role != "patient").then(code::secret),
         })
         .collect();
     write_private(&path, &serde_json::to_vec_pretty(&logins)?)?;
@@ -71,7 +83,7 @@ pub(super) fn write_seed(layout: &Layout, logins: &[Login]) -> anyhow::Result<Pa
         .map(|login| {
             serde_json::json!({
                 "display_name": login.display_name, "email": login.email, "roles": [login.role],
-                "locale": "en", "password": login.password,
+                "locale": "en", "password": login.password, "totp_secret": login.totp_secret,
             })
         })
         .collect();

@@ -108,8 +108,19 @@ impl System {
             if let Ok(login) = self.login(key) {
                 screen.line(&format!("  {key:<10} {url}/{portal}/"));
                 screen.line(&format!("  {:<10} {}   {}", "", login.email, login.password));
+                if let Some(secret) = &login.totp_secret {
+                    screen.line(&format!("  {:<10} authenticator key {secret}", ""));
+                }
             }
         }
+        let state = self.layout.state.display();
+        screen.line(
+            "\n  Staff confirm with a code. Put the key into an authenticator app, or ask for the code:",
+        );
+        screen.line(&format!(
+            "  {} demo --state {state} code clinician",
+            self.binaries.join("medmesh").display()
+        ));
         let token = ClusterFiles::of(&self.layout).operator_token;
         screen.line("\n  For the operator, in another terminal:");
         screen.line(&format!(
@@ -151,7 +162,7 @@ impl System {
             .map(|l| {
                 (
                     l.key.clone(),
-                    serde_json::json!({ "email": l.email, "password": l.password }),
+                    serde_json::json!({ "email": l.email, "password": l.password, "totp_secret": l.totp_secret }),
                 )
             })
             .collect();

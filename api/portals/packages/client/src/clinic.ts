@@ -1,8 +1,9 @@
 /** The API as methods named like its operations (`appointment_create` → `appointmentCreate`). */
 import { followVisit, type LiveHandlers } from "./live.ts";
+import type { PasskeyAssertion, PasskeyCreationOptions, PasskeyRegistration, PasskeyRequestOptions } from "./passkey.ts";
 import { Transport } from "./transport.ts";
 import type {
-  Appointment, Candidate, Message, NewAppointment, NewPerson, Page, Person, Role, Session, SignalingRequest, SignalingSession, Visit,
+  Appointment, Candidate, Enrolment, Message, NewAppointment, NewPerson, Page, Person, Proof, Role, Session, SignalingRequest, SignalingSession, TotpSetup, Visit,
 } from "./types.ts";
 
 /** A fresh key for one intent; keep it for every retry of that intent. */
@@ -31,6 +32,40 @@ export class ClinicApi {
   async logout(): Promise<void> {
     await this.transport.request("POST", "/v1/auth/logout");
     this.transport.setCsrf(null);
+  }
+
+  /** What to ask the device for, to sign in with a passkey alone. */
+  async passkeyOptions(): Promise<PasskeyRequestOptions> {
+    return this.#post("/v1/auth/passkey/options", undefined);
+  }
+
+  async passkeyLogin(credential: PasskeyAssertion): Promise<Session> {
+    return this.#keep(await this.#post<Session>("/v1/auth/passkey/login", credential));
+  }
+
+  async mfaPasskeyOptions(): Promise<PasskeyRequestOptions> {
+    return this.#post("/v1/auth/mfa/passkey/options", undefined);
+  }
+
+  /** The second step of signing in. */
+  async mfaVerify(proof: Proof): Promise<Session> {
+    return this.#keep(await this.#post<Session>("/v1/auth/mfa/verify", proof));
+  }
+
+  async totpBegin(): Promise<TotpSetup> {
+    return this.#post("/v1/auth/mfa/totp", undefined);
+  }
+
+  async totpConfirm(code: string): Promise<Enrolment> {
+    return this.#enrolled(await this.#post<Enrolment>("/v1/auth/mfa/totp/confirm", { code }));
+  }
+
+  async passkeyBegin(): Promise<PasskeyCreationOptions> {
+    return this.#post("/v1/auth/mfa/passkeys/options", undefined);
+  }
+
+  async passkeyAdd(credential: PasskeyRegistration): Promise<Enrolment> {
+    return this.#enrolled(await this.#post<Enrolment>("/v1/auth/mfa/passkeys", credential));
   }
 
   async people(query: { role?: Role; cursor?: string; limit?: number } = {}): Promise<Page<Person>> {
@@ -115,6 +150,11 @@ export class ClinicApi {
 
   async signalingSession(request: SignalingRequest): Promise<SignalingSession> {
     return this.#set("/v1/signaling/session", request);
+  }
+
+  #enrolled(enrolment: Enrolment): Enrolment {
+    this.#keep(enrolment.session);
+    return enrolment;
   }
 
   #keep(session: Session): Session {

@@ -1,4 +1,5 @@
 /** The shapes of the clinical REST API (`api/openapi/clinic.json`), as the portals use them. Instants are RFC 3339 UTC. */
+import type { PasskeyAssertion } from "./passkey.ts";
 
 export type Role =
   | "patient" | "clinician" | "nurse" | "scheduler" | "pharmacist"
@@ -16,6 +17,30 @@ export interface Session {
   readonly csrf_token: string;
   readonly idle_timeout_seconds: number;
   readonly locale: string;
+  /** What the session may do; everything but `full` only leads to the second step of signing in. */
+  readonly standing: Standing;
+  readonly second_factors: readonly FactorKind[];
+}
+
+export type Standing = "full" | "mfa_required" | "mfa_enrolment_required";
+export type FactorKind = "password" | "totp" | "passkey" | "recovery_code";
+
+/** A proof of who one is. */
+export type Proof =
+  | { readonly method: "password"; readonly password: string }
+  | { readonly method: "totp" | "recovery_code"; readonly code: string }
+  | { readonly method: "passkey"; readonly credential: PasskeyAssertion };
+
+/** A new authenticator app, shown once. */
+export interface TotpSetup {
+  readonly secret: string;
+  readonly uri: string;
+}
+
+/** A second factor was set up; with the first come recovery codes. */
+export interface Enrolment {
+  readonly session: Session;
+  readonly recovery_codes?: readonly string[];
 }
 
 export interface Person extends PersonRef {

@@ -4,6 +4,8 @@ import { Button, Loading, Notice } from "../components/basics.tsx";
 import { errorText } from "../hooks/errors.ts";
 import { useI18n } from "../i18n/I18n.tsx";
 import { chooseLanguage } from "../i18n/language.ts";
+import { Enrol } from "./Enrol.tsx";
+import { SecondStep } from "./SecondStep.tsx";
 import { SignIn } from "./SignIn.tsx";
 
 export interface Account {
@@ -68,5 +70,8 @@ export function Gate({ portal, roles, children }: { readonly portal: "patient" |
     const refused = state.kind === "in";
     return <SignIn portal={portal} api={api} onSession={enter} refused={refused} ended={state.kind === "out" && state.ended} />;
   }
+  const { session } = account;
+  if (session.standing === "mfa_required") return <SecondStep api={api} session={session} onSession={enter} onSignOut={signOut} />;
+  if (session.standing === "mfa_enrolment_required") return <Enrol api={api} onSession={enter} onSignOut={signOut} />;
   return <Context value={account}>{children}</Context>;
 }
