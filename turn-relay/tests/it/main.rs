@@ -1,10 +1,12 @@
 //! The relay over real sockets: other people's clients, other people's server, our process.
 #![allow(clippy::unwrap_used, reason = "in a test a failure is an answer")]
 
+mod aioice;
 mod clients;
 mod differential;
 mod handle;
 mod process;
+mod rotation;
 mod streams;
 mod support;
 mod tcp_peers;
