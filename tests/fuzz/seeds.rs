@@ -79,6 +79,12 @@ fn turn() {
     ] {
         write("turn_codec", name, bytes);
     }
+    write("turn_proxy", "local", b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0");
+    write(
+        "turn_proxy",
+        "ipv4",
+        b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0C\xC0\0\x02\x01\xC0\0\x02\x02\x10\0\x01\xBB",
+    );
     let address = stun::check("abcd", "password", "efgh", 1);
     write("turn_codec", "check", &address);
     write("turn_codec", "channel", [0x40, 0, 0, 4, 1, 2, 3, 4]);

@@ -16,5 +16,7 @@ mod worker;
 
 pub use config::{Network, NetworkError, RelayAddress, RelayConfig, RelayError, StreamListener};
 pub use handle::{Relay, RelayHandle, RelayStats};
+#[cfg(fuzzing)]
+pub use stream::fuzz_proxy_header;
 pub use stream::places::ConnectionLimits;
 pub use stream::tls::{CertificateError, TlsFiles};

@@ -34,6 +34,8 @@ pub mod server;
 pub use credential::{IntegrityKey, PasswordAlgorithm, Secret, Secrets, ShortTermCredential, long_term_key};
 #[doc(hidden)]
 pub use driver::forward::forward;
+#[cfg(fuzzing)]
+pub use driver::fuzz_proxy_header;
 pub use driver::{
     CertificateError, ConnectionLimits, Network, NetworkError, Relay, RelayAddress, RelayConfig, RelayError,
     RelayHandle, RelayStats, StreamListener, TlsFiles,

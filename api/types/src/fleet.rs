@@ -130,6 +130,8 @@ pub struct EdgeReport {
     pub egress_bps: u64,
     /// Relayed connections.
     pub turn_allocations: u32,
+    /// As many as its relay may hold; 0: it relays nothing.
+    pub turn_allocations_max: u32,
     /// The configuration in force there.
     pub config_version: u64,
     /// Its links to other edges.

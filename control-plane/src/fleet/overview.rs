@@ -173,6 +173,7 @@ fn edge_node(id: EdgeId, edge: &Edge, report: Option<&EdgeTelemetry>, now_ms: u6
             ingress_bps: report.load.ingress_bps,
             egress_bps: report.load.egress_bps,
             turn_allocations: report.load.turn_allocations,
+            turn_allocations_max: report.load.turn_allocations_max,
             config_version: report.config_version,
             paths: report
                 .paths

@@ -41,6 +41,8 @@ pub struct Load {
     pub egress_bps: u64,
     /// Relayed connections.
     pub turn_allocations: u32,
+    /// As many as its relay may hold.
+    pub turn_allocations_max: u32,
 }
 
 /// One edge, as last reported.
@@ -127,6 +129,7 @@ impl Telemetry {
                 ingress_bps: load.ingress_bps,
                 egress_bps: load.egress_bps,
                 turn_allocations: load.turn_allocations,
+                turn_allocations_max: load.turn_allocations_max,
             },
             paths,
             rooms,

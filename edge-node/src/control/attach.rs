@@ -66,7 +66,9 @@ impl Reporter {
             |get: fn(&medmesh_sfu::Stats) -> u64| views.iter().map(|(_, view)| get(&view.stats)).sum::<u64>();
         let bytes_out = views.iter().map(|(loops, _)| loops.bytes_sent).sum();
         let load = meter.read(Instant::now(), sum(|stats| stats.bytes_in), bytes_out);
-        let allocations = self.relay.as_ref().map_or(0, |relay| relay.stats().allocations);
+        let relay = self.relay.as_ref();
+        let allocations = relay.map_or(0, |relay| relay.stats().allocations);
+        let allocations_max = relay.map_or(0, RelayHandle::allocations_max);
         let count = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
         EdgeReport {
             sequence,
@@ -78,6 +80,7 @@ impl Reporter {
                 ingress_bps: load.ingress_bps,
                 egress_bps: load.egress_bps,
                 turn_allocations: count(allocations),
+                turn_allocations_max: count(allocations_max),
             }),
             peers: self.paths(),
             rooms: presence(views.iter().flat_map(|(_, view)| &view.sessions)),

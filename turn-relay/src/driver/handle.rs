@@ -306,6 +306,14 @@ impl RelayHandle {
         self.0.metrics.stats()
     }
 
+    /// Most allocations there can be: what the limits allow and the ports suffice for.
+    #[must_use]
+    pub fn allocations_max(&self) -> u64 {
+        let config = &self.0.shared.config;
+        let ports = config.ports.len() * config.relay.len();
+        u64::from(config.limits.allocations).min(ports as u64)
+    }
+
     /// Ends the workers and closes every socket; returns when they are gone (milliseconds).
     pub fn stop(&self) {
         self.0.stop();

@@ -11,6 +11,9 @@ pub(super) mod places;
 mod proxy;
 pub(super) mod tls;
 
+#[cfg(fuzzing)]
+pub use proxy::fuzz_proxy_header;
+
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};

@@ -188,6 +188,7 @@ impl Worker {
         let acceptors = (0..self.connections.acceptors()).map(Source::Acceptor);
         self.ready = listeners.chain(acceptors).map(Source::token).collect();
         self.starved.clear();
+        self.handing_over = None;
         self.metrics.publish(self.server.counters());
         Ok(())
     }

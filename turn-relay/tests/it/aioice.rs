@@ -17,7 +17,9 @@ fn python() -> PathBuf {
             let environment = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("aioice");
             let python = environment.join("bin/python");
             let runs = |command: &mut Command| {
-                let output = command.output().expect("python3 with venv; `make test` installs it");
+                let output = command
+                    .output()
+                    .expect("python3 with venv; `make test` installs it");
                 let text = String::from_utf8_lossy(&output.stderr);
                 assert!(output.status.success(), "{command:?}: {text}");
             };

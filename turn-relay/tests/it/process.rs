@@ -260,6 +260,31 @@ fn check_says_what_is_wrong_and_where() {
             "relay: the wildcard",
         ),
         ("allow = [\"127.0.0.1\"]", "allow = [\"127.0.0.\"]", "peers.allow"),
+        (
+            "[turn.limits]",
+            "[[turn.tls]]\nlisten = \"127.0.0.1:1\"\n[turn.limits]",
+            "a TLS listener needs a certificate",
+        ),
+        (
+            "[turn.limits]",
+            "[[turn.tls]]\nlisten = \"127.0.0.1:1\"\n[turn.certificate]\ncert_file = \"/nowhere/c.pem\"\nkey_file = \"k\"\n[turn.limits]",
+            "cannot use /nowhere/c.pem",
+        ),
+        (
+            "[turn.limits]",
+            "[[turn.tcp]]\nlisten = \"127.0.0.1:1\"\nproxy_protocol = true\n[turn.limits]",
+            "turn.tcp: 127.0.0.1:1: proxy_protocol and proxies go together",
+        ),
+        (
+            "[turn.limits]",
+            "[turn.limits]\nallocations = 4000000000",
+            "open files, the limit is",
+        ),
+        (
+            "[turn.limits]",
+            "[turn.connections]\ntotl = 3\n[turn.limits]",
+            "line 9",
+        ),
     ] {
         fs::write(config, good.replace(from, to)).unwrap();
         fails(said);

@@ -43,7 +43,10 @@ fn certificates_secrets_and_draining_under_load_lose_nothing() {
                 while !stop.load(Ordering::Relaxed) {
                     let number = done.load(Ordering::Relaxed);
                     let data = number.to_be_bytes();
-                    assert!(client.echo_over_channel(0x4000, &data), "client {n}, packet {number}");
+                    assert!(
+                        client.echo_over_channel(0x4000, &data),
+                        "client {n}, packet {number}"
+                    );
                     done.fetch_add(1, Ordering::Release);
                 }
                 // Its secret is long gone, and its allocation goes on.
@@ -74,7 +77,10 @@ fn certificates_secrets_and_draining_under_load_lose_nothing() {
             }
         }
         all_have(ROUND_TRIPS);
-        assert_eq!(WireClient::new(relay.listeners()[0], "late").allocate().code(), 401);
+        assert_eq!(
+            WireClient::new(relay.listeners()[0], "late").allocate().code(),
+            401
+        );
         let stats = relay.stats();
         assert_eq!((stats.allocations, stats.channels), (12, 12));
         stop.store(true, Ordering::Relaxed);

@@ -59,7 +59,7 @@ fn edge_row(edge: &EdgeNode) -> Vec<String> {
             format!("{:.0} %", report.cpu_ratio * 100.0),
             bits(report.ingress_bps),
             bits(report.egress_bps),
-            report.turn_allocations.to_string(),
+            format!("{}/{}", report.turn_allocations, report.turn_allocations_max),
             format!("{} ms ago", report.age_ms),
             report.version.clone(),
         ]),

@@ -11,7 +11,7 @@ fn nodes() -> Nodes {
              "cordoned": true, "draining": false, "capacity_participants": 100, "reserved_participants": 0,
              "signalling_url": "https://fra-1", "link_address": "fra-1:4400",
              "report": {"age_ms": 120, "version": "0.1.0", "participants": 7, "rooms": 3, "cpu_ratio": 0.255,
-                        "ingress_bps": 12_300_000, "egress_bps": 2_000_000_000_u64, "turn_allocations": 2,
+                        "ingress_bps": 12_300_000, "egress_bps": 2_000_000_000_u64, "turn_allocations": 2, "turn_allocations_max": 4500,
                         "config_version": 9, "paths": []}},
             {"id": "01920000-0000-7000-8000-000000000002", "name": "nyc-1", "region": "us", "health": "down",
              "cordoned": false, "draining": false, "capacity_participants": 50, "reserved_participants": 0,
@@ -32,6 +32,7 @@ fn nodes_show_health_load_and_what_is_unknown() {
         "26 %",
         "12.3 Mbit/s",
         "2.0 Gbit/s",
+        "2/4500",
         "–/50",
     ] {
         assert!(text.contains(expected), "{expected}:\n{text}");

@@ -96,6 +96,9 @@ pub struct EdgeLoad {
     pub egress_bps: u64,
     #[prost(uint32, tag = "6")]
     pub turn_allocations: u32,
+    /// 0: it relays nothing
+    #[prost(uint32, tag = "7")]
+    pub turn_allocations_max: u32,
 }
 /// One edge's view of its link to another, from probe datagrams.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -55,6 +55,15 @@ pub(super) fn client(header: &[u8]) -> Result<Option<SocketAddr>, NoHeader> {
     }
 }
 
+/// Reads `data` as a header: it may be refused, and an address is the one that is written there.
+#[cfg(fuzzing)]
+pub fn fuzz_proxy_header(data: &[u8]) {
+    if let Ok(Some(address)) = client(data) {
+        let port = address.port().to_be_bytes();
+        assert!(data[FIXED_BYTES..].windows(2).any(|bytes| bytes == port));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
