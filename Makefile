@@ -56,5 +56,4 @@ fuzz: ## every parser we own, FUZZ_SECONDS each
 lint: portals ## formatting, clippy, licences and duplicates of dependencies
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
-	@command -v cargo-deny >/dev/null || cargo install --locked cargo-deny
-	cargo deny --offline check bans licenses sources
+	.ci/deny

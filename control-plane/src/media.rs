@@ -11,7 +11,7 @@ use medmesh_base::media_token::{
     AUDIENCE, Confirmation, Grants, ISSUER, JOIN_LIFE_SECONDS, MediaClaims, MeshEdge, PublicJwk,
     SignallingEdge, Source, TokenUse,
 };
-use medmesh_base::{EdgeId, ParticipantId, ProblemCode, Region, RoomId};
+use medmesh_base::{ClientPrefix, EdgeId, ParticipantId, ProblemCode, Region, RoomId};
 use medmesh_vault::turn::{self, TurnCredentials};
 use medmesh_vault::{ClusterSecret, TokenSigner, VaultError};
 use time::OffsetDateTime;
@@ -50,6 +50,8 @@ pub struct Wish {
     pub participant: ParticipantId,
     /// The client's own round trips.
     pub probes: Vec<(EdgeId, Duration)>,
+    /// The network they ask from: round trips of its people are known from earlier visits.
+    pub network: Option<ClientPrefix>,
     /// Regions the media may pass; empty for any.
     pub residency: Vec<Region>,
     /// When the visit's window closes: nobody comes (back) in after that.
@@ -269,6 +271,7 @@ mod tests {
             room: RoomId::generate(),
             participant: ParticipantId::generate(),
             probes: Vec::new(),
+            network: None,
             residency: Vec::new(),
             until: OffsetDateTime::UNIX_EPOCH,
         };

@@ -428,10 +428,12 @@ fn spawn_control(
         .iter()
         .map(|address| Peer::new(endpoint, address.as_str(), Expect::AnyControl))
         .collect();
+    let (renewed, renewed_in) = watch::channel(0);
     for (address, peer) in enrolled.nodes.iter().zip(&peers) {
         drain.spawn(control::attach(
             (address.clone(), peer.clone()),
             reports_in.clone(),
+            renewed_in.clone(),
             orders.clone(),
             drain.clone(),
         ));
@@ -442,6 +444,8 @@ fn spawn_control(
         enrolled.identity.clone(),
         file,
         peers,
+        renewed,
+        Arc::clone(&orders.metrics),
         drain.clone(),
     ));
 }

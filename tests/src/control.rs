@@ -30,6 +30,8 @@ pub struct Wishes {
     pub redis_url: Option<String>,
     /// The portals' builds.
     pub portals: Option<PathBuf>,
+    /// How long certificates of machines live, seconds; a day when absent.
+    pub certificate_lifetime_seconds: Option<u64>,
     /// Certificate and key for HTTPS.
     pub https: Option<(PathBuf, PathBuf)>,
 }
@@ -167,6 +169,7 @@ fn toml(site: &Site, id: usize, scratch: &Scratch, wishes: &Wishes) -> String {
     let unlock = scratch.unlock_file.display();
     let database = wishes.database_url.as_ref().unwrap_or(&scratch.service_url);
     let link = site.links[id - 1];
+    let life = wishes.certificate_lifetime_seconds.unwrap_or(86_400);
     let peers: String = site
         .links
         .iter()
@@ -189,6 +192,7 @@ secret_file = "{dir}/cluster.secret"
 ca_cert_file = "{dir}/ca.pem"
 ca_key_file = "{dir}/ca.key"
 peers = [{peers}]
+certificate_lifetime_seconds = {life}
 [link]
 listen = "{link}"
 advertise = "{link}"

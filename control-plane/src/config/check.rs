@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use http::Uri;
+use medmesh_link::{LEAF_LIFE_MAX, LEAF_LIFE_MIN};
 
 use super::Config;
 
@@ -61,6 +62,12 @@ impl Config {
             if !is_host_port(&peer.link) {
                 broken.push((format!("cluster.peers[{index}].link"), "must be host:port".into()));
             }
+        }
+        let life = self.cluster.certificate_life();
+        if !(LEAF_LIFE_MIN..=LEAF_LIFE_MAX).contains(&life) {
+            let (min, max) = (LEAF_LIFE_MIN.as_secs(), LEAF_LIFE_MAX.as_secs());
+            let why = format!("must be {min} to {max} (a week)");
+            broken.push(("cluster.certificate_lifetime_seconds".into(), why));
         }
         if !is_host_port(&self.link.advertise) {
             broken.push(("link.advertise".into(), "must be host:port".into()));

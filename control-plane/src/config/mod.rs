@@ -80,6 +80,9 @@ pub struct Cluster {
     pub ca_cert_file: PathBuf,
     /// Its key, PEM.
     pub ca_key_file: PathBuf,
+    /// How long the certificates of machines live, seconds; they are renewed after two thirds of it.
+    #[serde(default = "certificate_lifetime_seconds")]
+    pub certificate_lifetime_seconds: u64,
     /// The control nodes, this one included; a node alone may leave it out.
     #[serde(default)]
     pub peers: Vec<Peer>,
@@ -314,4 +317,17 @@ fn environment() -> Env {
     Env::prefixed(ENV_PREFIX)
         .filter(|key| key.as_str().contains(ENV_SPLIT))
         .split(ENV_SPLIT)
+}
+
+/// A day; see [`medmesh_link::LEAF_LIFE`].
+const fn certificate_lifetime_seconds() -> u64 {
+    medmesh_link::LEAF_LIFE.as_secs()
+}
+
+impl Cluster {
+    /// How long the certificates of machines live.
+    #[must_use]
+    pub const fn certificate_life(&self) -> std::time::Duration {
+        std::time::Duration::from_secs(self.certificate_lifetime_seconds)
+    }
 }

@@ -12,6 +12,7 @@ data_dir = "/var/lib/medmesh"
 secret_file = "cluster.secret"
 ca_cert_file = "ca.pem"
 ca_key_file = "ca.key"
+certificate_lifetime_seconds = 86400
 peers = [
   { id = 1, link = "127.0.0.1:7001", http = "http://127.0.0.1:8001" },
   { id = 2, link = "127.0.0.1:7002", http = "http://127.0.0.1:8002" },
@@ -80,6 +81,16 @@ fn faults_name_the_line_and_the_key() {
             "cluster.peers[1].link",
         ),
         ("id = 1\n", "id = \"one\"\n", "node.id"),
+        (
+            "certificate_lifetime_seconds = 86400",
+            "certificate_lifetime_seconds = 0",
+            "cluster.certificate_lifetime_seconds",
+        ),
+        (
+            "certificate_lifetime_seconds = 86400",
+            "certificate_lifetime_seconds = 700000",
+            "cluster.certificate_lifetime_seconds",
+        ),
         ("cache_seconds = 300", "cache_seconds = 0", "vault.cache_seconds"),
         (
             "credential_file = \"vault.unlock\"",

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use medmesh_base::EdgeId;
 use medmesh_base::drain::Drain;
-use medmesh_link::{LEAF_LIFE, PeerInfo, Role};
+use medmesh_link::{PeerInfo, Role};
 use medmesh_wire::fleet::edge_command::Command as Down;
 use medmesh_wire::fleet::fleet_server::Fleet as FleetRpc;
 use medmesh_wire::fleet::{EdgeCommand, EdgeConfig, EdgeReport, EnrolResponse, RenewRequest};
@@ -100,7 +100,12 @@ impl Fleet {
         let signed = self
             .inner
             .ca
-            .sign(csr_der, Role::Edge(edge), OffsetDateTime::now_utc(), LEAF_LIFE)
+            .sign(
+                csr_der,
+                Role::Edge(edge),
+                OffsetDateTime::now_utc(),
+                self.inner.certificate_life,
+            )
             .map_err(|_| Status::invalid_argument("the certificate request is not valid"))?;
         Ok(EnrolResponse {
             edge_id: edge.to_vec(),
@@ -196,7 +201,18 @@ impl Conversation {
     async fn hear(&self, report: EdgeReport) -> bool {
         let inner = &self.fleet.inner;
         let now_ms = self.fleet.now_ms();
-        let result = inner.telemetry.write().handle_report(self.edge, report, now_ms);
+        let result = {
+            let mut telemetry = inner.telemetry.write();
+            let result = telemetry.handle_report(self.edge, report, now_ms);
+            let ways = telemetry.get(self.edge).map(|known| known.ways.as_slice());
+            if let (Ok(()), Some(ways @ [_, ..])) = (&result, ways) {
+                let mut learned = inner.learned.lock();
+                for (prefix, rtt_us) in ways {
+                    learned.learn(*prefix, self.edge, *rtt_us, now_ms);
+                }
+            }
+            result
+        };
         let word = if result.is_ok() { "ok" } else { "malformed" };
         inner.metrics.reports.with_label_values(&[word]).inc();
         match result {

@@ -54,7 +54,7 @@ impl SharedConfig {
             draining: false,
             revoked_jti: state.revocations.keys().cloned().collect(),
             allowed_origins: origins.to_vec(),
-            removed_edges: state.removed.keys().map(|edge| edge.to_vec()).collect(),
+            removed_edges: state.removed.keys().map(EdgeId::to_vec).collect(),
         };
         let flagged = state
             .edges

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use medmesh_base::EdgeId;
 use medmesh_consensus::ProposeError;
 use medmesh_ledger::{Command, EdgeStatus, Refused, State, TokenHash};
-use medmesh_link::{JoinToken, LEAF_LIFE, Role};
+use medmesh_link::{JoinToken, Role};
 use medmesh_wire::fleet::enrolment_server::Enrolment;
 use medmesh_wire::fleet::{EnrolRequest, EnrolResponse};
 use time::OffsetDateTime;
@@ -71,7 +71,12 @@ impl Fleet {
             .unwrap_or_else(EdgeId::generate);
         let now = OffsetDateTime::now_utc();
         let signed = ca
-            .sign(&request.csr_der, Role::Edge(edge), now, LEAF_LIFE)
+            .sign(
+                &request.csr_der,
+                Role::Edge(edge),
+                now,
+                self.inner.certificate_life,
+            )
             .map_err(|_| Status::invalid_argument("the certificate request is not valid"))?;
         let command = Command::EdgeEnrol {
             token: hash,

@@ -118,9 +118,15 @@ impl Fleet {
         let access = |other| desk.access_us.get(&(id, other)).copied();
         let home = room.placements.get(&participant).map(|placement| placement.edge);
         let probes = home.zip(access(participant)).into_iter().collect();
-        let demand = view::demand(Some(room), participant, &room.residency, probes, |other| {
-            access(other).unwrap_or(0)
-        });
+        let known = |other| access(other).unwrap_or(0);
+        let demand = view::demand(
+            Some(room),
+            participant,
+            &room.residency,
+            probes,
+            BTreeMap::new(),
+            known,
+        );
         let near = demand.others.iter().map(|(edge, _)| *edge).collect();
         let fleet = view::fleet(state, &telemetry, desk.reservations.by_edge(), &near, now_ms);
         let (_, seed) = id.as_uuid().as_u64_pair();

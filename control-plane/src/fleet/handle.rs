@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use medmesh_base::{ControlId, EdgeId, ParticipantId, RoomId};
 use medmesh_consensus::Consensus;
@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::clock::Clock;
 use super::edge_config::SharedConfig;
 use super::explain::Decisions;
+use super::learned::Learned;
 use super::metrics::FleetMetrics;
 use super::reservation::Reservations;
 use super::telemetry::Telemetry;
@@ -28,6 +29,8 @@ pub struct Parts {
     pub endpoint: Endpoint,
     /// The authority that signs edges.
     pub ca: Arc<ClusterCa>,
+    /// How long the certificates it signs live.
+    pub certificate_life: Duration,
     /// What TURN secrets derive from.
     pub secret: ClusterSecret,
     /// This node's token key, to be published.
@@ -52,12 +55,14 @@ pub(super) struct Inner {
     pub(super) consensus: Consensus,
     pub(super) endpoint: Endpoint,
     pub(super) ca: Arc<ClusterCa>,
+    pub(super) certificate_life: Duration,
     pub(super) secret: ClusterSecret,
     pub(super) signer: TokenSigner,
     pub(super) descriptor: ControlDescriptor,
     pub(super) origins: Vec<String>,
     pub(super) metrics: FleetMetrics,
     pub(super) telemetry: RwLock<Telemetry>,
+    pub(super) learned: Mutex<Learned>,
     pub(super) desk: Mutex<Desk>,
     pub(super) attachments: Mutex<BTreeMap<EdgeId, Attachment>>,
     pub(super) config: watch::Sender<Arc<SharedConfig>>,
@@ -91,12 +96,14 @@ impl Fleet {
                 consensus: parts.consensus,
                 endpoint: parts.endpoint,
                 ca: parts.ca,
+                certificate_life: parts.certificate_life,
                 secret: parts.secret,
                 signer: parts.signer,
                 descriptor: parts.descriptor,
                 origins: parts.origins,
                 metrics: parts.metrics,
                 telemetry: RwLock::default(),
+                learned: Mutex::default(),
                 desk: Mutex::default(),
                 attachments: Mutex::default(),
                 config,

@@ -17,6 +17,8 @@ pub struct FleetMetrics {
     pub(super) placement_seconds: Histogram,
     pub(super) transitions: IntCounterVec,
     pub(super) configs_sent: IntCounter,
+    pub(super) left_behind: IntCounterVec,
+    pub(super) networks: IntGauge,
     pub(super) reservations: IntGauge,
 }
 
@@ -95,6 +97,15 @@ impl FleetMetrics {
             configs_sent: counter(
                 "medmesh_fleet_configs_sent_total",
                 "Configurations pushed to edges",
+            )?,
+            left_behind: counters(
+                "medmesh_fleet_left_behind_total",
+                "Edges told by this node as the leader to let go of what people left, by kind",
+                "kind",
+            )?,
+            networks: gauge(
+                "medmesh_fleet_learned_networks",
+                "Networks whose way to edges is known from real sessions",
             )?,
             reservations: gauge("medmesh_fleet_reservations", "Promised places not yet reported")?,
         })

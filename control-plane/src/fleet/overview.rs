@@ -91,7 +91,7 @@ impl Fleet {
         Sessions {
             rooms_total: rooms.len() as u64,
             participants_placed: rooms.iter().map(|(_, room)| room.placements.len() as u64).sum(),
-            participants_connected: connected.map(|people| people.len() as u64).sum(),
+            participants_connected: connected.map(|presence| presence.people.len() as u64).sum(),
             rooms: rooms
                 .into_iter()
                 .take(limit)
@@ -204,7 +204,7 @@ where
             report
                 .rooms
                 .get(&id)
-                .is_some_and(|people| people.contains(participant))
+                .is_some_and(|presence| presence.people.contains_key(participant))
         };
         fresh().find(there).map(|(name, _)| name.to_owned())
     };

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use medmesh_base::media_token::MeshEdge;
-use medmesh_base::{EdgeId, ParticipantId, Region, RoomId};
+use medmesh_base::{ClientPrefix, EdgeId, ParticipantId, Region, RoomId};
 use medmesh_ledger::{Command, Placement, Refused, Response, Room, State};
 use medmesh_place::{EdgeView, Report};
 use medmesh_wire::consensus::leader_client::LeaderClient;
@@ -45,6 +45,8 @@ struct Ask {
     room: RoomId,
     participant: ParticipantId,
     probes_us: BTreeMap<EdgeId, u32>,
+    /// The network they ask from.
+    prefix: Option<ClientPrefix>,
     residency: Vec<Region>,
     /// When the visit is over; `None` when the caller does not say.
     expires_at: Option<u64>,
@@ -67,6 +69,7 @@ impl Ask {
                 .map(probe)
                 .collect::<Option<_>>()
                 .ok_or_else(|| invalid("probes"))?,
+            prefix: ClientPrefix::from_slice(&request.client_prefix),
             residency: request
                 .residency
                 .iter()
@@ -214,6 +217,9 @@ impl Fleet {
     /// Plans and promises the place in one step, so that two who ask at once see each other.
     fn plan(&self, state: &State, room: Option<&Room>, ask: &Ask) -> Result<(Placement, Report), Status> {
         let now_ms = self.now_ms();
+        let learned_us = ask.prefix.map_or_else(BTreeMap::new, |prefix| {
+            self.inner.learned.lock().of(prefix, now_ms)
+        });
         let telemetry = self.inner.telemetry.read();
         let mut desk = self.inner.desk.lock();
         let access = |other| desk.access_us.get(&(ask.room, other)).copied().unwrap_or(0);
@@ -222,6 +228,7 @@ impl Fleet {
             ask.participant,
             &ask.residency,
             ask.probes_us.clone(),
+            learned_us,
             access,
         );
         let near = demand.others.iter().map(|(edge, _)| *edge).collect();
@@ -291,7 +298,10 @@ impl Fleet {
                 })
                 .collect(),
             residency: wish.residency.iter().map(ToString::to_string).collect(),
-            client_prefix: Default::default(),
+            client_prefix: wish
+                .network
+                .map_or_else(Vec::new, |prefix| prefix.as_bytes().to_vec())
+                .into(),
             expires_at_unix_ms: u64::try_from(unix_ms(wish.room_ends_at())).unwrap_or(0),
         };
         let response = self

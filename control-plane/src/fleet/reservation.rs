@@ -52,6 +52,12 @@ impl Reservations {
         });
     }
 
+    /// Whether this participant is still expected where they were sent.
+    #[must_use]
+    pub fn holds(&self, room: RoomId, participant: ParticipantId) -> bool {
+        self.held.contains_key(&(room, participant))
+    }
+
     /// Promised places of each edge, as of the last [`Reservations::prune`].
     #[must_use]
     pub fn by_edge(&self) -> &BTreeMap<EdgeId, u32> {

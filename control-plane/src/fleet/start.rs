@@ -9,8 +9,7 @@ use medmesh_base::drain::Drain;
 use medmesh_consensus::Consensus;
 use medmesh_ledger::{ControlDescriptor, LEDGER_VERSION};
 use medmesh_link::{
-    ClusterCa, ClusterName, Endpoint, EndpointConfig, IdentityError, LEAF_LIFE, LinkError, LinkMetrics, Role,
-    Trust,
+    ClusterCa, ClusterName, Endpoint, EndpointConfig, IdentityError, LinkError, LinkMetrics, Role, Trust,
 };
 use medmesh_vault::{ClusterSecret, TokenSigner};
 use prometheus::Registry;
@@ -64,7 +63,8 @@ pub async fn start(
         &config.cluster.ca_key_file,
     )?);
     let role = Role::Control(config.node.id);
-    let identity = ca.issue(role, OffsetDateTime::now_utc(), LEAF_LIFE)?;
+    let life = config.cluster.certificate_life();
+    let identity = ca.issue(role, OffsetDateTime::now_utc(), life)?;
     let renew_at = identity.renew_at();
     let endpoint_config = EndpointConfig {
         listen: config.link.listen,
@@ -80,6 +80,7 @@ pub async fn start(
         consensus: consensus.clone(),
         endpoint: endpoint.clone(),
         ca: ca.clone(),
+        certificate_life: life,
         secret,
         signer,
         descriptor: ControlDescriptor {
@@ -105,19 +106,25 @@ pub async fn start(
     drain.spawn(async move {
         tokio::select! {
             () = stop.stopping() => {}
-            () = renew(&ca, role, renew_at, &endpoint) => {}
+            () = renew(&ca, role, life, renew_at, &endpoint) => {}
         }
     });
     Ok(fleet)
 }
 
 /// Makes the next certificate when two thirds of the present one's life are over.
-async fn renew(ca: &ClusterCa, role: Role, mut renew_at: OffsetDateTime, endpoint: &Endpoint) {
+async fn renew(
+    ca: &ClusterCa,
+    role: Role,
+    life: Duration,
+    mut renew_at: OffsetDateTime,
+    endpoint: &Endpoint,
+) {
     loop {
         let wait = (renew_at - OffsetDateTime::now_utc()).max(time::Duration::ZERO);
         tokio::time::sleep(wait.unsigned_abs()).await;
         let renewed = ca
-            .issue(role, OffsetDateTime::now_utc(), LEAF_LIFE)
+            .issue(role, OffsetDateTime::now_utc(), life)
             .map_err(LinkError::from)
             .and_then(|identity| endpoint.swap_identity(&identity).map(|()| identity));
         match renewed {

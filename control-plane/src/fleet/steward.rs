@@ -6,16 +6,22 @@ use std::time::Duration;
 
 use medmesh_base::EdgeId;
 use medmesh_base::drain::Drain;
-use medmesh_ledger::{Command, EdgeDescriptor, EdgeStatus, Response, State};
+use medmesh_ledger::{Command, EdgeDescriptor, EdgeStatus, Refused, Response, State};
+use medmesh_wire::fleet::edge_command::Command as Down;
+use medmesh_wire::fleet::{CloseRoom, EvictParticipant};
 use tokio::time::MissedTickBehavior;
 
 use super::handle::{Fleet, now_unix_ms};
-use super::transition::transitions;
+use super::movement::movements;
+use super::transition::{GRACE_MS, transitions};
 use super::view;
 
 /// How often ledger and telemetry are compared: well below the three seconds that
 /// make an edge stale.
 const TICK: Duration = Duration::from_millis(500);
+
+/// Why somebody is evicted who is connected elsewhere since.
+pub(super) const MOVED: &str = "moved";
 
 /// What the steward remembers from tick to tick.
 #[derive(Default)]
@@ -65,6 +71,10 @@ impl Fleet {
                 now_unix_ms(),
             )
         };
+        let mut commands = commands;
+        if leading_for_ms >= GRACE_MS {
+            commands.extend(self.tidy_up_after_moves(now_ms));
+        }
         if commands.is_empty() {
             return;
         }
@@ -74,6 +84,36 @@ impl Fleet {
             // Whatever did not happen is still due at the next tick.
             Err(error) => tracing::debug!(%error, "transitions were not committed"),
         }
+    }
+
+    /// Tells edges to let go of what people left behind; answers placements that follow them.
+    fn tidy_up_after_moves(&self, now_ms: u64) -> Vec<Command> {
+        let found = {
+            let (state, telemetry) = (self.state(), self.inner.telemetry.read());
+            let desk = self.inner.desk.lock();
+            let promised = |room, participant| desk.reservations.holds(room, participant);
+            movements(&state, &telemetry, promised, now_ms, now_unix_ms())
+        };
+        let metrics = &self.inner.metrics;
+        for left in found.evict {
+            metrics.left_behind.with_label_values(&["participant"]).inc();
+            let evict = EvictParticipant {
+                room_id: left.room.to_vec(),
+                participant_id: left.participant.to_vec(),
+                reason: MOVED.to_owned(),
+                connected_ms: left.connected_ms,
+            };
+            self.command(left.edge, Down::Evict(evict));
+        }
+        for (edge, room) in found.close {
+            metrics.left_behind.with_label_values(&["room"]).inc();
+            let close = CloseRoom {
+                room_id: room.to_vec(),
+                reason: "closed".to_owned(),
+            };
+            self.command(edge, Down::CloseRoom(close));
+        }
+        found.commands
     }
 
     fn record(&self, memory: &mut Memory, commands: Vec<Command>, response: Response) {
@@ -95,6 +135,8 @@ impl Fleet {
                     EdgeStatus::Up => tracing::info!(%edge, "an edge is back"),
                     EdgeStatus::Down => tracing::warn!(%edge, "an edge is down"),
                 },
+                // The room changed meanwhile; whoever is elsewhere is found again.
+                (Command::RoomAssign { .. }, Err(Refused::StaleEpoch { .. })) => {}
                 (_, Err(why)) => tracing::warn!(kind, %why, "a transition was refused"),
                 (_, Ok(_)) => {}
             }
@@ -146,7 +188,7 @@ impl Fleet {
             telemetry
                 .get(edge)
                 .and_then(|report| report.rooms.get(&room))
-                .is_some_and(|people| people.contains(&participant))
+                .is_some_and(|presence| presence.people.contains_key(&participant))
         });
         desk.access_us
             .retain(|(room, _), _| state.rooms.contains_key(room));
@@ -155,6 +197,8 @@ impl Fleet {
         drop(desk);
         let metrics = &self.inner.metrics;
         metrics.reservations.set(i64::from(promised));
+        let networks = self.inner.learned.lock().len();
+        metrics.networks.set(i64::try_from(networks).unwrap_or(i64::MAX));
         let mut counts = BTreeMap::from([("healthy", 0), ("silent", 0), ("down", 0)]);
         for (edge, known) in &state.edges {
             let health = if view::is_healthy(state, &telemetry, *edge, now_ms) {
@@ -183,6 +227,7 @@ fn kind(command: &Command) -> &'static str {
             ..
         } => "edge_down",
         Command::EdgeUpsert { .. } => "edge_changed",
+        Command::RoomAssign { .. } => "participant_moved",
         Command::TurnSecretRotate { .. } => "turn_rotate",
         Command::TurnSecretRetire { .. } => "turn_retire",
         Command::Expire { .. } => "expire",

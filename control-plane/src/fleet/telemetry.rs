@@ -3,9 +3,9 @@
 //!
 //! All times are milliseconds of this process's steady clock.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use medmesh_base::{EdgeId, ParticipantId, RoomId};
+use medmesh_base::{ClientPrefix, EdgeId, ParticipantId, RoomId};
 use medmesh_ledger::EdgeDescriptor;
 use medmesh_place::Path;
 use medmesh_wire::fleet::{EdgeDescriptor as WireDescriptor, EdgeReport};
@@ -20,6 +20,9 @@ const ROOMS_MAX: usize = 16_384;
 const ROOM_PARTICIPANTS_MAX: usize = 32;
 /// Paths in one report: one to every other edge of the largest fleet.
 const PATHS_MAX: usize = medmesh_ledger::limits::EDGES_MAX;
+
+/// Networks in one report, as edges bound them.
+const PREFIXES_MAX: usize = 512;
 
 /// A report that is not one; the stream it came on ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -45,6 +48,15 @@ pub struct Load {
     pub turn_allocations_max: u32,
 }
 
+/// An edge's part of a room.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Presence {
+    /// The newest assignment of a token seen there.
+    pub epoch: u64,
+    /// Who is there, and for how long their media is up, milliseconds; 0 = not yet.
+    pub people: BTreeMap<ParticipantId, u32>,
+}
+
 /// One edge, as last reported.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EdgeTelemetry {
@@ -57,7 +69,9 @@ pub struct EdgeTelemetry {
     /// Its links to other edges.
     pub paths: BTreeMap<EdgeId, Path>,
     /// Who is there.
-    pub rooms: BTreeMap<RoomId, BTreeSet<ParticipantId>>,
+    pub rooms: BTreeMap<RoomId, Presence>,
+    /// Round trips to the networks its people are in, microseconds.
+    pub ways: Vec<(ClientPrefix, u32)>,
     /// The configuration in force there.
     pub config_version: u64,
     /// When it was received.
@@ -107,14 +121,26 @@ impl Telemetry {
             if presence.participant_ids.len() > ROOM_PARTICIPANTS_MAX {
                 return Err(MalformedReport("rooms"));
             }
+            // Edges before this version do not say how long.
+            let ages = presence.connected_ms.iter().copied().chain(std::iter::repeat(0));
             let people = presence
                 .participant_ids
                 .iter()
-                .map(|id| ParticipantId::from_slice(id))
-                .collect::<Result<_, _>>()
+                .zip(ages)
+                .map(|(id, age)| Ok((ParticipantId::from_slice(id)?, age)))
+                .collect::<Result<_, medmesh_base::IdError>>()
                 .map_err(|_| MalformedReport("rooms"))?;
-            rooms.insert(room, people);
+            let epoch = presence.epoch;
+            rooms.insert(room, Presence { epoch, people });
         }
+        if report.prefix_rtts.len() > PREFIXES_MAX {
+            return Err(MalformedReport("prefix_rtts"));
+        }
+        let ways = report.prefix_rtts.iter().map(|way| {
+            let prefix = ClientPrefix::from_slice(&way.prefix).ok_or(MalformedReport("prefix_rtts"))?;
+            Ok((prefix, way.rtt_us))
+        });
+        let ways = ways.collect::<Result<_, MalformedReport>>()?;
         let version = report
             .edge
             .as_ref()
@@ -133,6 +159,7 @@ impl Telemetry {
             },
             paths,
             rooms,
+            ways,
             config_version: report.config_version,
             received_at_ms: now_ms,
         };

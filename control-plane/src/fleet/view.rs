@@ -66,6 +66,7 @@ pub(super) fn demand(
     participant: ParticipantId,
     residency: &[medmesh_base::Region],
     probes_us: BTreeMap<EdgeId, u32>,
+    learned_us: BTreeMap<EdgeId, u32>,
     access_us: impl Fn(ParticipantId) -> u32,
 ) -> Demand {
     let placements = room.map(|room| &room.placements);
@@ -73,7 +74,7 @@ pub(super) fn demand(
         // A room's residency is fixed when it is made.
         residency: room.map_or_else(|| residency.to_vec(), |room| room.residency.clone()),
         probes_us,
-        learned_us: BTreeMap::new(),
+        learned_us,
         others: placements
             .into_iter()
             .flatten()

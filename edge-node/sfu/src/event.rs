@@ -149,6 +149,8 @@ pub struct SessionView {
     pub epoch: u64,
     /// ICE and DTLS are up.
     pub connected: bool,
+    /// For how long they are.
+    pub connected_for: Option<Duration>,
     /// The address media goes to, once known.
     pub remote: Option<SocketAddr>,
     /// Round trip to the browser, once measured.

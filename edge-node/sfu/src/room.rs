@@ -1,6 +1,7 @@
 //! A room as this shard knows it.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use medmesh_base::media_token::MeshEdge;
 use medmesh_base::{EdgeId, ParticipantId};
@@ -39,9 +40,16 @@ pub(crate) struct Peer {
     /// It has told us of its people since the link came up.
     pub(crate) heard: bool,
     pub(crate) participants: Vec<MeshParticipant>,
+    /// When it last told.
+    pub(crate) told_at: Option<Instant>,
 }
 
 impl Peer {
+    /// When this participant's media came up there, as far as the last message says.
+    fn connected_at(&self, person: &MeshParticipant) -> Option<Instant> {
+        self.told_at?.checked_sub(person.connected_for?)
+    }
+
     /// Where its people go when they leave it: to edges that may not know of this one.
     pub(crate) fn fallbacks(&self) -> Vec<MeshEdge> {
         let fallbacks = self.participants.iter().flat_map(|p| &p.fallbacks);
@@ -81,28 +89,34 @@ impl Room {
     }
 
     /// Makes the remote tracks what the peers said: a participant who is here as well is
-    /// taken from here, one whom two peers have is taken from the first.
+    /// taken from here, one whom two peers have is taken from where they connected last.
     pub(crate) fn sync_remote_tracks(&mut self) {
-        let mut said: BTreeMap<TrackKey, (EdgeId, &crate::mesh::MeshTrack)> = BTreeMap::new();
+        // (when they connected there, whose word it is, what is said)
+        type Said<'a> = (Option<Instant>, EdgeId, &'a crate::mesh::MeshTrack);
+        let mut said: BTreeMap<TrackKey, Said<'_>> = BTreeMap::new();
         for (edge, peer) in &self.peers {
             for person in &peer.participants {
                 if self.local.iter().any(|(p, _)| *p == person.participant) {
                     continue;
                 }
+                let connected_at = peer.connected_at(person);
                 for track in &person.tracks {
                     let key = TrackKey {
                         participant: person.participant,
                         source: track.source,
                     };
-                    said.entry(key).or_insert((*edge, track));
+                    let held = said.entry(key).or_insert((connected_at, *edge, track));
+                    if held.0 < connected_at {
+                        *held = (connected_at, *edge, track);
+                    }
                 }
             }
         }
         self.tracks.retain(|key, track| match track.origin {
             Origin::Local(_) => true,
-            Origin::Remote(edge) => said.get(key).is_some_and(|(e, _)| *e == edge),
+            Origin::Remote(edge) => said.get(key).is_some_and(|(_, e, _)| *e == edge),
         });
-        for (key, (edge, told)) in said {
+        for (key, (_, edge, told)) in said {
             let track = self
                 .tracks
                 .entry(key)

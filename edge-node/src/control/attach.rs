@@ -6,13 +6,15 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use medmesh_base::drain::Drain;
-use medmesh_base::{ParticipantId, RoomId};
+use medmesh_base::{ClientPrefix, ParticipantId, RoomId};
 use medmesh_link::{Backoff, Peer, TrafficClass};
 use medmesh_sfu::{LeaveReason, SessionView};
 use medmesh_turn::RelayHandle;
 use medmesh_wire::fleet::edge_command::Command as Order;
 use medmesh_wire::fleet::fleet_client::FleetClient;
-use medmesh_wire::fleet::{EdgeCommand, EdgeDescriptor, EdgeLoad, EdgeReport, PeerPath, RoomPresence};
+use medmesh_wire::fleet::{
+    EdgeCommand, EdgeDescriptor, EdgeLoad, EdgeReport, PeerPath, PrefixRtt, RoomPresence,
+};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_stream::wrappers::ReceiverStream;
@@ -20,12 +22,15 @@ use tonic::Streaming;
 
 use super::LoadMeter;
 use crate::mesh::PeerTable;
+use crate::mesh::convert::age_ms;
 use crate::metrics::Metrics;
 use crate::settings::SettingsStore;
 use crate::shard::{Command, Shards};
 
 /// How often an edge reports: the planner's view is at most this old.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+/// Networks in one report: a few kilobytes, and more than a host's people come from.
+const NETWORKS_MAX: usize = 512;
 /// Reports waiting for a slow control node; the newest replaces what does not fit.
 const REPORTS_WAITING_MAX: usize = 2;
 /// Pauses between attempts to attach.
@@ -85,7 +90,7 @@ impl Reporter {
             peers: self.paths(),
             rooms: presence(views.iter().flat_map(|(_, view)| &view.sessions)),
             config_version: self.settings.version(),
-            prefix_rtts: Vec::new(),
+            prefix_rtts: ways(views.iter().flat_map(|(_, view)| &view.sessions)),
         }
     }
 
@@ -119,8 +124,38 @@ fn presence<'a>(sessions: impl Iterator<Item = &'a SessionView>) -> Vec<RoomPres
         });
         room.epoch = room.epoch.max(session.epoch);
         room.participant_ids.push(session.participant.to_vec());
+        room.connected_ms.push(session.connected_for.map_or(0, age_ms));
     }
     rooms.into_values().collect()
+}
+
+/// The median round trip to each network somebody is connected from; the best known ones first.
+fn ways<'a>(sessions: impl Iterator<Item = &'a SessionView>) -> Vec<PrefixRtt> {
+    let mut networks: BTreeMap<ClientPrefix, Vec<u32>> = BTreeMap::new();
+    for session in sessions.filter(|session| session.connected) {
+        let (Some(remote), Some(rtt)) = (session.remote, session.rtt) else {
+            continue;
+        };
+        let rtt_us = u32::try_from(rtt.as_micros()).unwrap_or(u32::MAX);
+        networks
+            .entry(ClientPrefix::of(remote.ip()))
+            .or_default()
+            .push(rtt_us);
+    }
+    let mut ways: Vec<PrefixRtt> = networks
+        .into_iter()
+        .map(|(prefix, mut rtts_us)| {
+            rtts_us.sort_unstable();
+            PrefixRtt {
+                prefix: prefix.as_bytes().to_vec(),
+                rtt_us: rtts_us[rtts_us.len() / 2],
+                samples: u32::try_from(rtts_us.len()).unwrap_or(u32::MAX),
+            }
+        })
+        .collect();
+    ways.sort_by_key(|way| std::cmp::Reverse(way.samples));
+    ways.truncate(NETWORKS_MAX);
+    ways
 }
 
 /// What commands act on.
@@ -151,8 +186,13 @@ impl Orders {
                     RoomId::from_slice(&evict.room_id),
                     ParticipantId::from_slice(&evict.participant_id),
                 );
-                if let (Ok(room), Ok(participant)) = ids {
-                    let reason = LeaveReason::Removed;
+                if let (Ok(room), Ok(participant)) = ids
+                    && self.has_been_here(room, participant, evict.connected_ms)
+                {
+                    let reason = match evict.reason.as_str() {
+                        "moved" => LeaveReason::Replaced,
+                        _ => LeaveReason::Removed,
+                    };
                     let command = Command::Leave {
                         room,
                         participant,
@@ -175,10 +215,27 @@ impl Orders {
     }
 }
 
+impl Orders {
+    /// Whether the participant's connection has been up for at least this long: one that they
+    /// made since is not the one that is meant.
+    fn has_been_here(&self, room: RoomId, participant: ParticipantId, connected_ms: u32) -> bool {
+        let views = self.shards.views();
+        let mut sessions = views.iter().flat_map(|(_, view)| &view.sessions);
+        connected_ms == 0
+            || sessions.any(|session| {
+                (session.room, session.participant) == (room, participant)
+                    && session
+                        .connected_for
+                        .is_some_and(|age| age_ms(age) >= connected_ms)
+            })
+    }
+}
+
 /// Stays attached to one control node until the drain.
 pub(crate) async fn attach(
     node: (String, Peer),
     reports: watch::Receiver<Arc<EdgeReport>>,
+    renewed: watch::Receiver<u64>,
     orders: Orders,
     drain: Drain,
 ) {
@@ -187,7 +244,7 @@ pub(crate) async fn attach(
     loop {
         let attached = tokio::select! {
             () = drain.stopping() => return,
-            attached = once(&address, &peer, reports.clone(), &orders) => attached,
+            attached = once(&address, &peer, reports.clone(), renewed.clone(), &orders) => attached,
         };
         if attached.is_ok() {
             backoff.reset();
@@ -213,9 +270,11 @@ async fn once(
     address: &str,
     peer: &Peer,
     mut reports: watch::Receiver<Arc<EdgeReport>>,
+    mut renewed: watch::Receiver<u64>,
     orders: &Orders,
 ) -> Result<(), tonic::Status> {
     // Waiting for the session here leaves the pauses between dials to the link.
+    renewed.mark_unchanged();
     let session = peer.session_wait().await;
     let mut client = FleetClient::new(peer.channel(TrafficClass::Fleet));
     let (sender, outgoing) = mpsc::channel(REPORTS_WAITING_MAX);
@@ -235,6 +294,11 @@ async fn once(
     let end = tokio::select! {
         end = follow(&mut commands, orders) => end,
         () = report(reports, sender) => Ok(()),
+        // Reports come once a second: nobody notices the moment between two attachments.
+        Ok(()) = renewed.changed() => {
+            peer.renew_session().await;
+            Ok(())
+        }
     };
     orders.metrics.control_attached(-1);
     tracing::info!(%address, "detached from the control plane");
@@ -266,5 +330,46 @@ async fn report(mut reports: watch::Receiver<Arc<EdgeReport>>, sender: mpsc::Sen
         if let Err(mpsc::error::TrySendError::Closed(_)) = sender.try_send(report) {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn round_trips_are_told_by_network_and_never_by_person() {
+        let session = |address: &str, rtt_ms: Option<u64>, connected| SessionView {
+            room: RoomId::generate(),
+            participant: ParticipantId::generate(),
+            epoch: 1,
+            connected,
+            connected_for: None,
+            remote: Some(address.parse().unwrap()),
+            rtt: rtt_ms.map(Duration::from_millis),
+            loss_ratio: 0.0,
+            estimate_bps: 0,
+        };
+        let sessions = [
+            session("192.0.2.1:5000", Some(10), true),
+            session("192.0.2.77:5000", Some(30), true),
+            session("192.0.2.99:5000", Some(900), true),
+            session("198.51.100.1:5000", Some(40), true),
+            session("203.0.113.1:5000", None, true),
+            session("203.0.113.2:5000", Some(50), false),
+        ];
+        let told = ways(sessions.iter());
+        let told: Vec<_> = told
+            .iter()
+            .map(|way| (way.prefix.as_slice(), way.rtt_us, way.samples))
+            .collect();
+        assert_eq!(
+            told,
+            [(&[192, 0, 2][..], 30_000, 3), (&[198, 51, 100][..], 40_000, 1)]
+        );
+        let many: Vec<_> = (0..1_000_u32)
+            .map(|n| session(&format!("10.{}.{}.1:1", n / 250, n % 250), Some(5), true))
+            .collect();
+        assert_eq!(ways(many.iter()).len(), NETWORKS_MAX);
     }
 }

@@ -146,7 +146,17 @@ async fn evicting_takes_one_and_closing_takes_all() {
         room_id: here.to_vec(),
         participant_id: victim.to_vec(),
         reason: "revoked".into(),
+        connected_ms: 0,
     });
+    // Meant is a connection that has been up for a while; this one is not up at all.
+    let left_behind = Order::Evict(EvictParticipant {
+        room_id: here.to_vec(),
+        participant_id: victim.to_vec(),
+        reason: "moved".into(),
+        connected_ms: 1,
+    });
+    office.orders.obey(left_behind).await;
+    assert_eq!(shards.participants().await, 3, "a newer connection is not meant");
     // Every control node says it.
     office.orders.obey(evict.clone()).await;
     office.orders.obey(evict).await;

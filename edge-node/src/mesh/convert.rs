@@ -1,6 +1,8 @@
 //! Between protobuf and the shard's vocabulary. What a peer sends is checked here:
 //! a message that does not make sense ends the session.
 
+use std::time::Duration;
+
 use medmesh_base::media_token::{MeshEdge, Source};
 use medmesh_base::{EdgeId, IdError, ParticipantId, RoomId};
 use medmesh_sfu::{MeshLayer, MeshMessage, MeshParticipant, MeshTrack};
@@ -188,7 +190,7 @@ fn encode_participant(participant: MeshParticipant) -> wire::Participant {
         participant_id: participant.participant.to_vec(),
         tracks: tracks.collect(),
         fallbacks: fallbacks.collect(),
-        connected_ms: 0,
+        connected_ms: participant.connected_for.map_or(0, age_ms),
     }
 }
 
@@ -218,7 +220,14 @@ fn decode_participant(participant: wire::Participant) -> Result<MeshParticipant,
         participant: ParticipantId::from_slice(&participant.participant_id)?,
         tracks: tracks.collect::<Result<_, ConvertError>>()?,
         fallbacks: fallbacks.collect::<Result<_, ConvertError>>()?,
+        connected_for: (participant.connected_ms > 0)
+            .then(|| Duration::from_millis(participant.connected_ms.into())),
     })
+}
+
+/// How long a connection is up, on the wire: milliseconds, where 0 means that it is not.
+pub(crate) fn age_ms(age: Duration) -> u32 {
+    u32::try_from(age.as_millis()).unwrap_or(u32::MAX).max(1)
 }
 
 fn within(text: String, length_max: usize) -> Result<String, ConvertError> {

@@ -53,8 +53,27 @@ struct Peer {
     standing: bool,
     /// The session that counts; its port once it is up.
     active: Option<Active>,
-    /// A dial under way, and how to call it off.
-    dialling: Option<Arc<AtomicBool>>,
+    /// A dial under way.
+    dialling: Option<Dialling>,
+}
+
+/// A dial under way: how to call it off, and how to send it to another address.
+struct Dialling {
+    called_off: Arc<AtomicBool>,
+    peer: LinkPeer,
+}
+
+impl Peer {
+    /// Notes where it answers; a dial under way goes there, too.
+    fn answers_at(&mut self, link: &str) {
+        if self.link.as_deref() == Some(link) {
+            return;
+        }
+        self.link = Some(link.to_owned());
+        if let Some(dialling) = &self.dialling {
+            dialling.peer.set_address(link);
+        }
+    }
 }
 
 struct Active {
@@ -143,7 +162,7 @@ impl Mesh {
         for listed in ours.take(STANDING_LINKS_MAX) {
             let peer = self.peers.entry(listed.edge).or_default();
             peer.standing = true;
-            peer.link = Some(listed.link.clone());
+            peer.answers_at(&listed.link);
             self.dial_if_needed(listed.edge);
         }
     }
@@ -160,7 +179,7 @@ impl Mesh {
                 }
                 let peer = self.peers.entry(edge).or_default();
                 peer.wanted_by.insert(shard);
-                peer.link = Some(link);
+                peer.answers_at(&link);
                 self.dial_if_needed(edge);
             }
             Notice::MeshIdle { shard, peer: edge } => {
@@ -190,8 +209,11 @@ impl Mesh {
             return;
         }
         let called_off = Arc::new(AtomicBool::new(false));
-        peer.dialling = Some(Arc::clone(&called_off));
         let link_peer = LinkPeer::new(&self.endpoint, link, Expect::Edge(edge));
+        peer.dialling = Some(Dialling {
+            called_off: Arc::clone(&called_off),
+            peer: link_peer.clone(),
+        });
         let (happenings, drain) = (self.happenings.clone(), self.drain.clone());
         self.drain.spawn(async move {
             let dialled = tokio::select! {
@@ -310,8 +332,8 @@ impl Mesh {
 }
 
 fn call_off(peer: &mut Peer) {
-    if let Some(called_off) = peer.dialling.take() {
-        called_off.store(true, Ordering::Relaxed);
+    if let Some(dialling) = peer.dialling.take() {
+        dialling.called_off.store(true, Ordering::Relaxed);
     }
 }
 

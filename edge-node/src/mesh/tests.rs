@@ -25,6 +25,7 @@ fn messages() -> Vec<MeshMessage> {
                     }],
                     codec: "VP8/90000".into(),
                 }],
+                connected_for: None,
                 fallbacks: vec![MeshEdge {
                     id: EdgeId::generate(),
                     link: "ams-1.example.net:4433".into(),

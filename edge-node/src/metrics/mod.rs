@@ -25,6 +25,7 @@ pub(crate) struct Metrics {
     control_attached: IntGauge,
     config_refused: IntCounter,
     config_version: IntGauge,
+    renewals: IntCounterVec,
 }
 
 impl Metrics {
@@ -58,7 +59,15 @@ impl Metrics {
                 "medmesh_edge_config_version",
                 "Version of the pushed configuration in force",
             )?,
+            renewals: IntCounterVec::new(
+                Opts::new(
+                    "medmesh_edge_certificate_renewals_total",
+                    "Certificates asked for before the old one ends, by result",
+                ),
+                &["result"],
+            )?,
         };
+        registry.register(Box::new(metrics.renewals.clone()))?;
         registry.register(Box::new(metrics.joins.clone()))?;
         registry.register(Box::new(metrics.tokens_refused.clone()))?;
         registry.register(Box::new(metrics.rate_limited.clone()))?;
@@ -95,6 +104,11 @@ impl Metrics {
 
     pub(crate) fn config_refused(&self) {
         self.config_refused.inc();
+    }
+
+    pub(crate) fn certificate_renewal(&self, ok: bool) {
+        let result = if ok { "ok" } else { "failed" };
+        self.renewals.with_label_values(&[result]).inc();
     }
 
     pub(crate) fn config_version(&self, version: u64) {

@@ -11,6 +11,7 @@ pub mod drain;
 mod id;
 pub mod media_token;
 mod phi;
+mod prefix;
 mod problem;
 mod region;
 pub mod telemetry;
@@ -20,6 +21,7 @@ pub use id::{
     PersonId, RequestId, RoomId, SessionId, VisitId,
 };
 pub use phi::Phi;
+pub use prefix::ClientPrefix;
 pub use problem::ProblemCode;
 pub use region::{Region, RegionError};
 

@@ -23,6 +23,13 @@ use crate::identity::{ClusterName, Identity, PeerIdentity, Role};
 /// use, and renewal at two thirds leaves eight hours for a control plane that is away.
 pub const LEAF_LIFE: Duration = Duration::from_secs(24 * 3600);
 
+/// Shortest life a cluster may give its certificates: one for drills, in which a renewal still has
+/// time for a try that fails.
+pub const LEAF_LIFE_MIN: Duration = Duration::from_secs(6);
+
+/// Longest life: removed edges are refused by name for a little longer than this.
+pub const LEAF_LIFE_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+
 /// Life of the root. Replacing it means enrolling again, so it outlives the hardware.
 const CA_LIFE: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
@@ -258,7 +265,7 @@ impl ClusterCa {
             ExtendedKeyUsagePurpose::ClientAuth,
         ];
         params.use_authority_key_identifier_extension = true;
-        let renew_at = params.not_before + (params.not_after - params.not_before) * 2 / 3;
+        let renew_at = renew_at(params.not_before, params.not_after);
         let leaf = params
             .signed_by(&key, &self.issuer)
             .map_err(IdentityError::Generate)?;
@@ -277,6 +284,13 @@ impl ClusterCa {
         let signed = self.sign(request.csr_der(), role, now, life)?;
         request.into_identity(signed.chain)
     }
+}
+
+/// When to ask for the next certificate: after two thirds of the life it was given, which leaves
+/// a third for a control plane that is away. That it begins [`CLOCK_SKEW`] early is no part of it.
+pub(crate) fn renew_at(not_before: OffsetDateTime, not_after: OffsetDateTime) -> OffsetDateTime {
+    let life = not_after - (not_before + CLOCK_SKEW);
+    not_after - life.max(time::Duration::ZERO) / 3
 }
 
 /// Reads one PEM certificate, e.g. the CA's on an edge.

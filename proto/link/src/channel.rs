@@ -129,6 +129,14 @@ impl Peer {
         self.inner.address.store(Arc::new(address.into()));
     }
 
+    /// Dials anew for whoever asks next, with the certificate in force then. The session there is
+    /// stays open for as long as somebody holds it.
+    pub async fn renew_session(&self) {
+        let mut slot = self.inner.slot.lock().await;
+        slot.session = None;
+        slot.not_before = Instant::now();
+    }
+
     /// The open session, or a new one. Callers at the same time share one dial.
     ///
     /// # Errors

@@ -257,7 +257,7 @@ impl Identity {
     /// a control plane that is away.
     #[must_use]
     pub fn renew_at(&self) -> OffsetDateTime {
-        self.not_before + (self.not_after - self.not_before) * 2 / 3
+        crate::ca::renew_at(self.not_before, self.not_after)
     }
 
     pub(crate) fn key(&self) -> &PrivateKeyDer<'static> {

@@ -61,7 +61,10 @@ mod tls;
 mod transport;
 
 pub use backoff::Backoff;
-pub use ca::{CaFingerprint, ClusterCa, KeyRequest, LEAF_LIFE, SignedChain, load_certificate};
+pub use ca::{
+    CaFingerprint, ClusterCa, KeyRequest, LEAF_LIFE, LEAF_LIFE_MAX, LEAF_LIFE_MIN, SignedChain,
+    load_certificate,
+};
 pub use channel::{Peer, TrafficClass};
 pub use datagram::{Datagram, HEAD_BYTES, Probe, media_head};
 pub use endpoint::{Endpoint, EndpointConfig, Incoming};

@@ -132,6 +132,7 @@ fn room_state(input: &mut Input<'_>) -> MeshMessage {
         MeshParticipant {
             participant: shard::participant(who),
             tracks: tracks.collect(),
+            connected_for: None,
             fallbacks: Vec::new(),
         }
     });

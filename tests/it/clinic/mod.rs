@@ -32,7 +32,7 @@ impl World {
         Self::with(&Wishes::default()).await
     }
 
-    async fn with(wishes: &Wishes) -> Self {
+    pub(crate) async fn with(wishes: &Wishes) -> Self {
         let scratch = Scratch::database().await.unwrap();
         let clinic = TestClinic::open(&scratch, "riverside").await;
         let node = ControlNode::start(&scratch, wishes).await;

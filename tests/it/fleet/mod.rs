@@ -1,8 +1,12 @@
 //! Control nodes and edges together: placement, and what an operator does to it.
 
+mod certificates;
+mod drain;
 mod residency;
 
 use std::time::Duration;
+
+use medmesh_api_client::Operator;
 
 /// What every wait here is bounded by; nothing takes a tenth of it.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -19,4 +23,17 @@ async fn eventually<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>
     };
     let found = tokio::time::timeout(PATIENCE, found).await;
     found.unwrap_or_else(|_| panic!("never: {what}"))
+}
+
+/// Waits until every edge has measured its way to another: the planner counts an unknown way as
+/// a long one.
+async fn linked(operator: &Operator) {
+    eventually("every edge knows its way to another", async || {
+        let nodes = operator.nodes().await.ok()?;
+        let mut reports = nodes.edges.iter().map(|edge| edge.report.as_ref());
+        reports
+            .all(|report| report.is_some_and(|report| !report.paths.is_empty()))
+            .then_some(())
+    })
+    .await;
 }

@@ -37,7 +37,7 @@ pub(super) fn explanation(explanation: &Explanation) -> String {
     let residency: Vec<&str> = explanation
         .residency
         .iter()
-        .map(|region| region.as_str())
+        .map(medmesh_base::Region::as_str)
         .collect();
     let residency = if residency.is_empty() {
         "any region".to_owned()

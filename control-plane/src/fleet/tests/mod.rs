@@ -2,6 +2,7 @@
 
 mod edges;
 mod expiry;
+mod moves;
 mod node;
 mod operator;
 mod pure;

@@ -112,6 +112,7 @@ impl Bound {
         let fleet = Fleet::new(Parts {
             consensus: consensus.clone(),
             endpoint: self.endpoint,
+            certificate_life: LEAF_LIFE,
             ca: ca.clone(),
             secret: ClusterSecret::load_or_create(&dir.path().join("cluster.secret")).unwrap(),
             signer: TokenSigner::load_or_create(&dir.path().join("signing.key")).unwrap(),

@@ -263,11 +263,18 @@ fn a_demand_takes_the_rooms_residency_and_the_others_places() {
     apply(&mut state, &assign);
     let held = state.rooms[&room(1)].clone();
     let any = ["us".parse().unwrap()];
-    let demand = view::demand(Some(&held), person(1), &any, BTreeMap::new(), |_| 7_000);
+    let demand = view::demand(
+        Some(&held),
+        person(1),
+        &any,
+        BTreeMap::new(),
+        BTreeMap::new(),
+        |_| 7_000,
+    );
     assert_eq!(demand.residency, held.residency, "fixed when the room was made");
     assert_eq!(demand.others, [(edge(1), 7_000)]);
     assert_eq!(demand.current, Some(edge(1)));
-    let fresh = view::demand(None, person(1), &any, BTreeMap::new(), |_| 0);
+    let fresh = view::demand(None, person(1), &any, BTreeMap::new(), BTreeMap::new(), |_| 0);
     assert_eq!(
         (fresh.residency.as_slice(), fresh.current),
         (any.as_slice(), None)

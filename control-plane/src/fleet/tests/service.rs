@@ -164,6 +164,7 @@ pub(super) fn wish(room_number: u128, who: u128, probes: &[(&Edge, u64)]) -> Wis
             .iter()
             .map(|(edge, ms)| (edge.id, Duration::from_millis(*ms)))
             .collect(),
+        network: None,
         residency: Vec::new(),
         until: *VISITS_END,
     }

@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::State;
-use http::StatusCode;
+use axum::{Extension, Json};
+use http::{HeaderMap, StatusCode};
 use medmesh_api_types::Secret;
 use medmesh_api_types::signaling::{
     Candidate, CandidateQuery, Candidates, EdgeProbe, IceServer, SessionEdge, SessionRequest,
     SignalingSession,
 };
-use medmesh_base::EdgeId;
+use medmesh_base::{ClientPrefix, EdgeId};
 use medmesh_vault::public_jwk_check;
 use time::OffsetDateTime;
 use utoipa_axum::router::OpenApiRouter;
@@ -19,6 +19,7 @@ use utoipa_axum::routes;
 use crate::http::caller::Signed;
 use crate::http::error::ApiError;
 use crate::http::extract::{Body, Query};
+use crate::http::server::Peer;
 use crate::http::state::Api;
 use crate::media::{Admission, PlaceError, Wish};
 
@@ -64,6 +65,8 @@ async fn signaling_candidates(
 async fn signaling_session(
     State(api): State<Api>,
     signed: Signed,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
     Body { value: request, .. }: Body<SessionRequest>,
 ) -> Result<(StatusCode, Json<SignalingSession>), ApiError> {
     let key = request.key.into();
@@ -77,6 +80,7 @@ async fn signaling_session(
         room: window.room_id,
         participant: window.participant_id,
         probes: request.probes.iter().map(round_trip).collect(),
+        network: Some(ClientPrefix::of(api.client_address(peer, &headers))),
         residency: regions.to_vec(),
         until: window.until,
     };

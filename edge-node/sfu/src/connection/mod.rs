@@ -167,6 +167,11 @@ pub(crate) struct Parts {
 }
 
 impl Connection {
+    /// How long ICE and DTLS are up; `None` while they are not.
+    pub(crate) fn connected_for(&self, now: Instant) -> Option<Duration> {
+        self.connected_at.map(|at| now.saturating_duration_since(at))
+    }
+
     pub(crate) fn new(now: Instant, parts: Parts) -> Self {
         let Parts {
             key,

@@ -1,6 +1,8 @@
 //! The pure twins of `mesh.proto`'s messages. `Hello` is the link's business
 //! and has no twin; see the proto for what each means.
 
+use std::time::Duration;
+
 use medmesh_base::media_token::{MeshEdge, Source};
 use medmesh_base::{ParticipantId, RoomId};
 
@@ -117,6 +119,9 @@ pub struct MeshParticipant {
     pub tracks: Vec<MeshTrack>,
     /// Where they go if the sender dies.
     pub fallbacks: Vec<MeshEdge>,
+    /// How long their media has been up at the sender; `None` while it is not. Of two edges with
+    /// the same participant the one for which this is shorter has the connection in use.
+    pub connected_for: Option<Duration>,
 }
 
 /// A track of one of the sender's people.

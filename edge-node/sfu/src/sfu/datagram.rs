@@ -89,6 +89,10 @@ impl Sfu {
                     participant,
                     after,
                 });
+                // Peers that have an older connection of the same participant let go of it now.
+                if let Some(room) = self.rooms.get_mut(&room) {
+                    room.announce = true;
+                }
                 self.mark(room);
             }
             Notice::KeyframeWanted { mid } => self.keyframe_wanted(key, mid),

@@ -192,6 +192,7 @@ impl Sfu {
             participant: c.participant,
             epoch: c.epoch,
             connected: c.connected_at.is_some(),
+            connected_for: c.connected_for(self.now),
             remote: c.link.remote,
             rtt: c.link.rtt,
             loss_ratio: c.link.loss_ratio,

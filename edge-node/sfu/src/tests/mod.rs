@@ -8,5 +8,6 @@ mod border;
 mod forwarding;
 mod layers;
 mod mesh;
+mod moving;
 mod pure;
 mod sdp;

@@ -196,6 +196,9 @@ pub struct EvictParticipant {
     pub participant_id: ::prost::alloc::vec::Vec<u8>,
     #[prost(string, tag = "3")]
     pub reason: ::prost::alloc::string::String,
+    /// only a connection that has been up for at least this long
+    #[prost(uint32, tag = "4")]
+    pub connected_ms: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CloseRoom {

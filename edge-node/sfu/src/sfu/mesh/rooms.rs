@@ -1,16 +1,20 @@
 //! Who is where: what edges tell each other of their people.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use medmesh_base::media_token::MeshEdge;
 use medmesh_base::{EdgeId, ParticipantId, RoomId};
 
-use crate::event::Output;
+use crate::event::{LeaveReason, Output};
 use crate::mesh::{MeshLayer, MeshMessage, MeshParticipant, MeshTrack};
 use crate::room::{PEERS_MAX, Peer, Room};
 use crate::sfu::Sfu;
 use crate::stats::DropReason;
 use crate::track::{Track, TrackKey};
+
+/// How much older a connection must be than one on another edge to be let go of: what an edge
+/// says of its people was true when it said so, half a round trip ago.
+const MOVE_MARGIN: Duration = Duration::from_millis(300);
 
 /// People of one room another edge may have; a visit has six, an event may have more.
 const REMOTE_PARTICIPANTS_MAX: usize = 256;
@@ -118,6 +122,7 @@ impl Sfu {
                     .get(key)
                     .map(|c| c.fallbacks.clone())
                     .unwrap_or_default(),
+                connected_for: self.connections.get(key).and_then(|c| c.connected_for(now)),
             })
             .collect();
         for (peer, reply_wanted) in due {
@@ -207,12 +212,35 @@ impl Sfu {
         }
         entry.heard = true;
         entry.told &= !reply_wanted;
+        entry.told_at = Some(self.now);
         entry.participants = participants;
         room.epoch = epoch;
         self.mesh
             .inflows
             .retain(|_, f| !(f.gone && f.peer == peer && f.room == id));
+        self.let_go_of_moved(id, peer);
         self.resync(id);
+    }
+
+    /// Ends our connections of participants who have connected to `peer` since: they moved, and
+    /// what is left here would be their ghost.
+    fn let_go_of_moved(&mut self, id: RoomId, peer: EdgeId) {
+        let Some(entry) = self.rooms.get(&id).and_then(|room| room.peers.get(&peer)) else {
+            return;
+        };
+        let there = entry.participants.iter();
+        let there: Vec<_> = there
+            .filter_map(|person| Some((person.participant, person.connected_for?)))
+            .collect();
+        for (participant, connected_for) in there {
+            let Some(key) = self.connection_of(id, participant) else {
+                continue;
+            };
+            let held = self.connections.get(&key).and_then(|c| c.connected_for(self.now));
+            if held.is_some_and(|held| held > connected_for + MOVE_MARGIN) {
+                self.end(key, LeaveReason::Replaced);
+            }
+        }
     }
 
     pub(super) fn handle_room_leave(&mut self, peer: EdgeId, id: RoomId) {
