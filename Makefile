@@ -8,8 +8,8 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 PORTALS := api/portals
 # What the system itself runs on, what a person looks at it with, what peers are measured.
 RUN_NEEDS := initdb=postgresql redis-server curl
-TEST_NEEDS := $(RUN_NEEDS) chromium turnutils_uclient=coturn ip=iproute2 certutil=libnss3-tools openssl python3=python3-venv
-BENCH_NEEDS := $(TEST_NEEDS) janus etcd=etcd-server turnserver=coturn
+TEST_NEEDS := $(RUN_NEEDS) chromium turnutils_uclient=coturn turnserver=coturn ip=iproute2 certutil=libnss3-tools openssl python3=python3-venv
+BENCH_NEEDS := $(TEST_NEEDS) janus etcd=etcd-server
 FUZZ_SECONDS ?= 60
 
 help: ## this list
@@ -49,7 +49,7 @@ bench: ## us, the peer and the limit, side by side; JSON in target/bench
 	cargo build --profile dist --locked -p medmesh-edge -p medmesh-turn -p medmesh-benches
 	$(TARGET)/dist/medmesh-bench all
 
-fuzz: ## every parser we own, FUZZ_SECONDS each
+fuzz: ## every parser we own, FUZZ_SECONDS each; the relay ten minutes in total
 	@.ci/need g++
 	tests/fuzz/run $(FUZZ_SECONDS)
 

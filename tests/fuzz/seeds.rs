@@ -107,6 +107,33 @@ fn turn() {
         &[1, 255],
     ];
     write("turn_server", "life", life.concat());
+    // Mobile with the next port held, its second allocation, permit, bind, both ways, move;
+    // TCP, connect, answer, bind, a peer comes; lose the connection, come back, wait.
+    let book = [
+        [1, 0, 0x0E],
+        [1, 2, 0x80],
+        [4, 0, 0],
+        [5, 0, 1],
+        [6, 0, 1],
+        [7, 0, 0],
+        [8, 0, 0],
+        [9, 2, 0],
+        [3, 2, 0],
+        [9, 2, 0],
+        [1, 4, 1],
+        [4, 4, 0],
+        [10, 4, 0],
+        [11, 0, 0],
+        [13, 6, 0],
+        [12, 0, 4],
+        [14, 0, 1],
+        [1, 5, 2],
+        [15, 5, 0],
+        [9, 1, 1],
+        [0, 0, 9],
+        [0, 0, 255],
+    ];
+    write("turn_model", "book", book.concat());
     let length = u8::try_from(allocate.len()).expect("a short request");
     write(
         "turn_server",

@@ -3,6 +3,8 @@
 //! Compiled for tests and with `--cfg fuzzing` only. A target is one line:
 //! `fuzz_target!(|data: &[u8]| medmesh_turn::fuzz::server(data));`
 
+mod model;
+
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -17,6 +19,8 @@ use crate::policy::PeerPolicy;
 use crate::server::{
     Command, Counter, Limits, ListenerId, Now, Quotas, RelayId, Server, ServerConfig, WorkerId,
 };
+
+pub use model::model;
 
 const REALM: &str = "medmesh";
 const LISTENER: ListenerId = ListenerId(0);
@@ -289,6 +293,11 @@ mod tests {
         fn random_bytes_break_nothing(data in prop::collection::vec(any::<u8>(), 0..400)) {
             super::codec(&data);
             super::server(&data);
+        }
+
+        #[test]
+        fn the_server_does_what_its_model_says(data in prop::collection::vec(any::<u8>(), 0..900)) {
+            super::model(&data);
         }
     }
 }

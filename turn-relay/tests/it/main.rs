@@ -3,6 +3,7 @@
 
 mod aioice;
 mod clients;
+mod coturn;
 mod differential;
 mod handle;
 mod process;

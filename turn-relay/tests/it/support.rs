@@ -187,6 +187,18 @@ impl WireClient {
         }
     }
 
+    /// The same credentials from another address.
+    pub(crate) fn elsewhere(&self, server: SocketAddr) -> Self {
+        let mut client = Self::new(server, "");
+        client.username.clone_from(&self.username);
+        client.password.clone_from(&self.password);
+        client
+    }
+
+    pub(crate) fn nonce(&self) -> &[u8] {
+        &self.nonce
+    }
+
     /// The same 5-tuple with other credentials.
     pub(crate) fn impostor(&self, user: &str) -> Self {
         let (username, password) = credentials(user);

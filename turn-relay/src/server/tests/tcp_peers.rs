@@ -315,7 +315,8 @@ fn a_connection_can_be_bound_after_the_credentials_have_expired() {
 
 #[test]
 fn connections_end_with_their_allocation() {
-    let ends: [(&str, fn(&mut Scene)); 4] = [
+    type End = fn(&mut Scene);
+    let ends: [(&str, End); 4] = [
         ("refresh 0", |s| {
             assert_eq!(s.client.refresh(&mut s.world, 0).code(), 0);
         }),
@@ -324,7 +325,7 @@ fn connections_end_with_their_allocation() {
         }),
         ("expired", |s| s.world.advance(Duration::from_secs(600))),
         ("policy", |s| {
-            s.world.server.set_peer_policy(PeerPolicy::default())
+            s.world.server.set_peer_policy(PeerPolicy::default());
         }),
     ];
     for (name, end) in ends {
