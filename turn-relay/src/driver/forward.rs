@@ -10,7 +10,7 @@ use std::time::Duration;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
-use super::mmsg::{RecvBatch, Segment, SendBatch};
+use super::mmsg::{Received, RecvBatch, Segment, SendBatch};
 use super::socket;
 
 const BATCH: usize = 32;
@@ -63,14 +63,12 @@ pub fn forward(listen: SocketAddr, peer: SocketAddr) -> io::Result<()> {
             let all = (0..count).filter_map(|index| batch.get(index));
             if let Some(flow) = token.checked_sub(1) {
                 let to = flows[flow].client;
-                let segments = all
-                    .flat_map(|received| received.datagrams())
-                    .map(|(_, data)| Segment {
-                        to,
-                        prefix: &[],
-                        data,
-                        padding: &[],
-                    });
+                let segments = all.flat_map(Received::datagrams).map(|(_, data)| Segment {
+                    to,
+                    prefix: &[],
+                    data,
+                    padding: &[],
+                });
                 send.send(listener.as_fd(), None, segments);
             } else {
                 for received in all {

@@ -365,12 +365,12 @@ impl Connections {
             return false;
         };
         let queued = connection.queue(parts, limit);
-        self.to_flush(index);
+        self.flush_later(index);
         queued
     }
 
     /// Has a connection written to at the end of the turn.
-    pub(super) fn to_flush(&mut self, index: usize) {
+    pub(super) fn flush_later(&mut self, index: usize) {
         if let Some(connection) = self.slots[index].as_deref_mut()
             && !connection.queued
         {
@@ -403,7 +403,7 @@ impl Connections {
             connection.stage = Stage::Closing;
             self.deadlines
                 .push_back((now + PATIENCE, index, connection.generation));
-            self.to_flush(index);
+            self.flush_later(index);
         }
     }
 

@@ -79,12 +79,12 @@ impl Worker {
             Stage::Handshake(_) | Stage::Open => {}
             Stage::Spliced(peer) => return self.pump(peer, buffers),
             Stage::Closing => {
-                self.connections.to_flush(index);
+                self.connections.flush_later(index);
                 return false;
             }
         }
         // It may be here because there is room to write.
-        self.connections.to_flush(index);
+        self.connections.flush_later(index);
         self.read_connection(now, index, buffers)
     }
 
