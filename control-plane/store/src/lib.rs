@@ -54,7 +54,7 @@ pub use error::{Constraint, Fault, SetupError, StoreError};
 pub use factor::{Factors, TOTP_PENDING_FOR};
 pub use idempotency::{Claim, IdempotencyKey, RequestDigest, StoredResponse, Ticket};
 pub use job::{JOB_BATCH_MAX, JOB_LEASE, JOBS_PER_LIST_MAX, Job, JobCounts, JobKind, JobOptions, JobSummary};
-pub use keys::{Column, Keyring, KeyringSettings, Owner};
+pub use keys::{Column, KeySummary, Keyring, KeyringSettings, Owner, ROTATION_STEP_MAX};
 pub use message::MESSAGES_PER_LIST_MAX;
 pub use outbox::{Event, EventKind, OUTBOX_BATCH_MAX, OUTBOX_LEASE};
 pub use page::{Cursor, PAGE_DEFAULT, PAGE_MAX, Page, PageRequest};

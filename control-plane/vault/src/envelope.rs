@@ -37,6 +37,12 @@ pub enum KeyKind {
 }
 
 impl KeyKind {
+    /// The first two bytes of every envelope under a key of this level; the key's version follows.
+    #[must_use]
+    pub const fn envelope_prefix(self) -> [u8; 2] {
+        [FORMAT, self.byte()]
+    }
+
     const fn byte(self) -> u8 {
         match self {
             Self::System => 1,

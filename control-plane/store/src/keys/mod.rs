@@ -12,6 +12,7 @@
 mod column;
 mod load;
 mod ring;
+mod rotate;
 mod seal;
 
 use std::collections::HashMap;
@@ -25,6 +26,7 @@ pub(crate) use column::WRITTEN_ONCE;
 pub use column::{Column, Owner};
 pub(crate) use load::PatientKeyRow;
 pub(crate) use ring::{Ring, Scope, version_from};
+pub use rotate::{KeySummary, ROTATION_STEP_MAX};
 pub(crate) use seal::{Opener, Sealed};
 
 use crate::StoreError;
