@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use medmesh_store::{Keyring, KeyringSettings};
-use medmesh_vault::kms::{FileKms, Unlock};
+use medmesh_vault::kms::{
+    AwsCredentials, AwsKms, AwsSettings, FileKms, TransitAuth, TransitKms, TransitSettings, Unlock,
+};
 use medmesh_vault::{Kms, VaultError};
 
-use crate::config::{FileVault, Vault};
+use crate::config::{AwsVault, FileVault, TransitVault, Vault};
 
 /// Opens the KMS the configuration names. Only the embedded one is touched by this; the others
 /// are asked when a key is needed.
@@ -15,15 +17,44 @@ use crate::config::{FileVault, Vault};
 /// # Errors
 /// When a key file is unreadable, readable by others, or does not open with what should unlock it.
 pub fn open(config: &Vault) -> Result<Keyring, VaultError> {
-    let kms: Arc<dyn Kms> = match &config.file {
-        Some(file) => Arc::new(file_kms(file)?),
-        None => unreachable!("the configuration's rules want one KMS"),
+    let kms: Arc<dyn Kms> = match (&config.file, &config.transit, &config.aws) {
+        (Some(file), ..) => Arc::new(file_kms(file)?),
+        (_, Some(transit), _) => Arc::new(TransitKms::new(transit_settings(transit))?),
+        (.., Some(aws)) => Arc::new(AwsKms::new(aws_settings(aws))?),
+        (None, None, None) => unreachable!("the configuration's rules want one KMS"),
     };
     let settings = KeyringSettings {
         lifetime: Duration::from_secs(config.cache_seconds),
         patients_max: config.patients_cached,
     };
     Ok(Keyring::new(kms, settings))
+}
+
+fn transit_settings(config: &TransitVault) -> TransitSettings {
+    let auth = match (&config.token_file, &config.role_id, &config.secret_id_file) {
+        (None, Some(role_id), Some(secret_id_file)) => TransitAuth::AppRole {
+            role_id: role_id.clone(),
+            secret_id_file: secret_id_file.clone(),
+        },
+        (token_file, ..) => TransitAuth::TokenFile(token_file.clone().unwrap_or_default()),
+    };
+    TransitSettings {
+        url: config.url.clone(),
+        mount: config.mount.clone(),
+        key: config.key.clone(),
+        auth,
+        ca_file: config.ca_file.clone(),
+    }
+}
+
+fn aws_settings(config: &AwsVault) -> AwsSettings {
+    let file = config.credentials_file.clone();
+    AwsSettings {
+        region: config.region.clone(),
+        key_id: config.key_id.clone(),
+        endpoint: config.endpoint.clone(),
+        credentials: file.map_or(AwsCredentials::Environment, AwsCredentials::File),
+    }
 }
 
 fn file_kms(file: &FileVault) -> Result<FileKms, VaultError> {

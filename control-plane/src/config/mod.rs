@@ -20,7 +20,7 @@ use medmesh_base::ControlId;
 use medmesh_base::telemetry::LogFormat;
 use serde::Deserialize;
 
-pub use vault::{FileVault, Vault};
+pub use vault::{AwsVault, FileVault, TransitVault, Vault};
 
 /// Prefix of the variables that override the file.
 const ENV_PREFIX: &str = "MEDMESH_";

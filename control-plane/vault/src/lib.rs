@@ -12,7 +12,7 @@
 //! - [`turn`]: time-limited TURN credentials.
 //!
 //! It never lets a private key or a secret out through `Debug`, and it never
-//! reads a clock: `now` comes in.
+//! reads a clock: `now` comes in (but for the date AWS wants in each request).
 
 mod blind;
 mod cache;

@@ -5,14 +5,22 @@
 //! under another. Drivers are asynchronous because two of them are a network
 //! away; everything below the root is plain computation.
 
+mod aws;
 mod file;
+mod http;
+mod sigv4;
+mod transit;
 
 use std::fmt;
 
 use futures::future::BoxFuture;
 use medmesh_base::ClinicId;
 
+pub use aws::{AwsCredentials, AwsKms, AwsSettings};
 pub use file::{FileKms, Unlock};
+#[cfg(test)]
+pub(crate) use sigv4::Signer;
+pub use transit::{TransitAuth, TransitKms, TransitSettings};
 
 use crate::DataKey;
 

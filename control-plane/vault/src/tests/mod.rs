@@ -1,6 +1,8 @@
 mod cache;
+mod remote;
 mod root;
 mod sealing;
+mod server;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
