@@ -490,10 +490,12 @@ fn too_early() -> StoreError {
     StoreError::Contention(crate::Fault::Keys("older versions are still in use".into()))
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
 fn index_failed(error: medmesh_vault::VaultError) -> StoreError {
     failed(&error, Column::IndexKey)
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
 fn wrapped_failed(error: medmesh_vault::VaultError) -> StoreError {
     failed(&error, Column::PatientKeyWrapped)
 }
