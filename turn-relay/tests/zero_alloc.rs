@@ -8,10 +8,17 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use medmesh_turn::codec::{Builder, Class, Datagram, IntegrityKind, Method, attribute, decode};
+use medmesh_turn::codec::{
+    Builder, Class, Datagram, FRAME_BYTES_MAX, Family, Fields, Framer, Frames, IntegrityKind, Method,
+    attribute, decode,
+};
+use medmesh_turn::server::{
+    self, Command, Limits, ListenerId, Now, Quotas, Server, ServerConfig, Transport, WorkerId,
+};
 use medmesh_turn::{PeerPolicy, Relay, RelayConfig, Secret, Secrets, long_term_key};
 
 struct Counting;
@@ -107,8 +114,129 @@ fn relay(client: &Client, peer: &UdpSocket, datagram: &[u8], bursts: usize, buff
     }
 }
 
+/// Reads `stream` in pieces as a driver does; how much of it the server relays.
+fn read_stream(
+    server: &mut Server,
+    (client, now): (server::Client, Now),
+    framer: &mut Framer,
+    buffer: &mut [u8],
+    stream: &[u8],
+) -> usize {
+    let mut relayed = 0;
+    // Pieces that fit no frame: something is left over after most of them.
+    for piece in stream.chunks(777) {
+        let kept = framer.resume(buffer);
+        buffer[kept..kept + piece.len()].copy_from_slice(piece);
+        let read = &buffer[..kept + piece.len()];
+        let mut frames = Frames::new(read, server.frame_bytes_max(client));
+        while let Some(range) = frames.next().unwrap() {
+            let out = server.handle_input(now, client.address, client.listener, &read[range]);
+            relayed += out.map_or(0, |out| out.data.len());
+        }
+        framer.suspend(frames.rest());
+    }
+    relayed
+}
+
+/// The pure server alone: frames out of a stream, padding, and all the limits of bandwidth.
+fn framing_and_limits_cost_no_allocation() {
+    let peer: SocketAddr = "192.0.2.1:9".parse().unwrap();
+    let limits = Limits {
+        bandwidth_per_allocation: Some(1 << 30),
+        bandwidth_per_user: Some(1 << 30),
+        bandwidth: Some(1 << 30),
+        ..Limits::default()
+    };
+    let config = ServerConfig {
+        realm: "medmesh".to_owned(),
+        listeners: vec![Transport::Tcp],
+        families: vec![Family::V4],
+        tcp_relays: false,
+        dont_fragment: false,
+        mobility: true,
+        worker: WorkerId::default(),
+        limits,
+        legacy_channels: false,
+        nonce_key: [7; 32],
+        binding_credential: None,
+        seed: 7,
+    };
+    let policy = PeerPolicy::allow_list(vec!["192.0.2.1".parse().unwrap()]);
+    let secrets = Secrets::new(Secret::new(1, SECRET), None);
+    let mut server = Server::new(config, secrets, policy, Arc::new(Quotas::new()));
+    let (username, now) = ("2000000000:a", Now::default());
+    let client = server::Client {
+        listener: ListenerId(0),
+        address: "203.0.113.7:4000".parse().unwrap(),
+    };
+    assert!(server.handle_client_connected(now, client));
+    let key = long_term_key(username, "medmesh", &Secret::new(1, SECRET).password(username));
+    let mut nonce = vec![0];
+    let mut relay = None;
+    let udp = |r: Builder| r.attribute(attribute::REQUESTED_TRANSPORT, &[17, 0, 0, 0]);
+    let bind = |r: Builder| {
+        r.attribute(attribute::CHANNEL_NUMBER, &[0x40, 0, 0, 0])
+            .address(attribute::XOR_PEER_ADDRESS, peer)
+    };
+    let steps: [(Method, &dyn Fn(Builder) -> Builder); 3] = [
+        (Method::ALLOCATE, &udp),
+        (Method::ALLOCATE, &udp),
+        (Method::CHANNEL_BIND, &bind),
+    ];
+    for (method, attributes) in steps {
+        let request = attributes(Builder::new(Class::Request, method, [7; 12]))
+            .attribute(attribute::USERNAME, username.as_bytes())
+            .attribute(attribute::REALM, b"medmesh")
+            .attribute(attribute::NONCE, &nonce)
+            .integrity(IntegrityKind::Sha1, &key)
+            .finish();
+        server.handle_input(now, client.address, client.listener, &request);
+        while let Some(command) = server.poll_command() {
+            match command {
+                Command::OpenRelay { relay: opened, .. } => {
+                    relay = Some(opened);
+                    server.handle_relay_opened(now, opened, Ok("198.51.100.1:50000".parse().unwrap()));
+                }
+                Command::Send { bytes, .. } => {
+                    let Ok(Datagram::Message(message)) = decode(&bytes) else {
+                        panic!("no message")
+                    };
+                    if let Some(fresh) = Fields::read(&message).nonce {
+                        nonce = fresh.to_vec();
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+    let relay = relay.expect("an allocation");
+    let frame = [&[0x40, 0, 0, 251][..], &[5; 252]].concat();
+    let stream = frame.repeat(100);
+    let (mut framer, mut buffer) = (Framer::new(), vec![0; FRAME_BYTES_MAX + 1000]);
+    let from = (client, now);
+    assert_eq!(
+        read_stream(&mut server, from, &mut framer, &mut buffer, &stream),
+        25_100
+    );
+    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    for _ in 0..100 {
+        assert_eq!(
+            read_stream(&mut server, from, &mut framer, &mut buffer, &stream),
+            25_100
+        );
+        let out = server.handle_relayed(now, relay, peer, 251);
+        assert_eq!(out.expect("a channel").padding, 1);
+    }
+    assert_eq!(
+        ALLOCATIONS.load(Ordering::Relaxed) - before,
+        0,
+        "allocations for 10,000 frames out of a stream"
+    );
+}
+
 #[test]
 fn a_relayed_packet_costs_no_allocation() {
+    framing_and_limits_cost_no_allocation();
     let config = RelayConfig {
         listen: vec![SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0)],
         workers: 1,
