@@ -14,5 +14,6 @@ pub mod http;
 pub mod jobs;
 pub mod keys;
 pub mod live;
+pub mod mail;
 pub mod media;
 pub mod setup;

@@ -32,6 +32,8 @@ pub struct Wishes {
     pub portals: Option<PathBuf>,
     /// How long certificates of machines live, seconds; a day when absent.
     pub certificate_lifetime_seconds: Option<u64>,
+    /// Port of a mail server on this machine.
+    pub smtp_port: Option<u16>,
     /// Certificate and key for HTTPS.
     pub https: Option<(PathBuf, PathBuf)>,
 }
@@ -216,6 +218,11 @@ token_file = "{dir}/operator.token"
     }
     if let Some(portals) = &wishes.portals {
         text += &format!("[portals]\ndir = \"{}\"\n", portals.display());
+    }
+    if let Some(port) = wishes.smtp_port {
+        text += &format!(
+            "[mail]\nhost = \"127.0.0.1\"\nport = {port}\ntls = \"none\"\nfrom = \"no-reply@portal.test\"\n"
+        );
     }
     if let Some((cert, key)) = &wishes.https {
         let (cert, key) = (cert.display(), key.display());

@@ -6,3 +6,4 @@ pub mod participant;
 pub mod passkey;
 pub mod postgres;
 pub mod redis;
+pub mod smtp;

@@ -1,19 +1,20 @@
 //! Proving who one is, and looking after one's second factors and devices.
 
 use medmesh_api_types::Secret;
+use medmesh_api_types::account::{Invitation, InvitationCreate, LinkRedeem, PasswordChange, ResetRequest};
 use medmesh_api_types::factor::{
     Device, Enrolment, Factors, PasskeyAssertion, PasskeyCreation, PasskeyRegistration, PasskeyRequest,
     Proof, RecoveryCodes, TotpConfirm, TotpSetup,
 };
 use medmesh_api_types::page::List;
 use medmesh_api_types::session::Session;
-use medmesh_base::SessionId;
+use medmesh_base::{Phi, SessionId};
 use reqwest::Method;
 use reqwest::header::HeaderMap;
 use uuid::Uuid;
 
 use crate::transport::encode;
-use crate::{ClientError, Clinic};
+use crate::{ClientError, Clinic, IdempotencyKey};
 
 impl Clinic {
     /// What to ask a passkey for, to sign in with it alone.
@@ -122,6 +123,52 @@ impl Clinic {
     /// [`ClientError`].
     pub async fn recovery_codes_replace(&self) -> Result<RecoveryCodes, ClientError> {
         self.post("/v1/auth/mfa/recovery-codes").await
+    }
+
+    /// Invites a person.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn invitation_create(
+        &self,
+        key: &IdempotencyKey,
+        new: &InvitationCreate,
+    ) -> Result<Invitation, ClientError> {
+        self.create("/v1/invitations", key, new).await
+    }
+
+    /// Asks for a link that sets a new password.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn reset_request(&self, email: &str) -> Result<(), ClientError> {
+        let request = ResetRequest {
+            email: Phi::new(email.to_owned()),
+        };
+        self.send_body("/v1/auth/reset", encode(&request)?).await
+    }
+
+    /// Sets the password by a link.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn link_redeem(&self, token: &str, password: &str) -> Result<(), ClientError> {
+        let redeem = LinkRedeem {
+            token: Secret::new(token),
+            password: Secret::new(password),
+        };
+        self.send_body("/v1/auth/link", encode(&redeem)?).await
+    }
+
+    /// Changes the password.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn password_change(&self, password: &str) -> Result<(), ClientError> {
+        let change = PasswordChange {
+            password: Secret::new(password),
+        };
+        self.send_body("/v1/auth/password", encode(&change)?).await
     }
 
     /// Where the person is signed in.

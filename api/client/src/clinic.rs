@@ -395,7 +395,7 @@ impl Clinic {
         self.call(Method::POST, path, HeaderMap::new(), None).await
     }
 
-    async fn create<T: DeserializeOwned>(
+    pub(crate) async fn create<T: DeserializeOwned>(
         &self,
         path: &str,
         key: &IdempotencyKey,

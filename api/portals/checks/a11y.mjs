@@ -53,7 +53,7 @@ async function run({ language, width, scheme }) {
   };
   try {
     await admin(await open(), look, signIn, fixture);
-    await secondStep(await open(), await open(), look, signIn);
+    await secondStep(await open(), await open(), look, signIn, fixture);
     await denied(await open(), look, signIn);
     await visit(await open(), await open(), look, signIn, fixture);
   } finally {
@@ -86,7 +86,23 @@ async function admin(page, look, signIn, fixture) {
 }
 
 /** Proving a second factor, and setting one up. */
-async function secondStep(clinician, admin, look, signIn) {
+async function secondStep(clinician, admin, look, signIn, fixture) {
+  await clinician.goto(`${fixture.url}/clinician/#set-password=old`);
+  await clinician.getByTestId("set-password-new").fill("nine lamps by the water");
+  await clinician.getByTestId("set-password-submit").click();
+  await clinician.getByTestId("set-password-error").waitFor();
+  await look(clinician, "08-set-password-spent");
+  await clinician.goto(`${fixture.url}/patient/`);
+  await clinician.goto(`${fixture.url}/clinician/#set-password=good`);
+  await clinician.getByTestId("set-password-new").fill("nine lamps by the water");
+  await clinician.getByTestId("set-password-submit").click();
+  await clinician.getByTestId("set-password-done").waitFor();
+  await look(clinician, "09-set-password-done");
+  await clinician.getByTestId("set-password-sign-in").click();
+  await clinician.getByTestId("sign-in-email").fill("vera@example.org");
+  await clinician.getByTestId("sign-in-forgotten").click();
+  await clinician.getByTestId("reset-asked").waitFor();
+  await look(clinician, "09-reset-asked");
   await signIn(clinician, "clinician", "vera@example.org");
   await clinician.getByTestId("second-step-code").fill("000000");
   await look(clinician, "03-second-step");

@@ -77,6 +77,8 @@ export async function startFixture({ locale = "en" } = {}) {
       sessions.set(token, login);
       return { body: sessionOf(login, locale), cookie: token };
     }
+    if (path === "/v1/auth/reset") return { status: 202 };
+    if (path === "/v1/auth/link") return body.token === "good" ? { status: 204 } : problem(410, "link_spent");
     if (!who) return problem(401, "unauthenticated");
     if (path === "/v1/auth/mfa/verify") return problem(401, "second_factor_refused");
     if (path === "/v1/auth/mfa/totp") return { body: { secret: "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ", uri: "otpauth://totp/Harbour%20Street%20Clinic:Elias%20Brandt?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ&issuer=Harbour%20Street%20Clinic&algorithm=SHA1&digits=6&period=30" } };

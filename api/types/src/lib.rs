@@ -13,6 +13,7 @@
 //!
 //! [`Phi`]: medmesh_base::Phi
 
+pub mod account;
 pub mod appointment;
 pub mod clinic;
 pub mod factor;

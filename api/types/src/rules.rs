@@ -88,6 +88,10 @@ pub(crate) fn code(code: &Secret, _: &()) -> Check {
     within(code.expose(), 6, 10)
 }
 
+pub(crate) fn link_token(token: &Secret, _: &()) -> Check {
+    within(token.expose(), 43, 43)
+}
+
 pub(crate) fn recovery_code(code: &Secret, _: &()) -> Check {
     within(code.expose(), 24, 40)
 }

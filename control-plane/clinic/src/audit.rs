@@ -25,6 +25,10 @@ words! {
         FactorRemove = "factor_remove",
         /// Was given recovery codes.
         RecoveryCodesCreate = "recovery_codes_create",
+        /// Was given a link that sets a password.
+        LinkIssue = "link_issue",
+        /// Set a password.
+        PasswordSet = "password_set",
         /// Signed out, or was signed out.
         SessionRevoke = "session_revoke",
         /// Added a person.

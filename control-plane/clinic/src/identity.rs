@@ -3,6 +3,7 @@
 pub mod passkey;
 
 mod device;
+mod link;
 mod proof;
 mod recovery;
 mod totp;
@@ -17,6 +18,7 @@ use crate::Invalid;
 use crate::word::words;
 
 pub use device::device_label;
+pub use link::{LinkMail, LinkPurpose, link_mail};
 pub use proof::{
     Enrolled, Factor, Proofs, STEP_UP_WITHIN, Standing, is_fresh, needs_second_factor, standing, steps_up,
 };

@@ -91,6 +91,9 @@ pub enum Refusal {
     /// Confirming a second factor that was not begun, or long ago.
     #[error("set the app up again")]
     EnrolmentNotBegun,
+    /// Following a link that is used up.
+    #[error("the link is no longer good")]
+    LinkSpent,
     /// Removing the only second factor of somebody who must have one.
     #[error("add another second factor first")]
     LastFactor,
@@ -111,6 +114,7 @@ impl Refusal {
             | Self::ClinicianUnsuitable
             | Self::ParticipantUnsuitable
             | Self::SamePerson => ProblemCode::Unprocessable,
+            Self::LinkSpent => ProblemCode::LinkSpent,
             Self::NotAdmitted => ProblemCode::NotAdmitted,
             Self::AppointmentClosed
             | Self::VisitBegun

@@ -29,6 +29,7 @@ use crate::http::{Api, Challenges, Metrics, Parts, Passwords, Throttle};
 use crate::jobs::{self, Handlers, JobMetrics};
 use crate::keys;
 use crate::live::{self, Live};
+use crate::mail::{Mail, MailError};
 use crate::media::Media;
 
 use listeners::Listeners;
@@ -63,6 +64,9 @@ pub enum StartError {
         #[source]
         source: std::io::Error,
     },
+    /// Mail cannot be set up.
+    #[error(transparent)]
+    Mail(#[from] MailError),
     /// A key is missing or unusable.
     #[error(transparent)]
     Keys(#[from] VaultError),
@@ -149,6 +153,7 @@ impl App {
             drain: front.clone(),
             origins: config.origins(),
             trust_forwarded_for: config.http.trust_forwarded_for,
+            mail: Mail::new(&config)?,
             rp_id: config.host(),
             challenges: Challenges::new(&digest_key),
             digest_key,
@@ -213,13 +218,14 @@ impl App {
         back.spawn(news.clone().run(back.clone()));
         let (database, drain, live) = (self.database.clone(), back.clone(), self.api.live.clone());
         let job_metrics = JobMetrics::new(&self.registry);
+        let mail = self.api.mail.clone();
         back.spawn(async move {
             let store = tokio::select! {
                 store = database.connected() => store,
                 () = drain.stopping() => return,
             };
             // Each kind of job gets its handler here.
-            let handlers = Handlers::default();
+            let handlers = mail.handlers(&store, Handlers::default());
             tokio::join!(
                 live::relay(store.clone(), news, drain.clone()),
                 jobs::work(store.clone(), handlers, job_metrics, drain.clone()),

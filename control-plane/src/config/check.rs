@@ -5,7 +5,7 @@ use std::path::Path;
 use http::Uri;
 use medmesh_link::{LEAF_LIFE_MAX, LEAF_LIFE_MIN};
 
-use super::Config;
+use super::{Config, MailTls};
 
 /// Longest cluster name: it is a part of a URI in every certificate.
 const CLUSTER_NAME_MAX: usize = 32;
@@ -114,6 +114,12 @@ impl Config {
         if !(1..=CONNECTIONS_MAX).contains(&self.database.max_connections) {
             let why = format!("must be 1 to {CONNECTIONS_MAX}");
             broken.push(("database.max_connections".into(), why));
+        }
+        if let Some(mail) = &self.mail {
+            let is_here = matches!(mail.host.as_str(), "localhost" | "127.0.0.1" | "::1");
+            if mail.tls == MailTls::None && !is_here {
+                broken.push(("mail.tls".into(), "may be none only to this machine".into()));
+            }
         }
         if let Some(redis) = &self.redis
             && redis::Client::open(redis.url.as_str()).is_err()

@@ -49,6 +49,8 @@ pub struct Config {
     pub vault: Vault,
     /// Redis; without it counters and live events stay in this process.
     pub redis: Option<Redis>,
+    /// Where mail is handed over; without it no mail is sent.
+    pub mail: Option<MailConfig>,
     /// The portals' builds.
     pub portals: Option<Portals>,
     /// Who may use the operator's routes.
@@ -182,6 +184,38 @@ impl std::fmt::Debug for Redis {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Redis").finish_non_exhaustive()
     }
+}
+
+/// A mail server that takes our mail (RFC 6409).
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MailConfig {
+    /// Its name; its certificate must be for it.
+    pub host: String,
+    /// Its port: 587 with STARTTLS, 465 with TLS from the first byte.
+    pub port: u16,
+    /// How the connection is protected.
+    #[serde(default)]
+    pub tls: MailTls,
+    /// Who we are to it.
+    pub username: Option<String>,
+    /// Holds the password.
+    pub password_file: Option<PathBuf>,
+    /// The sender: `Clinic <no-reply@example.org>`.
+    pub from: String,
+}
+
+/// How the connection to the mail server is protected.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MailTls {
+    /// Upgraded before anything else; never without.
+    #[default]
+    Starttls,
+    /// From the first byte (RFC 8314).
+    Implicit,
+    /// Not at all: only to this machine.
+    None,
 }
 
 /// The portals' builds.

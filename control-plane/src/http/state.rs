@@ -19,6 +19,7 @@ use super::server::Peer;
 use super::throttle::Throttle;
 use crate::database::Database;
 use crate::live::Live;
+use crate::mail::Mail;
 use crate::media::Media;
 
 /// Everything a handler may use. Cheap to clone.
@@ -41,6 +42,8 @@ pub struct Parts {
     pub origins: Vec<String>,
     /// Whether the last entry of `X-Forwarded-For` is the client.
     pub trust_forwarded_for: bool,
+    /// Mail with links.
+    pub(crate) mail: Mail,
     /// The domain passkeys are made for.
     pub(crate) rp_id: String,
     /// Makes and knows the challenges behind passkeys.

@@ -6,13 +6,17 @@
 //! victim out, so it does not hold for an address the account has signed in
 //! from before.
 //!
+//! A browser that has signed in before carries a cookie that says so, for one account. Its tries
+//! are counted by themselves and by nothing else: whatever others do to the account, or behind
+//! the same address, its owner gets in (OWASP's device cookies).
+//!
 //! Keys are keyed hashes: neither Redis nor memory holds a mail address.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_lc_rs::hmac;
+use aws_lc_rs::{hmac, rand};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use medmesh_base::{PersonId, ProblemCode, SessionId};
@@ -37,6 +41,12 @@ const SESSION_MAX: u64 = 5;
 /// Tries of one person at a second factor, over all their sessions. A code that is one in a
 /// million, three of which are good, is guessed in an hour with a chance of one in ten thousand.
 const PERSON_MAX: u64 = 30;
+/// Links asked for from one address: a reception that helps a waiting room.
+const RESET_ADDRESS_MAX: u64 = 30;
+/// Links sent to one account in an hour: nobody's mailbox is flooded through us.
+const RESET_ACCOUNT_MAX: u64 = 5;
+/// Random bytes that tell one browser from another.
+const DEVICE_NONCE_BYTES: usize = 16;
 /// Bits of an IPv6 address that tell one subscriber from another (RFC 6177).
 const SUBSCRIBER_BITS_V6: u32 = 64;
 
@@ -48,7 +58,15 @@ pub(crate) struct Throttle {
 }
 
 /// One try, counted when made.
-pub(crate) struct Attempt {
+pub(crate) enum Attempt {
+    /// From a browser that has signed in to this account before.
+    Device(String),
+    /// From anywhere.
+    Elsewhere(Elsewhere),
+}
+
+/// The counters of a try from a browser we do not know.
+pub(crate) struct Elsewhere {
     pair: String,
     address: String,
     account: String,
@@ -73,7 +91,20 @@ impl Throttle {
     ///
     /// # Errors
     /// 429 with the time the fullest window has left.
-    pub(crate) async fn enter(&self, email: &str, address: IpAddr) -> Result<Attempt, ApiError> {
+    pub(crate) async fn enter(
+        &self,
+        email: &str,
+        address: IpAddr,
+        device: Option<&str>,
+    ) -> Result<Attempt, ApiError> {
+        if let Some(nonce) = device.and_then(|token| self.known_device(email, token)) {
+            let key = self.label("login:device", &nonce);
+            let count = self.counters.add(&key, WINDOW).await;
+            if count.value > PAIR_MAX {
+                return Err(limited(count.ends_in));
+            }
+            return Ok(Attempt::Device(key));
+        }
         let attempt = self.attempt(email, address);
         let known = self.counters.get(&attempt.known).await > 0;
         let limits = [
@@ -89,19 +120,54 @@ impl Throttle {
             }
         }
         match wait {
-            None => Ok(attempt),
-            Some(wait) => Err(ApiError::new(ProblemCode::RateLimited).retry_after(wait.as_secs().max(1))),
+            None => Ok(Attempt::Elsewhere(attempt)),
+            Some(wait) => Err(limited(wait)),
         }
+    }
+
+    /// What a browser that has just signed in to this account shows next time.
+    pub(crate) fn device_token(&self, email: &str) -> String {
+        let mut nonce = [0; DEVICE_NONCE_BYTES];
+        rand::fill(&mut nonce).expect("the system has random bytes");
+        let tag = hmac::sign(&self.key, &device_text(email, &nonce));
+        BASE64_URL_SAFE_NO_PAD.encode([&nonce[..], tag.as_ref()].concat())
+    }
+
+    /// The browser's number, if it has signed in to this account.
+    fn known_device(&self, email: &str, token: &str) -> Option<String> {
+        let bytes = BASE64_URL_SAFE_NO_PAD.decode(token).ok()?;
+        let (nonce, tag) = bytes.split_at_checked(DEVICE_NONCE_BYTES)?;
+        hmac::verify(&self.key, &device_text(email, nonce), tag).ok()?;
+        Some(BASE64_URL_SAFE_NO_PAD.encode(nonce))
     }
 
     /// The password was right: the pair starts anew, the try counts for nobody, and the
     /// address is known.
     pub(crate) async fn succeeded(&self, attempt: Attempt) {
+        let attempt = match attempt {
+            Attempt::Device(key) => return self.counters.clear(&key).await,
+            Attempt::Elsewhere(attempt) => attempt,
+        };
         self.counters.clear(&attempt.pair).await;
         self.counters.refund(&attempt.address).await;
         self.counters.refund(&attempt.account).await;
         self.counters.clear(&attempt.known).await;
         self.counters.add(&attempt.known, KNOWN_FOR).await;
+    }
+
+    /// Counts somebody asking for a new password. `false` when the account has had its share of
+    /// mail, which only its owner would notice.
+    ///
+    /// # Errors
+    /// 429 for an address that asks for many accounts.
+    pub(crate) async fn enter_reset(&self, email: &str, address: IpAddr) -> Result<bool, ApiError> {
+        let from = self.label("reset:address", &subscriber(address).to_string());
+        let account = self.label("reset:account", &email.trim().to_lowercase());
+        let asked = self.counters.add(&from, WINDOW).await;
+        if asked.value > RESET_ADDRESS_MAX {
+            return Err(ApiError::new(ProblemCode::RateLimited).retry_after(asked.ends_in.as_secs().max(1)));
+        }
+        Ok(self.counters.add(&account, ACCOUNT_WINDOW).await.value <= RESET_ACCOUNT_MAX)
     }
 
     /// Counts a try at a second factor, before it is looked at.
@@ -139,11 +205,11 @@ impl Throttle {
         self.counters.refund(&attempt.person).await;
     }
 
-    fn attempt(&self, email: &str, address: IpAddr) -> Attempt {
+    fn attempt(&self, email: &str, address: IpAddr) -> Elsewhere {
         let account = email.trim().to_lowercase();
         let address = subscriber(address).to_string();
         let pair = format!("{account} {address}");
-        Attempt {
+        Elsewhere {
             pair: self.label("login:pair", &pair),
             address: self.label("login:address", &address),
             account: self.label("login:account", &account),
@@ -155,6 +221,19 @@ impl Throttle {
         let tag = hmac::sign(&self.key, format!("{kind} {text}").as_bytes());
         format!("medmesh:{kind}:{}", BASE64_URL_SAFE_NO_PAD.encode(tag))
     }
+}
+
+fn limited(wait: Duration) -> ApiError {
+    ApiError::new(ProblemCode::RateLimited).retry_after(wait.as_secs().max(1))
+}
+
+fn device_text(email: &str, nonce: &[u8]) -> Vec<u8> {
+    [
+        &b"login device\0"[..],
+        nonce,
+        email.trim().to_lowercase().as_bytes(),
+    ]
+    .concat()
 }
 
 /// The part of an address that one subscriber holds.
@@ -184,17 +263,17 @@ mod tests {
     async fn a_pair_is_stopped_and_told_when() {
         let throttle = throttle();
         for _ in 0..PAIR_MAX {
-            throttle.enter("a@b.c", ip(1)).await.unwrap();
+            throttle.enter("a@b.c", ip(1), None).await.unwrap();
         }
-        let refused = throttle.enter("A@b.C ", ip(1)).await.err().unwrap();
+        let refused = throttle.enter("A@b.C ", ip(1), None).await.err().unwrap();
         assert_eq!(refused.code, ProblemCode::RateLimited);
         assert!(refused.retry_after_seconds.unwrap() <= WINDOW.as_secs());
         assert!(
-            throttle.enter("a@b.c", ip(2)).await.is_ok(),
+            throttle.enter("a@b.c", ip(2), None).await.is_ok(),
             "another address may try"
         );
         assert!(
-            throttle.enter("d@b.c", ip(1)).await.is_ok(),
+            throttle.enter("d@b.c", ip(1), None).await.is_ok(),
             "another account may try"
         );
     }
@@ -202,14 +281,44 @@ mod tests {
     #[tokio::test]
     async fn an_attack_from_many_addresses_stops_but_the_victim_still_gets_in() {
         let throttle = throttle();
-        let home = throttle.enter("v@b.c", ip(200)).await.unwrap();
+        let home = throttle.enter("v@b.c", ip(200), None).await.unwrap();
         throttle.succeeded(home).await;
         let mut refused = 0;
         for n in 0..100 {
-            refused += u32::from(throttle.enter("v@b.c", ip(n)).await.is_err());
+            refused += u32::from(throttle.enter("v@b.c", ip(n), None).await.is_err());
         }
         assert!(refused >= 49, "{refused}");
-        assert!(throttle.enter("v@b.c", ip(200)).await.is_ok());
+        assert!(throttle.enter("v@b.c", ip(200), None).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn an_attack_from_next_door_does_not_lock_a_known_browser_out() {
+        let throttle = throttle();
+        let token = throttle.device_token("V@b.c");
+        for _ in 0..2 * ADDRESS_MAX {
+            let _ = throttle.enter("v@b.c", ip(1), None).await;
+        }
+        assert!(throttle.enter("v@b.c", ip(1), None).await.is_err());
+        for _ in 0..PAIR_MAX {
+            throttle.enter("v@b.c", ip(1), Some(&token)).await.unwrap();
+        }
+        assert!(
+            throttle.enter("v@b.c", ip(1), Some(&token)).await.is_err(),
+            "a stolen one tries no more than anybody"
+        );
+        assert!(
+            throttle.enter("w@b.c", ip(1), Some(&token)).await.is_err(),
+            "it is for one account"
+        );
+        let other = Throttle::new(Counters::in_process(), b"other");
+        assert!(
+            throttle
+                .known_device("v@b.c", &other.device_token("v@b.c"))
+                .is_none()
+        );
+        assert!(
+            throttle.known_device("v@b.c", "").is_none() && throttle.known_device("v@b.c", "AAAA").is_none()
+        );
     }
 
     #[tokio::test]
@@ -217,7 +326,7 @@ mod tests {
         let throttle = throttle();
         let mut refused = 0;
         for n in 0..ADDRESS_MAX + 5 {
-            refused += u32::from(throttle.enter(&format!("{n}@b.c"), ip(1)).await.is_err());
+            refused += u32::from(throttle.enter(&format!("{n}@b.c"), ip(1), None).await.is_err());
         }
         assert_eq!(refused, 5);
     }
@@ -226,7 +335,10 @@ mod tests {
     async fn a_whole_clinic_signs_in_from_one_address() {
         let throttle = throttle();
         for n in 0..3 * ADDRESS_MAX {
-            let attempt = throttle.enter(&format!("{}@b.c", n % 7), ip(1)).await.unwrap();
+            let attempt = throttle
+                .enter(&format!("{}@b.c", n % 7), ip(1), None)
+                .await
+                .unwrap();
             throttle.succeeded(attempt).await;
         }
     }

@@ -91,6 +91,8 @@ impl Tx {
             | Action::FactorEnrol
             | Action::FactorRemove
             | Action::RecoveryCodesCreate
+            | Action::LinkIssue
+            | Action::PasswordSet
             | Action::SessionRevoke => Purpose::Security,
             _ => self.actor().purpose(),
         };

@@ -150,6 +150,12 @@ constraints! {
     SessionTokenKey = "session_token_key",
     /// A SHA-256 has 32 bytes.
     SessionTokenLength = "session_token_length",
+    /// Links are told apart.
+    AccountLinkTokenKey = "account_link_token_key",
+    /// A SHA-256 has 32 bytes.
+    AccountLinkTokenLength = "account_link_token_length",
+    /// Purposes are of the list.
+    AccountLinkPurposeKnown = "account_link_purpose_known",
     /// Proofs are of the list.
     SessionAmrKnown = "session_amr_known",
     /// A SHA-256 has 32 bytes.
@@ -218,6 +224,9 @@ impl Constraint {
             | Self::PersonRoleKnown
             | Self::SessionTokenKey
             | Self::SessionTokenLength
+            | Self::AccountLinkTokenKey
+            | Self::AccountLinkTokenLength
+            | Self::AccountLinkPurposeKnown
             | Self::SessionAmrKnown
             | Self::SessionPreviousLength
             | Self::PasskeyCredentialLength

@@ -23,6 +23,7 @@
 //! its clinic, row, column and version, under the key of the patient it is about, or
 //! of the clinic. There is no way to write one in plain text.
 
+mod account_link;
 mod appointment;
 mod audit;
 mod clinic;
@@ -48,6 +49,7 @@ mod tx;
 mod upkeep;
 mod visit;
 
+pub use account_link::{InvitationSend, Link, LinkToken, MailTo, ResetSend};
 pub use appointment::{AppointmentChange, AppointmentFilter, NewAppointment};
 pub use audit::AuditEntry;
 pub use error::{Constraint, Fault, SetupError, StoreError};

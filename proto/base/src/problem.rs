@@ -75,6 +75,8 @@ problem_codes! {
     StaleEpoch = "stale_epoch", 409, "The visit has moved; ask for a new session.";
     /// No edge stands in a region where the clinic lets its visits run.
     OutsideResidency = "outside_residency", 409, "No media server stands where this clinic lets its visits run.";
+    /// A link that is old, used or unknown; which is not said.
+    LinkSpent = "link_spent", 410, "The link is no longer good; ask for a new one.";
     /// `If-Match` names an older version.
     VersionMismatch = "version_mismatch", 412, "It was changed in the meantime.";
     /// The body is larger than this route takes.

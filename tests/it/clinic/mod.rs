@@ -5,6 +5,8 @@ mod booking;
 mod border;
 mod devices;
 mod factors;
+mod flood;
+mod links;
 mod live;
 mod protocols;
 mod quiet;

@@ -2,15 +2,17 @@
 
 mod devices;
 mod factors;
+mod links;
 mod proving;
 
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
+use axum_extra::extract::CookieJar;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use http::header::SET_COOKIE;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use medmesh_api_types::session::{LoginRequest, Session};
 use medmesh_base::{ProblemCode, RequestId};
 use medmesh_clinic::identity::{Factor, device_label};
@@ -36,6 +38,7 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .merge(proving::routes())
         .merge(factors::routes())
         .merge(devices::routes())
+        .merge(links::routes())
 }
 
 /// Signs a person in and sets the session cookie.
@@ -56,7 +59,9 @@ async fn auth_login(
     let from = Origin {
         address: api.client_address(peer, &headers),
         device: device_label(text_of(&headers, "user-agent")),
+        known: device_cookie(&headers),
     };
+    let email = login.email.expose().to_owned();
     let outcome = sign_in(&api, from, request_id, login).await;
     let label = match &outcome {
         Ok(_) => "accepted",
@@ -66,14 +71,38 @@ async fn auth_login(
     };
     api.metrics.logins.with_label_values(&[label]).inc();
     let (session, token) = outcome?;
-    let cookie = set_cookie(&token.expose(), None);
-    Ok(([(SET_COOKIE, cookie)], Json(mapping::session(&session))).into_response())
+    let mut answer = Json(mapping::session(&session)).into_response();
+    for cookie in [
+        set_cookie(&token.expose(), None),
+        set_device_cookie(&api.throttle.device_token(&email)),
+    ] {
+        answer.headers_mut().append(SET_COOKIE, cookie);
+    }
+    Ok(answer)
+}
+
+/// The cookie by which a browser that has signed in is known; it opens nothing.
+const DEVICE_COOKIE: &str = "__Host-medmesh_device";
+/// How long a browser is known, seconds: from one yearly check-up to the next.
+const DEVICE_SECONDS: u32 = 400 * 24 * 60 * 60;
+
+fn device_cookie(headers: &HeaderMap) -> Option<String> {
+    let jar = CookieJar::from_headers(headers);
+    jar.get(DEVICE_COOKIE).map(|cookie| cookie.value().to_owned())
+}
+
+fn set_device_cookie(token: &str) -> HeaderValue {
+    let text = format!(
+        "{DEVICE_COOKIE}={token}; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age={DEVICE_SECONDS}"
+    );
+    HeaderValue::from_str(&text).expect("base64url and our own words are header text")
 }
 
 /// Where a try comes from.
 struct Origin {
     address: std::net::IpAddr,
     device: String,
+    known: Option<String>,
 }
 
 async fn sign_in(
@@ -82,7 +111,10 @@ async fn sign_in(
     request_id: RequestId,
     login: LoginRequest,
 ) -> Result<(medmesh_store::Session, SessionToken), ApiError> {
-    let attempt = api.throttle.enter(login.email.expose(), from.address).await?;
+    let attempt = api
+        .throttle
+        .enter(login.email.expose(), from.address, from.known.as_deref())
+        .await?;
     let store = api.database.store()?;
     // What cannot be an address is nobody's, and takes as long as one that is.
     let known: Option<Login> = match login.email.expose().parse::<Email>() {

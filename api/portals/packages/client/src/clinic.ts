@@ -34,6 +34,16 @@ export class ClinicApi {
     this.transport.setCsrf(null);
   }
 
+  /** Asks for a link by mail; answers alike for every address. */
+  async resetRequest(email: string): Promise<void> {
+    await this.transport.request("POST", "/v1/auth/reset", { body: { email } });
+  }
+
+  /** Sets the password by a link. */
+  async linkRedeem(token: string, password: string): Promise<void> {
+    await this.transport.request("POST", "/v1/auth/link", { body: { token, password } });
+  }
+
   /** What to ask the device for, to sign in with a passkey alone. */
   async passkeyOptions(): Promise<PasskeyRequestOptions> {
     return this.#post("/v1/auth/passkey/options", undefined);

@@ -109,7 +109,7 @@ async fn passkey_login(
     check_origin(&headers, &api.origins)?;
     let attempt = api
         .throttle
-        .enter(&credential.id, api.client_address(peer, &headers))
+        .enter(&credential.id, api.client_address(peer, &headers), None)
         .await?;
     let outcome = passkey_sign_in(&api, request_id, &headers, &credential).await;
     let label = if outcome.is_ok() { "accepted" } else { "refused" };

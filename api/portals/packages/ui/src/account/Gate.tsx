@@ -6,6 +6,7 @@ import { useI18n } from "../i18n/I18n.tsx";
 import { chooseLanguage } from "../i18n/language.ts";
 import { Enrol } from "./Enrol.tsx";
 import { SecondStep } from "./SecondStep.tsx";
+import { SetPassword, takeLinkToken } from "./SetPassword.tsx";
 import { SignIn } from "./SignIn.tsx";
 
 export interface Account {
@@ -29,6 +30,7 @@ export function Gate({ portal, roles, children }: { readonly portal: "patient" |
   const { t, setLanguage } = useI18n();
   const api = useMemo(() => new ClinicApi(), []);
   const [state, setState] = useState<State>({ kind: "asking" });
+  const [linkToken, setLinkToken] = useState(takeLinkToken);
 
   const enter = useCallback((session: Session) => {
     setLanguage(chooseLanguage([session.locale]), false);
@@ -58,6 +60,7 @@ export function Gate({ portal, roles, children }: { readonly portal: "patient" |
   const allowed = state.kind === "in" && state.session.person.roles.some((role) => roles.includes(role));
   const account = useMemo(() => (state.kind === "in" ? { api, session: state.session, signOut } : null), [api, state, signOut]);
 
+  if (linkToken !== null) return <SetPassword api={api} token={linkToken} onDone={() => setLinkToken(null)} />;
   if (state.kind === "asking") return <Loading />;
   if (state.kind === "failed") {
     return (

@@ -22,6 +22,7 @@ export function SignIn({ portal, api, onSession, refused, ended }: Props) {
   const [visible, setVisible] = useState(false);
   const [busy, setBusy] = useState(false);
   const [asking, setAsking] = useState(false);
+  const [asked, setAsked] = useState(false);
   const [error, setError] = useState<unknown>(null);
   useTitle(t.signIn[`${portal}Title`]);
 
@@ -44,6 +45,19 @@ export function SignIn({ portal, api, onSession, refused, ended }: Props) {
     try {
       const credential = await passkeyGet(await api.passkeyOptions());
       if (credential !== null) onSession(await api.passkeyLogin(credential));
+    } catch (cause) {
+      setError(cause);
+    } finally {
+      setAsking(false);
+    }
+  };
+
+  const forgotten = async () => {
+    setAsking(true);
+    setError(null);
+    try {
+      await api.resetRequest(email.trim());
+      setAsked(true);
     } catch (cause) {
       setError(cause);
     } finally {
@@ -80,6 +94,10 @@ export function SignIn({ portal, api, onSession, refused, ended }: Props) {
           }
         />
         <Button type="submit" tone="primary" large busy={busy} data-testid="sign-in-submit">{busy ? t.signIn.busy : t.signIn.submit}</Button>
+        {asked && <Notice testId="reset-asked">{t.signIn.resetAsked}</Notice>}
+        {email.includes("@") && !asked && (
+          <Button tone="quiet" busy={asking} onClick={() => void forgotten()} data-testid="sign-in-forgotten">{t.signIn.forgotten}</Button>
+        )}
         {hasPasskeys() && (
           <Button large busy={asking} onClick={() => void withPasskey()} data-testid="sign-in-passkey">{t.signIn.passkey}</Button>
         )}

@@ -1,0 +1,62 @@
+import type { ClinicApi } from "@medmesh/client";
+import { useState, type FormEvent } from "react";
+import { Button, Notice, TextField } from "../components/basics.tsx";
+import { useTitle } from "../components/Shell.tsx";
+import { errorText } from "../hooks/errors.ts";
+import { useI18n } from "../i18n/I18n.tsx";
+import { SignInFrame } from "./SignInFrame.tsx";
+
+const FRAGMENT = "#set-password=";
+/** Shorter ones are refused by the service too (NIST SP 800-63B-4). */
+const LENGTH_MIN = 15;
+
+/** The token of the link that led here, taken out of the address so that neither history nor a screenshot keeps it. */
+export function takeLinkToken(): string | null {
+  if (!location.hash.startsWith(FRAGMENT)) return null;
+  const token = location.hash.slice(FRAGMENT.length);
+  history.replaceState(null, "", location.pathname + location.search);
+  return token;
+}
+
+/** Choosing a password, by invitation or because it was forgotten. */
+export function SetPassword({ api, token, onDone }: { readonly api: ClinicApi; readonly token: string; readonly onDone: () => void }) {
+  const { t } = useI18n();
+  const [password, setPassword] = useState("");
+  const [busy, setBusy] = useState(false);
+  const [done, setDone] = useState(false);
+  const [error, setError] = useState<unknown>(null);
+  useTitle(t.setPassword.title);
+
+  const submit = async (event: FormEvent) => {
+    event.preventDefault();
+    setBusy(true);
+    setError(null);
+    try {
+      await api.linkRedeem(token, password);
+      setDone(true);
+    } catch (cause) {
+      setError(cause);
+    } finally {
+      setBusy(false);
+    }
+  };
+  return (
+    <SignInFrame>
+      <form className="sign-in-form" onSubmit={(event) => void submit(event)} data-testid="set-password">
+        <div>
+          <h1>{t.setPassword.title}</h1>
+          <p className="lead">{t.setPassword.lead}</p>
+        </div>
+        {error !== null && <Notice tone="error" testId="set-password-error">{errorText(error, t)}</Notice>}
+        {done ? <Notice tone="good" testId="set-password-done">{t.setPassword.done}</Notice> : (
+          <TextField
+            label={t.setPassword.password} hint={t.setPassword.hint} type="password" autoComplete="new-password" required autoFocus
+            minLength={LENGTH_MIN} maxLength={128} value={password} onChange={(event) => setPassword(event.target.value)} data-testid="set-password-new"
+          />
+        )}
+        {!done && <Button type="submit" tone="primary" large busy={busy} data-testid="set-password-submit">{t.setPassword.submit}</Button>}
+        <Button tone={done ? "primary" : "quiet"} large={done} onClick={onDone} data-testid="set-password-sign-in">{t.signIn.submit}</Button>
+      </form>
+    </SignInFrame>
+  );
+}
