@@ -6,6 +6,7 @@
 //! nothing it logs, counts or signs names a person.
 
 pub mod app;
+pub mod audit;
 pub mod config;
 pub mod database;
 pub mod ephemeral;

@@ -211,6 +211,8 @@ key_file = "{root_key}"
 credential_file = "{unlock}"
 [operator]
 token_file = "{dir}/operator.token"
+[objects]
+dir = "{dir}/objects"
 "#
     );
     if let Some(url) = &wishes.redis_url {

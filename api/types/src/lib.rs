@@ -15,6 +15,7 @@
 
 pub mod account;
 pub mod appointment;
+pub mod audit;
 pub mod clinic;
 pub mod factor;
 pub mod fleet;

@@ -30,6 +30,8 @@ words! {
         Media = "media",
         /// Regular upkeep.
         Upkeep = "upkeep",
+        /// Whoever holds the operator's token.
+        Operator = "operator",
     }
 }
 

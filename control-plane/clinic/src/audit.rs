@@ -3,10 +3,14 @@
 //! Words and ids only. A leaf never carries a name, a reason or a message, so
 //! that the log can be kept, copied and shown for longer than what it is about.
 
+mod event;
+
 use medmesh_base::{AppointmentId, ClinicId, MessageId, ParticipantId, PersonId, SessionId, VisitId};
 use uuid::Uuid;
 
 use crate::word::words;
+
+pub use event::{Event, EventError, SALT_BYTES};
 
 words! {
     /// What was done. Reads of health data are actions too.
@@ -71,6 +75,12 @@ words! {
         ClinicUpdate = "clinic_update",
         /// Read the audit log.
         AuditRead = "audit_read",
+        /// Had the whole log verified.
+        AuditVerify = "audit_verify",
+        /// Had a proof made of one entry.
+        AuditProve = "audit_prove",
+        /// Took a copy of the log away.
+        AuditExport = "audit_export",
     }
 }
 

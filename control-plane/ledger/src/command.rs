@@ -1,6 +1,7 @@
 //! What can be asked of the ledger.
 
-use medmesh_base::{ControlId, EdgeId, ParticipantId, Region, RoomId};
+use medmesh_base::{AuditId, ClinicId, ControlId, EdgeId, ParticipantId, Region, RoomId};
+use medmesh_tlog::Hash;
 use serde::{Deserialize, Serialize};
 
 use crate::state::{EdgeStatus, Placement};
@@ -210,12 +211,44 @@ pub enum Command {
         /// The proposer's clock.
         now: u64,
     },
+    /// The next head of a clinic's audit log. Refused unless it extends the one held.
+    AuditHead {
+        /// Whose log.
+        clinic: ClinicId,
+        /// The signed checkpoint, at most [`crate::limits::CHECKPOINT_BYTES_MAX`].
+        note: String,
+        /// That it extends the head held now; empty for the first.
+        proof: Vec<Hash>,
+        /// The proposer's clock.
+        now: u64,
+    },
+    /// A leaf that a node committed is missing from its log, or another is in its place.
+    AuditAlarm {
+        /// Whose log.
+        clinic: ClinicId,
+        /// What was promised.
+        leaf: LeafPromise,
+        /// The proposer's clock.
+        now: u64,
+    },
+}
+
+/// A leaf as the node that committed it remembers it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeafPromise {
+    /// Which.
+    pub id: AuditId,
+    /// What the log must hold of it.
+    pub commitment: Hash,
 }
 
 impl Command {
     /// The ledger version that introduced this command.
     #[must_use]
     pub const fn since(&self) -> u8 {
-        1
+        match self {
+            Self::AuditHead { .. } | Self::AuditAlarm { .. } => 2,
+            _ => 1,
+        }
     }
 }

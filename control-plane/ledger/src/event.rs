@@ -1,6 +1,6 @@
 //! What changed, for those who keep edges and caches in step.
 
-use medmesh_base::{ControlId, EdgeId, RoomId};
+use medmesh_base::{ClinicId, ControlId, EdgeId, RoomId};
 
 /// One change. It names what to look at again; the values are in the state.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +35,8 @@ pub enum Event {
     RevocationsChanged,
     /// A checkpoint was set.
     CheckpointChanged(String),
+    /// A clinic's audit log has a new head, or an alarm.
+    AuditHeadChanged(ClinicId),
     /// The whole state was replaced by a snapshot, or events were missed: look at everything again.
     Replaced,
 }

@@ -13,6 +13,13 @@ pub fn check(state: &State, before: &State) {
     assert!(
         state.now >= before.now && state.epoch >= before.epoch && state.turn.current >= before.turn.current
     );
+    for (clinic, log) in &before.audit_logs {
+        let now = state
+            .audit_logs
+            .get(clinic)
+            .expect("a witnessed log is never forgotten");
+        assert!(now.newest.size >= log.newest.size, "a log never shrinks");
+    }
     let mut names = BTreeMap::new();
     for (id, edge) in &state.edges {
         assert_eq!(names.insert(&edge.descriptor.name, id), None, "names are unique");

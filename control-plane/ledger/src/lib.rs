@@ -32,12 +32,12 @@ mod response;
 mod state;
 
 pub use codec::{DecodeError, LEDGER_VERSION};
-pub use command::{Command, ControlDescriptor, EdgeDescriptor, TokenHash};
+pub use command::{Command, ControlDescriptor, EdgeDescriptor, LeafPromise, TokenHash};
 pub use event::{CloseReason, Event};
 pub use response::{Limit, Refused, Response};
 pub use state::{
-    Applied, Checkpoint, ControlNode, Edge, EdgeStatus, JoinToken, Placement, Room, State, TokenKey,
-    TurnEpochs,
+    Applied, AuditAlarm, AuditHead, AuditLog, Checkpoint, ControlNode, Edge, EdgeStatus, JoinToken,
+    Placement, Room, State, TokenKey, TurnEpochs,
 };
 
 #[cfg(test)]

@@ -31,6 +31,13 @@ pub const JOIN_TOKEN_LIFE_MS_MAX: u64 = 24 * 3_600_000;
 pub const CHECKPOINTS_MAX: usize = 4_096;
 /// One checkpoint, bytes: a signed tree head is about 300.
 pub const CHECKPOINT_BYTES_MAX: usize = 4_096;
+/// Audit logs: one per clinic of the largest plan. Each is about 3 kB of every snapshot.
+pub const AUDIT_LOGS_MAX: usize = 16_384;
+/// Earlier heads kept of each audit log: where a rewritten log left the witnessed one is
+/// known to within the distance of two.
+pub const AUDIT_HEADS_KEPT: usize = 16;
+/// Alarms about missing leaves. One is a case for the police; more say nothing new.
+pub const AUDIT_ALARMS_MAX: usize = 1_024;
 /// Revoked media tokens not yet expired.
 pub const REVOCATIONS_MAX: usize = 65_536;
 /// How far ahead a revocation may last, milliseconds: the longest resume token.

@@ -93,6 +93,12 @@ pub enum Refused {
     /// A batch inside a batch.
     #[error("a batch cannot hold a batch")]
     NestedBatch,
+    /// Another head of this audit log was witnessed, and this one does not extend it.
+    #[error("the audit log's head does not extend the witnessed one of {size} leaves")]
+    AuditNotExtended {
+        /// Leaves of the witnessed head.
+        size: u64,
+    },
 }
 
 /// Which bound of [`crate::limits`] was met. Variants are only ever appended.
@@ -116,4 +122,8 @@ pub enum Limit {
     Revocations,
     /// [`crate::limits::BATCH_COMMANDS_MAX`].
     BatchCommands,
+    /// [`crate::limits::AUDIT_LOGS_MAX`].
+    AuditLogs,
+    /// [`crate::limits::AUDIT_ALARMS_MAX`].
+    AuditAlarms,
 }

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use medmesh_base::{ControlId, EdgeId, ParticipantId, Region, RoomId};
+use medmesh_base::{ClinicId, ControlId, EdgeId, ParticipantId, Region, RoomId};
+use medmesh_tlog::Hash;
 use serde::{Deserialize, Serialize};
 
 use crate::codec;
-use crate::command::{ControlDescriptor, EdgeDescriptor};
+use crate::command::{ControlDescriptor, EdgeDescriptor, LeafPromise};
 use crate::event::Event;
 use crate::response::Response;
 
@@ -41,6 +42,10 @@ pub struct State {
     pub checkpoints: BTreeMap<String, Checkpoint>,
     /// Revoked media tokens: id → when the token expires, Unix milliseconds.
     pub revocations: BTreeMap<String, u64>,
+    /// The witnessed heads of the clinics' audit logs.
+    pub audit_logs: BTreeMap<ClinicId, Arc<AuditLog>>,
+    /// Leaves that were committed and are not in their logs.
+    pub audit_alarms: Vec<AuditAlarm>,
 }
 
 /// What one command led to.
@@ -164,6 +169,41 @@ pub struct JoinToken {
     pub expires_at: u64,
     /// The edge that spent it.
     pub used_by: Option<EdgeId>,
+}
+
+/// What the voters witnessed of one audit log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditLog {
+    /// The log's name in its checkpoints.
+    pub origin: String,
+    /// The newest signed checkpoint.
+    pub note: String,
+    /// What it says.
+    pub newest: AuditHead,
+    /// Some of those before it, oldest first, the very first among them.
+    pub earlier: Vec<AuditHead>,
+}
+
+/// One head of an audit log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditHead {
+    /// Leaves.
+    pub size: u64,
+    /// Root over them.
+    pub root: Hash,
+    /// When it was witnessed, Unix milliseconds.
+    pub at: u64,
+}
+
+/// A leaf that was committed and is not in its log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditAlarm {
+    /// Whose log.
+    pub clinic: ClinicId,
+    /// What was promised.
+    pub leaf: LeafPromise,
+    /// When it was missed, Unix milliseconds.
+    pub at: u64,
 }
 
 /// One named checkpoint.

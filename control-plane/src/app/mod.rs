@@ -19,6 +19,7 @@ use medmesh_store::Keyring;
 use medmesh_vault::{ClusterSecret, TokenSigner, VaultError};
 use prometheus::Registry;
 
+use crate::audit::{self, AuditMetrics, LogKeys, Publisher, Shelf, ShelfError};
 use crate::config::Config;
 use crate::database::Database;
 use crate::ephemeral::Ephemeral;
@@ -38,6 +39,8 @@ use listeners::Listeners;
 const FRONT_PATIENCE: Duration = Duration::from_secs(12);
 /// How long the rest may take after that.
 const BACK_PATIENCE: Duration = Duration::from_secs(5);
+/// Directory of objects in the data directory, where no other is configured.
+const OBJECTS_DIR: &str = "objects";
 /// File of this node's token-signing key, in its data directory.
 const SIGNING_KEY_FILE: &str = "token-signing.key";
 
@@ -79,6 +82,9 @@ pub enum StartError {
     /// The HTTPS certificate is unusable.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
+    /// The directory of objects cannot be used.
+    #[error("objects.dir")]
+    Objects(#[from] ShelfError),
     /// The Redis URL is unusable.
     #[error("redis.url is not usable")]
     Redis(#[from] redis::RedisError),
@@ -94,6 +100,8 @@ pub struct App {
     ephemeral: Ephemeral,
     api: Api,
     fleet: Fleet,
+    log_keys: LogKeys,
+    shelf: Shelf,
     operator: Option<OperatorToken>,
     front: Drain,
     back: Drain,
@@ -133,6 +141,9 @@ impl App {
         let secret = ClusterSecret::load_or_create(&config.cluster.secret_file)?;
         let signer = TokenSigner::load_or_create(&data_dir.join(SIGNING_KEY_FILE))?;
         let keyring = keys::open(&config.vault)?;
+        let log_keys = LogKeys::new(config.node.cluster.clone(), secret.clone());
+        let objects = config.objects.dir.clone();
+        let shelf = Shelf::local(&objects.unwrap_or_else(|| data_dir.join(OBJECTS_DIR)))?;
         let redis = config.redis.as_ref().map(|redis| redis.url.as_str());
         let ephemeral = Ephemeral::open(redis, &config.node.cluster)?;
         let registry = Registry::new();
@@ -171,6 +182,8 @@ impl App {
             ephemeral,
             api,
             fleet,
+            log_keys,
+            shelf,
             operator,
             front,
             back,
@@ -219,6 +232,9 @@ impl App {
         let (database, drain, live) = (self.database.clone(), back.clone(), self.api.live.clone());
         let job_metrics = JobMetrics::new(&self.registry);
         let mail = self.api.mail.clone();
+        let audit_metrics = AuditMetrics::new(&self.registry);
+        let (keys, shelf) = (self.log_keys.clone(), self.shelf.clone());
+        let witness = Arc::new(self.fleet.clone());
         back.spawn(async move {
             let store = tokio::select! {
                 store = database.connected() => store,
@@ -226,7 +242,10 @@ impl App {
             };
             // Each kind of job gets its handler here.
             let handlers = mail.handlers(&store, Handlers::default());
+            let publisher = Publisher::new(store.clone(), keys, shelf, witness);
             tokio::join!(
+                audit::sequence(publisher.clone(), audit_metrics.clone(), drain.clone()),
+                audit::watch_promises(publisher, audit_metrics, drain.clone()),
                 live::relay(store.clone(), news, drain.clone()),
                 jobs::work(store.clone(), handlers, job_metrics, drain.clone()),
                 live::cut(live, store.clone(), drain.clone()),

@@ -55,6 +55,9 @@ pub struct Config {
     pub portals: Option<Portals>,
     /// Who may use the operator's routes.
     pub operator: Option<Operator>,
+    /// Where audit tiles and exports are kept.
+    #[serde(default)]
+    pub objects: Objects,
     /// Logging.
     #[serde(default)]
     pub log: Log,
@@ -235,6 +238,15 @@ pub struct Portals {
 pub struct Operator {
     /// Holds the bearer token.
     pub token_file: PathBuf,
+}
+
+/// Object storage.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Objects {
+    /// A directory all control nodes see; `objects` in the data directory when absent, which is
+    /// right for a node alone.
+    pub dir: Option<PathBuf>,
 }
 
 /// Logging.

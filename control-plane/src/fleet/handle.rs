@@ -125,6 +125,11 @@ impl Fleet {
         self.inner.consensus.read()
     }
 
+    /// The Raft group itself.
+    pub(crate) fn consensus(&self) -> &Consensus {
+        &self.inner.consensus
+    }
+
     pub(super) fn now_ms(&self) -> u64 {
         self.inner.clock.now_ms()
     }

@@ -122,6 +122,7 @@ fn concerns_edges(event: &Event) -> bool {
         | Event::RoomClosed { .. }
         | Event::ControlChanged(_)
         | Event::JoinTokensChanged
-        | Event::CheckpointChanged(_) => false,
+        | Event::CheckpointChanged(_)
+        | Event::AuditHeadChanged(_) => false,
     }
 }

@@ -16,6 +16,9 @@ pub async fn upkeep(store: Store, drain: Drain) {
             () = drain.stopping() => return,
             () = tokio::time::sleep(UPKEEP_EVERY) => {}
         }
+        if let Err(error) = store.audit_months(OffsetDateTime::now_utc()).await {
+            tracing::warn!(%error, "months of the audit log not prepared");
+        }
         match store.upkeep(OffsetDateTime::now_utc()).await {
             Ok(removed) => tracing::debug!(
                 sessions = removed.sessions,

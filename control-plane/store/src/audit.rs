@@ -1,13 +1,28 @@
 //! The audit leaf beside every write and every read of health data.
+//!
+//! A leaf is written in the transaction of the act, and gets its place in the clinic's
+//! tree later ([`tree`]): acts of a clinic do not queue behind one another.
+
+mod promise;
+mod read;
+mod seal;
+mod tree;
+
+use std::time::Instant;
 
 use medmesh_base::{AuditId, PersonId, RequestId};
 use medmesh_clinic::Refusal;
-use medmesh_clinic::audit::{Action, Object, ObjectKind, Purpose};
+use medmesh_clinic::audit::{Action, Event, Object, ObjectKind, Purpose};
 use medmesh_clinic::{Actor, Role};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::{Cursor, Page, PageRequest, Result, StoreError, Tx};
+
+pub use promise::Promise;
+pub(crate) use promise::Promises;
+pub use read::{AUDIT_READ_MAX, AuditContent, AuditLeaf, LeafFault};
+pub use tree::{AUDIT_BATCH_MAX, AuditBacklog, AuditLead, AuditTree, Kept};
 
 /// One entry of the audit log: words and ids.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,36 +111,102 @@ impl Tx {
             | Action::SessionRevoke => Purpose::Security,
             _ => self.actor().purpose(),
         };
-        let ids: Vec<Uuid> = leaves.iter().map(|_| AuditId::generate().as_uuid()).collect();
-        let kinds: Vec<&str> = leaves.iter().map(|(object, _)| object.kind.as_str()).collect();
-        let objects: Vec<Option<Uuid>> = leaves.iter().map(|(object, _)| object.id).collect();
-        let patients: Vec<Option<Uuid>> = leaves
+        let events: Vec<Event> = leaves
             .iter()
-            .map(|(_, patient)| patient.map(|id| id.as_uuid()))
+            .map(|(object, patient)| Event {
+                clinic_id: self.clinic(),
+                id: AuditId::generate().as_uuid(),
+                at: self.now(),
+                actor_kind: actor_kind.to_owned(),
+                actor_id,
+                session_id,
+                action: action.as_str().to_owned(),
+                object_kind: object.kind.as_str().to_owned(),
+                object_id: object.id,
+                patient_id: patient.map(|id| id.as_uuid()),
+                purpose: purpose.as_str().to_owned(),
+                request_id: self.request_id().as_uuid(),
+                break_glass_id: None,
+                denied_action: None,
+                denied_reason: None,
+            })
             .collect();
-        let (clinic, at, request) = (self.clinic(), self.now(), self.request_id().as_uuid());
+        self.audit_write(&events).await
+    }
+
+    /// Writes leaves of one act: same time, actor, session, action and request.
+    async fn audit_write(&mut self, events: &[Event]) -> Result<()> {
+        let Some(first) = events.first() else {
+            return Ok(());
+        };
+        let (mut sealed, mut commitments, since) = (Vec::new(), Vec::new(), Instant::now());
+        for event in events {
+            let leaf = self.audit_seal(event).await?;
+            sealed.push(leaf.sealed);
+            commitments.push(leaf.commitment.0.to_vec());
+            self.promises.push(Promise {
+                clinic_id: self.clinic_id(),
+                id: AuditId::from_uuid(event.id),
+                commitment: leaf.commitment,
+                since,
+            });
+        }
+        let column = |of: fn(&Event) -> Option<Uuid>| events.iter().map(of).collect::<Vec<_>>();
+        let words = |of: fn(&Event) -> &str| events.iter().map(of).collect::<Vec<_>>();
         sqlx::query(
-            "INSERT INTO audit (clinic_id, id, at, actor_kind, actor_id, session_id, action,
-                 object_kind, object_id, patient_id, purpose, request_id)
-             SELECT $1, leaf.id, $2, $3, $4, $5, $6, leaf.kind, leaf.object, leaf.patient, $7, $8
-             FROM unnest($9::uuid[], $10::text[], $11::uuid[], $12::uuid[])
-                 AS leaf (id, kind, object, patient)",
+            "WITH leaf AS (
+                 INSERT INTO audit (clinic_id, id, at, actor_kind, actor_id, session_id, action, object_kind,
+                     object_id, patient_id, purpose, request_id, break_glass_id, denied_action, denied_reason,
+                     sealed, commitment)
+                 SELECT $1, leaf.id, $2, $3, $4, $5, $6, leaf.kind, leaf.object, leaf.patient, leaf.purpose,
+                     $7, leaf.glass, $8, $9, leaf.sealed, leaf.commitment
+                 FROM unnest($10::uuid[], $11::text[], $12::uuid[], $13::uuid[], $14::text[], $15::uuid[],
+                     $16::bytea[], $17::bytea[])
+                     AS leaf (id, kind, object, patient, purpose, glass, sealed, commitment)
+                 RETURNING clinic_id, id)
+             INSERT INTO audit_pending (clinic_id, leaf_id) SELECT clinic_id, id FROM leaf",
         )
-        .bind(clinic)
-        .bind(at)
-        .bind(actor_kind)
-        .bind(actor_id)
-        .bind(session_id)
-        .bind(action.as_str())
-        .bind(purpose.as_str())
-        .bind(request)
-        .bind(ids)
-        .bind(kinds)
-        .bind(objects)
-        .bind(patients)
+        .bind(first.clinic_id)
+        .bind(first.at)
+        .bind(&first.actor_kind)
+        .bind(first.actor_id)
+        .bind(first.session_id)
+        .bind(&first.action)
+        .bind(first.request_id)
+        .bind(&first.denied_action)
+        .bind(&first.denied_reason)
+        .bind(column(|event| Some(event.id)))
+        .bind(words(|event| &event.object_kind))
+        .bind(column(|event| event.object_id))
+        .bind(column(|event| event.patient_id))
+        .bind(words(|event| &event.purpose))
+        .bind(column(|event| event.break_glass_id))
+        .bind(sealed)
+        .bind(commitments)
         .execute(self.db())
         .await?;
         Ok(())
+    }
+
+    /// Records that the log was verified.
+    ///
+    /// # Errors
+    /// When the database or the keys fail.
+    pub async fn audit_verified(&mut self) -> Result<()> {
+        self.audit(Action::AuditVerify, Object::none_of(ObjectKind::Audit), None)
+            .await
+    }
+
+    /// Records that a proof of one leaf was given out.
+    ///
+    /// # Errors
+    /// When the database or the keys fail.
+    pub async fn audit_proved(&mut self, leaf: AuditId) -> Result<()> {
+        let object = Object {
+            kind: ObjectKind::Audit,
+            id: Some(leaf.as_uuid()),
+        };
+        self.audit(Action::AuditProve, object, None).await
     }
 
     /// The log, newest first: of the whole clinic for an admin, of one's own
@@ -144,8 +225,8 @@ impl Tx {
             "SELECT id, at, actor_kind, actor_id, action, object_kind, object_id, patient_id, purpose, request_id
              FROM audit
              WHERE ($1::uuid IS NULL OR patient_id = $1)
-                 AND ($2::uuid IS NULL OR sequence < (SELECT sequence FROM audit WHERE id = $2))
-             ORDER BY sequence DESC LIMIT $3",
+                 AND ($2::uuid IS NULL OR id < $2)
+             ORDER BY id DESC LIMIT $3",
         )
         .bind(patient.map(|id| id.as_uuid()))
         .bind(page.id())

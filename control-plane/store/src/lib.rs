@@ -51,7 +51,10 @@ mod visit;
 
 pub use account_link::{InvitationSend, Link, LinkToken, MailTo, ResetSend};
 pub use appointment::{AppointmentChange, AppointmentFilter, NewAppointment};
-pub use audit::AuditEntry;
+pub use audit::{
+    AUDIT_BATCH_MAX, AUDIT_READ_MAX, AuditBacklog, AuditContent, AuditEntry, AuditLead, AuditLeaf, AuditTree,
+    Kept, LeafFault, Promise,
+};
 pub use error::{Constraint, Fault, SetupError, StoreError};
 pub use factor::{Factors, TOTP_PENDING_FOR};
 pub use idempotency::{Claim, IdempotencyKey, RequestDigest, StoredResponse, Ticket};

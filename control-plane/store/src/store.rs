@@ -12,6 +12,7 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
 use time::OffsetDateTime;
 use tokio::sync::Notify;
 
+use crate::audit::Promises;
 use crate::keys::Keyring;
 use crate::{Result, SetupError, StoreError, Tx};
 
@@ -30,6 +31,8 @@ pub struct Store {
     /// Rung after a commit that added jobs.
     pub(crate) job_nudge: Arc<Notify>,
     pub(crate) keyring: Keyring,
+    /// Leaves committed here that are not in the log yet.
+    pub(crate) promises: Arc<Promises>,
 }
 
 impl Store {
@@ -50,6 +53,7 @@ impl Store {
             nudge: Arc::new(Notify::new()),
             job_nudge: Arc::new(Notify::new()),
             keyring,
+            promises: Arc::default(),
         };
         store.check_role().await?;
         store.check_schema().await?;

@@ -10,6 +10,7 @@ use time::OffsetDateTime;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
+use crate::audit::{Promise, Promises};
 use crate::keys::{Keyring, Ring, Scope};
 use crate::{Result, Store};
 
@@ -32,6 +33,9 @@ pub struct Tx {
     pub(crate) has_jobs: bool,
     nudge: Arc<Notify>,
     job_nudge: Arc<Notify>,
+    /// Leaves of this transaction, remembered from the commit on.
+    pub(crate) promises: Vec<Promise>,
+    promised: Arc<Promises>,
     pub(crate) keys: Box<Keys>,
 }
 
@@ -74,6 +78,8 @@ impl Tx {
                 scope,
                 fresh: HashMap::new(),
             }),
+            promises: Vec::new(),
+            promised: Arc::clone(&store.promises),
         }
     }
 
@@ -84,6 +90,7 @@ impl Tx {
     /// its idempotency key. Otherwise nothing was written.
     pub async fn commit(self) -> Result<()> {
         self.tx.commit().await?;
+        self.promised.add(self.promises);
         if self.has_events {
             self.nudge.notify_one();
         }

@@ -2,6 +2,7 @@
 
 use crate::SIZE_MAX;
 use crate::hash::{Hash, node_hash};
+use crate::proof::{Nodes, ProofError, root_nodes};
 
 /// The roots of the perfect subtrees a tree of some size falls into, largest
 /// first: as many as the size has bits set. Enough to append and to tell the root.
@@ -43,6 +44,20 @@ impl Frontier {
         }
         let peaks = hashes.iter().copied().map(Hash).collect();
         Ok(Self { size, peaks })
+    }
+
+    /// Of a tree of `size` whose stored nodes are to be had.
+    ///
+    /// # Errors
+    /// [`ProofError::Missing`].
+    pub fn from_nodes(size: u64, nodes: &impl Nodes) -> Result<Self, ProofError> {
+        let peaks = root_nodes(size)
+            .into_iter()
+            .map(|node| nodes.node(node).ok_or(ProofError::Missing(node)));
+        Ok(Self {
+            size,
+            peaks: peaks.collect::<Result<_, _>>()?,
+        })
     }
 
     /// The peaks, 32 bytes each.

@@ -128,6 +128,12 @@ pub fn consistency_nodes(old: u64, new: u64) -> Result<Vec<Node>, ProofError> {
     Ok(consistency_ranges(old, new)?.iter().flat_map(perfect).collect())
 }
 
+/// The nodes [`root`] will ask for: the peaks of the tree, largest first.
+#[must_use]
+pub fn root_nodes(size: u64) -> Vec<Node> {
+    perfect(&(0..size))
+}
+
 /// Proof that leaf `index` is in the tree of `size`.
 ///
 /// # Errors

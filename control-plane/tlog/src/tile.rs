@@ -138,6 +138,11 @@ impl Tiles {
         }
     }
 
+    /// Lets a tile go that is not needed any more.
+    pub fn forget(&mut self, tile: Tile) {
+        self.0.remove(&(tile.level, tile.index));
+    }
+
     /// The bytes of a tile, if its first `width` hashes are there.
     #[must_use]
     pub fn bytes(&self, tile: Tile) -> Option<Vec<u8>> {

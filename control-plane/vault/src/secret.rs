@@ -7,6 +7,7 @@ use aws_lc_rs::hkdf;
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use medmesh_base::ClinicId;
 use zeroize::Zeroizing;
 
 use crate::{VaultError, file};
@@ -57,13 +58,24 @@ impl ClusterSecret {
         self.derive("medmesh digest key v1", 0)
     }
 
+    /// The seed of the Ed25519 key that signs the heads of one clinic's audit log.
+    #[must_use]
+    pub fn audit_seed(&self, clinic: ClinicId) -> Zeroizing<[u8; SECRET_BYTES]> {
+        self.derive_bytes(&[b"medmesh audit head v1", clinic.as_uuid().as_bytes()])
+    }
+
     fn derive(&self, purpose: &str, epoch: u64) -> Zeroizing<String> {
+        let bytes = self.derive_bytes(&[purpose.as_bytes(), &epoch.to_be_bytes()]);
+        Zeroizing::new(BASE64_URL_SAFE_NO_PAD.encode(bytes.as_slice()))
+    }
+
+    fn derive_bytes(&self, info: &[&[u8]]) -> Zeroizing<[u8; SECRET_BYTES]> {
         let salt = hkdf::Salt::new(hkdf::HKDF_SHA256, b"medmesh cluster secret");
         let mut out = Zeroizing::new([0; SECRET_BYTES]);
         salt.extract(&self.0)
-            .expand(&[purpose.as_bytes(), &epoch.to_be_bytes()], hkdf::HKDF_SHA256)
+            .expand(info, hkdf::HKDF_SHA256)
             .and_then(|okm| okm.fill(out.as_mut_slice()))
             .expect("32 bytes is one HKDF-SHA-256 block, far below its limit");
-        Zeroizing::new(BASE64_URL_SAFE_NO_PAD.encode(out.as_slice()))
+        out
     }
 }

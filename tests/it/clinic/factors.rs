@@ -348,7 +348,7 @@ async fn what_was_done_is_in_the_audit_log_and_no_secret_is() {
     client.step_up(&totp(code(&secret, 0))).await.unwrap();
     let mut admin = world.admin().await;
     let actions: Vec<String> = sqlx::query_scalar(
-        "SELECT action FROM audit WHERE actor_id = $1 AND purpose = 'security' ORDER BY sequence",
+        "SELECT action FROM audit WHERE actor_id = $1 AND purpose = 'security' ORDER BY id",
     )
     .bind(world.clinic.person("patient").as_uuid())
     .fetch_all(&mut admin)

@@ -1,5 +1,6 @@
 //! How a command changes the state.
 
+mod audit;
 mod edges;
 mod rooms;
 mod trust;
@@ -87,6 +88,13 @@ impl State {
             } => self.join_token_add(token, *expires_at, *now, events),
             Command::CheckpointPut { name, bytes, now } => self.checkpoint_put(name, bytes, *now, events),
             Command::TokenRevoke { jti, until, now } => self.token_revoke(jti, *until, *now, events),
+            Command::AuditHead {
+                clinic,
+                note,
+                proof,
+                now,
+            } => self.audit_head(*clinic, note, proof, *now, events),
+            Command::AuditAlarm { clinic, leaf, now } => self.audit_alarm(*clinic, *leaf, *now, events),
         }
     }
 

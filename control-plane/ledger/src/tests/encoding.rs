@@ -124,6 +124,29 @@ fn responses() -> Vec<Response> {
         .collect()
 }
 
+/// What ledger version 2 added.
+fn commands_of_version_2() -> Vec<Command> {
+    vec![
+        super::audit::head(3, 0, vec![medmesh_tlog::Hash([7; 32])]),
+        Command::AuditAlarm {
+            clinic: super::audit::clinic(1),
+            leaf: crate::LeafPromise {
+                id: medmesh_base::AuditId::from_uuid(uuid::Uuid::from_u64_pair(5, 1)),
+                commitment: medmesh_tlog::Hash([1; 32]),
+            },
+            now: 1,
+        },
+    ]
+}
+
+fn responses_of_version_2() -> Vec<Response> {
+    let refusals = [
+        Refused::AuditNotExtended { size: 3 },
+        Refused::LimitReached(Limit::AuditAlarms),
+    ];
+    refusals.into_iter().map(Response::Refused).collect()
+}
+
 /// What version 1 wrote, one hex line each; `UPDATE_GOLDEN=1` appends for *new* variants.
 const GOLDEN: &str = include_str!("golden/v1.txt");
 const GOLDEN_PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/tests/golden/v1.txt");
@@ -135,6 +158,18 @@ fn what_version_1_wrote_reads_and_is_still_written() {
     let written: String = commands
         .iter()
         .chain(&responses)
+        .chain(
+            &commands_of_version_2()
+                .iter()
+                .map(Command::encode)
+                .collect::<Vec<_>>(),
+        )
+        .chain(
+            &responses_of_version_2()
+                .iter()
+                .map(Response::encode)
+                .collect::<Vec<_>>(),
+        )
         .map(|bytes| codec::hex(bytes) + "\n")
         .collect();
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
@@ -153,11 +188,11 @@ fn what_version_1_wrote_reads_and_is_still_written() {
 
 #[test]
 fn everything_reads_back() {
-    for command in commands() {
+    for command in commands().into_iter().chain(commands_of_version_2()) {
         assert_eq!(Command::decode(&command.encode()), Ok(command.clone()));
         assert!(command.since() <= LEDGER_VERSION);
     }
-    for response in responses() {
+    for response in responses().into_iter().chain(responses_of_version_2()) {
         assert_eq!(Response::decode(&response.encode()), Ok(response));
     }
 }

@@ -1,5 +1,6 @@
 //! Rules, one by one; the encodings that must never change; properties over random histories.
 
+mod audit;
 mod encoding;
 mod history;
 mod rules;

@@ -45,6 +45,9 @@ columns! {
     IdempotencyResponseBody = "idempotency"."response_body",
     /// The secret of an authenticator app.
     TotpFactorSecret = "totp_factor"."secret",
+    /// An event of the audit log with its salt. The log is append-only, so that it is never
+    /// sealed anew: a clinic's key stays for as long as events under it are kept.
+    AuditEvent = "audit"."sealed",
     /// The key of a patient, under the clinic's.
     PatientKeyWrapped = "patient_key"."wrapped",
     /// The key of blind indexes, under the clinic's or the system's.

@@ -18,7 +18,7 @@ async fn leaves(
     request: RequestId,
 ) -> Vec<(String, Option<Uuid>, Option<Uuid>, Option<Uuid>)> {
     let rows = sqlx::query(
-        "SELECT action, actor_id, object_id, patient_id FROM audit WHERE request_id = $1 ORDER BY sequence",
+        "SELECT action, actor_id, object_id, patient_id FROM audit WHERE request_id = $1 ORDER BY id",
     )
     .bind(request.as_uuid())
     .fetch_all(&mut world.admin().await)

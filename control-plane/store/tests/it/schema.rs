@@ -54,7 +54,7 @@ async fn every_constraint_has_a_meaning() {
     let mut found: Vec<String> = sqlx::query_scalar(
         "SELECT conname::text FROM pg_constraint c JOIN pg_class t ON t.oid = c.conrelid
          WHERE c.connamespace = 'public'::regnamespace AND c.contype IN ('u', 'x', 'c', 't')
-             AND t.relname <> '_sqlx_migrations'",
+             AND t.relname <> '_sqlx_migrations' AND c.conislocal",
     )
     .fetch_all(&mut admin)
     .await

@@ -107,6 +107,7 @@ proptest! {
         prop_assert_eq!(frontier.root(), naive_root(&leaves));
         prop_assert_eq!(proof::root(count, &tiles).unwrap(), frontier.root());
         let bytes = frontier.to_bytes();
+        prop_assert_eq!(&Frontier::from_nodes(count, &tiles).unwrap(), &frontier);
         prop_assert_eq!(Frontier::from_bytes(count, &bytes).unwrap(), frontier);
         prop_assert!(Frontier::from_bytes(count, &[&bytes[..], &[0; 32]].concat()).is_err());
     }

@@ -1,0 +1,134 @@
+//! The audit log: what is wrong with it, and proofs that somebody else can check.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use medmesh_base::{AuditId, ClinicId};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// What a verification of one clinic's log found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AuditVerification {
+    /// Whose log.
+    #[schema(value_type = uuid::Uuid)]
+    pub clinic_id: ClinicId,
+    /// Whether nothing is wrong.
+    pub is_sound: bool,
+    /// Leaves with a place.
+    pub size: u64,
+    /// Leaves read and hashed again.
+    pub leaves_checked: u64,
+    /// Committed leaves that wait for their place.
+    pub pending: u64,
+    /// Leaves under the published head.
+    pub published_size: u64,
+    /// Leaves under the head the control nodes witnessed.
+    pub witnessed_size: u64,
+    /// Where the log leaves the truth first, if that can be told to the leaf.
+    #[schema(required)]
+    pub first_divergent: Option<AuditFinding>,
+    /// What is wrong, at most a hundred.
+    pub findings: Vec<AuditFinding>,
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AuditFinding {
+    /// At which place of the tree.
+    #[schema(required)]
+    pub leaf_index: Option<u64>,
+    /// With which leaf.
+    #[schema(required, value_type = Option<uuid::Uuid>)]
+    pub leaf_id: Option<AuditId>,
+    /// A stable word.
+    pub kind: String,
+    /// For people.
+    pub message: String,
+}
+
+impl AuditVerification {
+    /// Of a log nothing is known of yet.
+    #[must_use]
+    pub const fn of(clinic_id: ClinicId) -> Self {
+        Self {
+            clinic_id,
+            is_sound: false,
+            size: 0,
+            leaves_checked: 0,
+            pending: 0,
+            published_size: 0,
+            witnessed_size: 0,
+            first_divergent: None,
+            findings: Vec::new(),
+        }
+    }
+
+    /// Draws the conclusion from the findings.
+    #[must_use]
+    pub fn finish(mut self) -> Self {
+        self.is_sound = self.findings.is_empty();
+        let placed = self
+            .findings
+            .iter()
+            .filter(|finding| finding.leaf_index.is_some());
+        let first = placed.min_by_key(|finding| (finding.leaf_index, finding.leaf_id.is_none()));
+        self.first_divergent = first.or(self.findings.first()).cloned();
+        self
+    }
+}
+
+/// Proof that an event is in a clinic's log. To check it: SHA-256 over `salt` and `event` is the
+/// commitment; the hash of a leaf with the commitment as its data is in the tree of `checkpoint`
+/// by `path` at `leaf_index` (RFC 9162 section 2.1.3.2); `checkpoint` is signed by `key`, which
+/// must have come to you by another way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AuditProof {
+    /// Place in the tree.
+    pub leaf_index: u64,
+    /// Base64.
+    pub salt: String,
+    /// The event's canonical encoding, base64.
+    pub event: String,
+    /// Hashes from the leaf to the root, base64.
+    pub path: Vec<String>,
+    /// Signed head (C2SP tlog-checkpoint).
+    pub checkpoint: String,
+    /// Verifier key of the log (C2SP signed-note), for comparison.
+    pub key: String,
+}
+
+impl AuditProof {
+    /// From bytes.
+    #[must_use]
+    pub fn new(
+        leaf_index: u64,
+        salt: &[u8],
+        event: &[u8],
+        path: Vec<String>,
+        checkpoint: String,
+        key: String,
+    ) -> Self {
+        Self {
+            leaf_index,
+            salt: STANDARD.encode(salt),
+            event: STANDARD.encode(event),
+            path,
+            checkpoint,
+            key,
+        }
+    }
+}
+
+/// The audit log of one clinic, as the control plane has witnessed it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AuditLogHead {
+    /// Whose log.
+    #[schema(value_type = uuid::Uuid)]
+    pub clinic_id: ClinicId,
+    /// Leaves under the newest witnessed head.
+    pub size: u64,
+    /// The newest signed head (C2SP tlog-checkpoint).
+    pub checkpoint: String,
+    /// Verifier key of the log (C2SP signed-note).
+    pub key: String,
+}

@@ -1,0 +1,66 @@
+//! Proof that one leaf is in the log, for somebody who does not trust us.
+
+use medmesh_api_types::audit::AuditProof;
+use medmesh_base::AuditId;
+use medmesh_store::{StoreError, Tx};
+use medmesh_tlog::proof::{ProofError, inclusion, inclusion_nodes};
+use medmesh_tlog::{Checkpoint, CheckpointError};
+
+use super::names::LogKeys;
+use super::shelf::{Shelf, ShelfError};
+
+/// A leaf cannot be proved.
+#[derive(Debug, thiserror::Error)]
+pub enum ProveError {
+    /// There is no such leaf, or the database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// It is under no signed head yet; a second later it is.
+    #[error("no signed head covers the leaf yet")]
+    NotYet,
+    /// The leaf is not what it was: see the verification.
+    #[error("the leaf was altered")]
+    Altered,
+    /// Object storage failed.
+    #[error(transparent)]
+    Shelf(#[from] ShelfError),
+    /// The published head is not ours.
+    #[error(transparent)]
+    Head(#[from] CheckpointError),
+    /// Published tiles do not hold what the proof needs.
+    #[error(transparent)]
+    Proof(#[from] ProofError),
+}
+
+/// Makes the proof of one leaf of the transaction's clinic: a few reads, whatever the log's size.
+///
+/// # Errors
+/// [`ProveError`].
+pub async fn prove(
+    tx: &mut Tx,
+    keys: &LogKeys,
+    shelf: &Shelf,
+    leaf: AuditId,
+) -> Result<AuditProof, ProveError> {
+    let clinic = tx.clinic_id();
+    let found = tx.audit_leaf(leaf).await?;
+    let index = found.tree_index.ok_or(ProveError::NotYet)?;
+    let content = found.content.map_err(|_| ProveError::Altered)?;
+    let note = shelf.head(clinic).await?.ok_or(ProveError::NotYet)?;
+    let verifier = keys.signer(clinic).verifier().clone();
+    let head = Checkpoint::open(&note, &verifier)?;
+    if index >= head.size {
+        return Err(ProveError::NotYet);
+    }
+    let nodes = inclusion_nodes(index, head.size)?;
+    let tiles = shelf.tiles(clinic, &nodes, head.size).await?;
+    let path = inclusion(index, head.size, &tiles)?;
+    Ok(AuditProof::new(
+        index,
+        &content.salt,
+        &content.encoding,
+        path.iter().map(ToString::to_string).collect(),
+        note,
+        verifier.to_string(),
+    ))
+}

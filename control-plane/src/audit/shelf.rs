@@ -1,0 +1,154 @@
+//! Where tiles and heads are published: object storage, one folder per clinic.
+
+use std::path::Path as FilePath;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::{StreamExt as _, TryStreamExt as _};
+use medmesh_base::ClinicId;
+use medmesh_tlog::proof::Node;
+use medmesh_tlog::tile::{Tile, Tiles, holding};
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt as _};
+
+/// Objects fetched or stored at once for one log.
+const AT_ONCE: usize = 8;
+
+/// Name of the newest signed head (C2SP tlog-tiles).
+const CHECKPOINT: &str = "checkpoint";
+
+/// Object storage failed, or holds what it should not.
+#[derive(Debug, thiserror::Error)]
+pub enum ShelfError {
+    /// The storage itself.
+    #[error("object storage")]
+    Store(#[from] object_store::Error),
+    /// A tile that should be there is not.
+    #[error("{0} is missing")]
+    Missing(String),
+    /// A tile is not as large as its name says, or a head is not text.
+    #[error("{0} is malformed")]
+    Malformed(String),
+}
+
+/// The published part of all logs. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Shelf {
+    store: Arc<dyn ObjectStore>,
+}
+
+impl Shelf {
+    /// Over any object store.
+    #[must_use]
+    pub fn new(store: Arc<dyn ObjectStore>) -> Self {
+        Self { store }
+    }
+
+    /// In a directory, which is made if need be. Several control nodes must see the same one.
+    ///
+    /// # Errors
+    /// When it cannot be used.
+    pub fn local(dir: &FilePath) -> Result<Self, ShelfError> {
+        std::fs::create_dir_all(dir).map_err(|source| object_store::Error::Generic {
+            store: "local",
+            source: Box::new(source),
+        })?;
+        Ok(Self::new(Arc::new(LocalFileSystem::new_with_prefix(dir)?)))
+    }
+
+    fn path(clinic: ClinicId, name: &str) -> Path {
+        Path::from(format!("audit/{clinic}/{name}"))
+    }
+
+    /// An object's bytes, if it is there.
+    pub(super) async fn get(&self, clinic: ClinicId, name: &str) -> Result<Option<Bytes>, ShelfError> {
+        match self.store.get(&Self::path(clinic, name)).await {
+            Ok(found) => Ok(Some(found.bytes().await?)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    pub(super) async fn put(&self, clinic: ClinicId, name: &str, bytes: Vec<u8>) -> Result<(), ShelfError> {
+        self.store.put(&Self::path(clinic, name), bytes.into()).await?;
+        Ok(())
+    }
+
+    /// Stores objects, several at once.
+    pub(super) async fn put_all(
+        &self,
+        clinic: ClinicId,
+        objects: Vec<(String, Vec<u8>)>,
+    ) -> Result<(), ShelfError> {
+        futures::stream::iter(objects)
+            .map(|(name, bytes)| async move { self.put(clinic, &name, bytes).await })
+            .buffer_unordered(AT_ONCE)
+            .try_collect()
+            .await
+    }
+
+    /// Removes the narrower states of a tile that is full now. Where objects are locked they
+    /// stay, which harms nobody.
+    pub(super) async fn prune(&self, clinic: ClinicId, full: &str) {
+        let narrower = Self::path(clinic, &format!("{full}.p"));
+        let names = self.store.list(Some(&narrower)).map_ok(|found| found.location);
+        let gone = self.store.delete_stream(names.boxed()).try_collect::<Vec<_>>();
+        if let Err(error) = gone.await {
+            tracing::debug!(%error, "narrower tiles stay");
+        }
+    }
+
+    /// The newest published head.
+    pub(super) async fn head(&self, clinic: ClinicId) -> Result<Option<String>, ShelfError> {
+        let Some(bytes) = self.get(clinic, CHECKPOINT).await? else {
+            return Ok(None);
+        };
+        let text = String::from_utf8(bytes.to_vec());
+        text.map(Some)
+            .map_err(|_| ShelfError::Malformed(CHECKPOINT.to_owned()))
+    }
+
+    pub(super) async fn put_head(&self, clinic: ClinicId, note: &str) -> Result<(), ShelfError> {
+        self.put(clinic, CHECKPOINT, note.as_bytes().to_vec()).await
+    }
+
+    /// The tiles that hold these nodes of a tree of `size`.
+    pub(super) async fn tiles(
+        &self,
+        clinic: ClinicId,
+        nodes: &[Node],
+        size: u64,
+    ) -> Result<Tiles, ShelfError> {
+        let wanted = holding(nodes, size).ok_or_else(|| ShelfError::Missing(format!("tree of {size}")))?;
+        let fetched: Vec<(Tile, Bytes)> = futures::stream::iter(wanted)
+            .map(|tile| async move { Ok::<_, ShelfError>((tile, self.tile(clinic, tile).await?)) })
+            .buffer_unordered(AT_ONCE)
+            .try_collect()
+            .await?;
+        let mut tiles = Tiles::default();
+        for (tile, bytes) in fetched {
+            tiles
+                .insert(tile, &bytes)
+                .map_err(|_| ShelfError::Malformed(tile.path()))?;
+        }
+        Ok(tiles)
+    }
+
+    /// A tile, or the beginning of a wider state of it: narrower ones go when it is full.
+    async fn tile(&self, clinic: ClinicId, tile: Tile) -> Result<Bytes, ShelfError> {
+        if let Some(bytes) = self.get(clinic, &tile.path()).await? {
+            return Ok(bytes);
+        }
+        let full = Tile {
+            width: medmesh_tlog::tile::WIDTH,
+            ..tile
+        };
+        let bytes = self.get(clinic, &full.path()).await?;
+        let length = usize::try_from(tile.width * 32).unwrap_or(usize::MAX);
+        match bytes {
+            Some(bytes) if bytes.len() >= length => Ok(bytes.slice(..length)),
+            _ => Err(ShelfError::Missing(tile.path())),
+        }
+    }
+}
