@@ -177,6 +177,7 @@ impl Mail {
     }
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "the shape map_err wants")]
 fn again(error: StoreError) -> JobFailure {
     tracing::warn!(%error, "link not made");
     JobFailure::Again("database")

@@ -46,7 +46,7 @@ pub(super) fn check(ceremony: Ceremony, expected: &Expectation<'_>, json: &[u8])
     if data.challenge != BASE64_URL_SAFE_NO_PAD.encode(expected.challenge) {
         return Err(PasskeyError::Challenge);
     }
-    let known = expected.origins.iter().any(|origin| *origin == data.origin);
+    let known = expected.origins.contains(&data.origin);
     if !known || data.cross_origin || data.top_origin.is_some() {
         return Err(PasskeyError::Origin);
     }

@@ -93,7 +93,7 @@ fn attested(key: &Key, flags: u8) -> Vec<u8> {
     data
 }
 
-fn attestation(format: &str, statement: Value, auth_data: &[u8]) -> Vec<u8> {
+fn attestation(format: &str, statement: &Value, auth_data: &[u8]) -> Vec<u8> {
     let auth_data = Value::Bytes(auth_data.to_vec());
     encode(&cbor!({"fmt" => format, "attStmt" => statement, "authData" => auth_data}).unwrap())
 }
@@ -109,7 +109,7 @@ fn expecting(origins: &[String]) -> Expectation<'_> {
 fn registered(key: &Key, flags: u8) -> Result<Credential, PasskeyError> {
     let origins = [ORIGIN.to_owned()];
     let client_data = client_data("webauthn.create", CHALLENGE, ORIGIN, r#","crossOrigin":false"#);
-    let object = attestation("none", Value::Map(vec![]), &attested(key, flags));
+    let object = attestation("none", &Value::Map(vec![]), &attested(key, flags));
     register(
         &expecting(&origins),
         &Registration {
@@ -270,7 +270,7 @@ fn self_attestation_is_checked_and_other_kinds_are_refused() {
     let client_data = client_data("webauthn.create", CHALLENGE, ORIGIN, "");
     let data = attested(&key, UV);
     let check = |format: &str, statement: Value| {
-        let object = attestation(format, statement, &data);
+        let object = attestation(format, &statement, &data);
         register(
             &expecting(&origins),
             &Registration {
