@@ -21,6 +21,23 @@ pub enum AppointmentStatus {
     Completed,
 }
 
+/// Which protected part of a record something belongs to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Segment {
+    /// Nothing beyond what health data is anyway.
+    #[default]
+    General,
+    /// Treatment of substance use by a federally assisted program (42 CFR Part 2).
+    Part2,
+    /// Mental health.
+    MentalHealth,
+    /// Reproductive health.
+    ReproductiveHealth,
+    /// HIV and what is tested with it.
+    Hiv,
+}
+
 /// A booked time between a patient and a clinician.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Appointment {
@@ -42,10 +59,13 @@ pub struct Appointment {
     pub ends_at: OffsetDateTime,
     /// Where it stands.
     pub status: AppointmentStatus,
-    /// Why the patient comes.
+    /// Why the patient comes; only for those who treat.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub reason: Option<Phi<String>>,
+    /// Which protected part of the record it belongs to; only for those who treat.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub segment: Option<Segment>,
     /// Grows with every change; the `ETag` is this number in quotes.
     pub version: i64,
 }
@@ -104,6 +124,11 @@ pub struct AppointmentCreate {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, max_length = 500)]
     pub reason: Option<Phi<String>>,
+    /// Which protected part of the record it belongs to. Patients book in the general one.
+    #[garde(skip)]
+    #[serde(default)]
+    #[schema(required = false)]
+    pub segment: Segment,
 }
 
 /// What to change; what is absent stays.
@@ -131,6 +156,10 @@ pub struct AppointmentUpdate {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, max_length = 500)]
     pub reason: Option<Phi<String>>,
+    /// Another part of the record; only the clinician of the appointment may.
+    #[garde(skip)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub segment: Option<Segment>,
 }
 
 /// Calling an appointment off.

@@ -86,9 +86,10 @@ pub struct Visit {
     pub participants: Vec<Participant>,
     /// Grows with every change; an older one than seen can be dropped.
     pub version: i64,
-    /// Which participant the caller is.
-    #[schema(value_type = uuid::Uuid)]
-    pub you: ParticipantId,
+    /// Which participant the caller is; absent for those who care for the patient and take no part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<uuid::Uuid>)]
+    pub you: Option<ParticipantId>,
 }
 
 /// Which day's visits to list, ordered by begin.

@@ -81,6 +81,8 @@ words! {
         AuditProve = "audit_prove",
         /// Took a copy of the log away.
         AuditExport = "audit_export",
+        /// Asked for something and was not given it.
+        Denied = "denied",
     }
 }
 
@@ -95,6 +97,10 @@ words! {
         Operations = "operations",
         /// Signing in and out, guarding the system.
         Security = "security",
+        /// An emergency that broke the glass.
+        Emergency = "emergency",
+        /// Being paid for care.
+        Payment = "payment",
     }
 }
 

@@ -81,6 +81,17 @@ impl Roles {
         Self(1 << role as u8)
     }
 
+    /// The set of these.
+    #[must_use]
+    pub const fn of(roles: &[Role]) -> Self {
+        let (mut set, mut index) = (Self(0), 0);
+        while index < roles.len() {
+            set = set.with(roles[index]);
+            index += 1;
+        }
+        set
+    }
+
     /// The same set with `role` in it.
     #[must_use]
     pub const fn with(self, role: Role) -> Self {
@@ -91,6 +102,12 @@ impl Roles {
     #[must_use]
     pub const fn contains(self, role: Role) -> bool {
         self.0 & (1 << role as u8) != 0
+    }
+
+    /// Whether the two have a role in common.
+    #[must_use]
+    pub const fn intersects(self, other: Self) -> bool {
+        self.0 & other.0 != 0
     }
 
     /// Whether there is no role at all.

@@ -9,8 +9,10 @@
 //! Times are UTC. A clinic carries the name of its time zone; turning a local
 //! day into instants needs the zone's history and is done by the store.
 
-pub mod access;
+mod access;
 pub mod audit;
+pub mod authz;
+mod consent;
 pub mod identity;
 mod message;
 mod refusal;
@@ -21,6 +23,7 @@ mod visit;
 mod word;
 
 pub use access::{Actor, Caller, SystemActor};
+pub use consent::Segment;
 pub use identity::{
     Clinic, DISPLAY_NAME_CHARS_MAX, DisplayName, EMAIL_BYTES_MAX, Email, Locale, NewPerson, Person,
     PersonRef, Role, Roles, TimeZone,

@@ -100,6 +100,15 @@ pub enum Refusal {
     /// More passkeys than one person keeps track of.
     #[error("remove a passkey first")]
     TooManyPasskeys,
+    /// The person is on the care team already.
+    #[error("the person is on the care team already")]
+    AlreadyOnTeam,
+    /// The person cannot be on a care team, or be referred to.
+    #[error("the person does not give care here")]
+    CarerUnsuitable,
+    /// Care for, or a referral to, oneself.
+    #[error("that takes two people")]
+    NotThemselves,
 }
 
 impl Refusal {
@@ -113,6 +122,8 @@ impl Refusal {
             | Self::PatientUnsuitable
             | Self::ClinicianUnsuitable
             | Self::ParticipantUnsuitable
+            | Self::CarerUnsuitable
+            | Self::NotThemselves
             | Self::SamePerson => ProblemCode::Unprocessable,
             Self::LinkSpent => ProblemCode::LinkSpent,
             Self::NotAdmitted => ProblemCode::NotAdmitted,
@@ -124,6 +135,7 @@ impl Refusal {
             | Self::TooLate
             | Self::NotWaiting
             | Self::VisitFull
+            | Self::AlreadyOnTeam
             | Self::AlreadyTakesPart
             | Self::EnrolmentNotBegun
             | Self::LastFactor

@@ -6,8 +6,9 @@ use medmesh_base::{AppointmentId, Phi, VisitId};
 use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime, UtcOffset};
 
+use crate::authz::View;
 use crate::word::words;
-use crate::{Invalid, PersonRef, Phase, Refusal};
+use crate::{Invalid, PersonRef, Phase, Refusal, Segment};
 
 /// Shortest appointment: below it a visit ends before both have their camera on.
 pub const SLOT_MIN: Duration = Duration::minutes(5);
@@ -144,13 +145,29 @@ pub struct Appointment {
     pub slot: Slot,
     /// What has become of it.
     pub status: AppointmentStatus,
-    /// Why.
+    /// Why; only for those who may know.
     pub reason: Option<Phi<String>>,
+    /// Which protected part of the record it belongs to; only for those who may know.
+    pub segment: Option<Segment>,
     /// Grows by one with every write.
     pub version: Version,
 }
 
 impl Appointment {
+    /// What of it is left for someone who sees this much: who comes when is needed to run a
+    /// clinic, why they come is not.
+    #[must_use]
+    pub fn seen(self, view: View) -> Self {
+        match view {
+            View::Clinical => self,
+            View::Administrative | View::Names => Self {
+                reason: None,
+                segment: None,
+                ..self
+            },
+        }
+    }
+
     /// Whether time, reason or existence may still change, given how far its visit is.
     ///
     /// # Errors

@@ -1,14 +1,10 @@
 //! The rules, by example and by property.
 
-use medmesh_base::{
-    AccountId, AppointmentId, ParticipantId, PersonId, Phi, ProblemCode, RoomId, SessionId, VisitId,
-};
+use medmesh_base::{AppointmentId, ParticipantId, PersonId, Phi, ProblemCode, RoomId, VisitId};
 use proptest::prelude::*;
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
 
-use crate::access::{PeopleVisible, Visible};
-use crate::audit::Purpose;
 use crate::*;
 
 const START: OffsetDateTime = datetime!(2026-11-22 15:00 UTC);
@@ -42,15 +38,6 @@ fn visit() -> Visit {
             participant(ParticipantRole::Clinician),
         ],
         version: Version(1),
-    }
-}
-
-fn caller(roles: Roles) -> Caller {
-    Caller {
-        account_id: AccountId::generate(),
-        person_id: PersonId::generate(),
-        session_id: SessionId::generate(),
-        roles,
     }
 }
 
@@ -174,38 +161,6 @@ fn refusals_have_public_codes() {
     ] {
         assert_eq!(refusal.problem(), code);
     }
-}
-
-#[test]
-fn roles_decide_what_is_seen_and_why() {
-    let patient = caller(Roles::only(Role::Patient));
-    let clinician = caller(Roles::only(Role::Clinician));
-    let admin = caller(Roles::only(Role::Admin));
-    let own = |caller: Caller| Visible::TakingPart(caller.person_id);
-    for (caller, appointments, purpose) in [
-        (patient, own(patient), Purpose::PatientRequest),
-        (clinician, own(clinician), Purpose::Treatment),
-        (admin, Visible::All, Purpose::Operations),
-    ] {
-        let actor = Actor::Person(caller);
-        assert_eq!(actor.appointments_visible(), appointments);
-        assert_eq!(
-            actor.visits_visible(),
-            own(caller),
-            "nobody looks into a visit from outside"
-        );
-        assert_eq!(actor.purpose(), purpose);
-        assert_eq!(actor.may_manage_people().is_ok(), caller == admin);
-    }
-    assert_eq!(Actor::Person(patient).people_visible(), Err(Refusal::NotYours));
-    assert_eq!(
-        Actor::Person(clinician).people_visible(),
-        Ok(PeopleVisible::PatientsAndClinicians)
-    );
-    assert_eq!(
-        Actor::Person(admin).people_visible(),
-        Ok(PeopleVisible::AllWithEmail)
-    );
 }
 
 /// Everything anyone can do to a visit.

@@ -12,27 +12,35 @@ use axum::extract::{FromRequestParts, Request};
 use axum::middleware::Next;
 use axum::response::Response;
 use axum_extra::extract::CookieJar;
-use http::header::{ORIGIN, SET_COOKIE};
+use http::header::{HeaderName, ORIGIN, SET_COOKIE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method};
 use medmesh_api_types::session::{CSRF_HEADER, SESSION_COOKIE};
 use medmesh_base::{ProblemCode, RequestId};
+use medmesh_clinic::audit::Purpose;
+use medmesh_clinic::authz::{Action, Principal, gate};
 use medmesh_clinic::identity::Standing;
 use medmesh_clinic::{Actor, identity};
-use medmesh_store::{Session, SessionToken, Store};
+use medmesh_store::{Session, SessionToken, Store, Target};
 use parking_lot::Mutex;
 use subtle::ConstantTimeEq as _;
 use time::OffsetDateTime;
 
+use super::access::Declared;
 use super::error::ApiError;
 use super::state::{Api, request_id};
 
-/// A signed-in caller. Extracting it is authentication; unsafe methods also
-/// need the CSRF token and a portal's origin.
+/// What the caller says the request is for; only rules of that purpose then count.
+pub(super) const PURPOSE: HeaderName = HeaderName::from_static("x-purpose-of-use");
+
+/// A signed-in caller who may do the route's action to something. Extracting it is
+/// authentication; unsafe methods also need the CSRF token and a portal's origin.
 pub(super) struct Signed {
     pub(super) session: Session,
     pub(super) token: SessionToken,
     pub(super) request_id: RequestId,
+    pub(super) action: Action,
+    pub(super) purpose: Option<Purpose>,
 }
 
 impl FromRequestParts<Api> for Signed {
@@ -90,6 +98,9 @@ impl FromRequestParts<Api> for Partial {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
+        let Some(Declared(action)) = parts.extensions.get().copied() else {
+            return Err(ApiError::new(ProblemCode::Internal).because(NoAction));
+        };
         let token = cookie(&parts.headers).ok_or(ProblemCode::Unauthenticated)?;
         let is_unsafe = !is_safe(&parts.method);
         if is_unsafe {
@@ -108,12 +119,15 @@ impl FromRequestParts<Api> for Partial {
             session,
             token,
             request_id: request_id(&parts.extensions),
+            action,
+            purpose: purpose(&parts.headers)?,
         };
         if signed.session.is_rotation_due(now)
             && let Some(slot) = parts.extensions.get::<CookieSlot>()
         {
             rotate(&mut signed, store, slot).await?;
         }
+        signed.pass_gate(api).await?;
         Ok(Self(signed))
     }
 }
@@ -160,6 +174,35 @@ pub(super) fn set_cookie(value: &str, max_age: Option<u32>) -> HeaderValue {
         .unwrap_or_default();
     let text = format!("{SESSION_COOKIE}={value}; Path=/; Secure; HttpOnly; SameSite=Strict{max_age}");
     HeaderValue::from_str(&text).expect("base64url and our own words are header text")
+}
+
+/// A defect: the route was declared open.
+#[derive(Debug, thiserror::Error)]
+#[error("a route that asks who it is declares no action")]
+struct NoAction;
+
+impl Signed {
+    /// Refuses who may never do this to anything, before the request is looked at any closer.
+    async fn pass_gate(&self, api: &Api) -> Result<(), ApiError> {
+        let principal = Principal::from(&Actor::Person(self.session.caller()));
+        if gate(&principal, self.action, self.purpose).is_ok() {
+            return Ok(());
+        }
+        // Denied as in any other place, which leaves its leaf.
+        let mut tx = api.begin(self).await?;
+        tx.authorise(self.action, Target::Clinic).await?;
+        Ok(())
+    }
+}
+
+fn purpose(headers: &HeaderMap) -> Result<Option<Purpose>, ApiError> {
+    let Some(value) = headers.get(PURPOSE) else {
+        return Ok(None);
+    };
+    let known = value.to_str().ok().and_then(|word| word.parse().ok());
+    known
+        .map(Some)
+        .ok_or_else(|| ApiError::field("x-purpose-of-use", "is not a purpose of use"))
 }
 
 /// Methods that change nothing (RFC 9110 section 9.2.1).

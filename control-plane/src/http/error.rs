@@ -139,7 +139,9 @@ impl From<medmesh_store::StoreError> for ApiError {
             StoreError::PasskeyKnown => problem.saying("That passkey is set up already."),
             StoreError::Contention(_) | StoreError::Unavailable(_) => problem.retry_after(1).because(error),
             StoreError::Internal(_) => problem.because(error),
+            // Which of its reasons it was is in the audit log.
             StoreError::NotFound
+            | StoreError::Denied(_)
             | StoreError::VersionMismatch { .. }
             | StoreError::SlotTaken
             | StoreError::IdempotencyKeyReused

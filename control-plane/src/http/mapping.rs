@@ -1,14 +1,14 @@
 //! Between the domain's values and the API's types.
 
 use medmesh_api_types::Secret;
-use medmesh_api_types::appointment::{Appointment, AppointmentStatus};
+use medmesh_api_types::appointment::{Appointment, AppointmentStatus, Segment};
 use medmesh_api_types::factor::{Device, FactorKind, Passkey, Standing};
 use medmesh_api_types::message::Message;
 use medmesh_api_types::page::Page;
 use medmesh_api_types::person::{Locale, Person, PersonRef, Role};
 use medmesh_api_types::session::{Clinic, Session, SessionPerson};
 use medmesh_api_types::visit::{Participant, ParticipantRole, ParticipantState, Visit, VisitState};
-use medmesh_base::{PersonId, ProblemCode};
+use medmesh_base::PersonId;
 use medmesh_clinic as clinic;
 use medmesh_clinic::identity;
 use medmesh_store::{self as store, Cursor, PageRequest};
@@ -33,6 +33,7 @@ words! {
     role role_in Role {
         Patient, Clinician, Nurse, Scheduler, Pharmacist, CareCoordinator, Admin, Support, Auditor, Sre
     }
+    segment segment_in Segment { General, Part2, MentalHealth, ReproductiveHealth, Hiv }
     locale locale_in Locale { En, Es, Fr }
     appointment_status appointment_status_in AppointmentStatus { Booked, Cancelled, Completed }
     visit_state visit_state_in VisitState { Scheduled, Waiting, Open, Ended }
@@ -131,15 +132,15 @@ pub(super) fn appointment(appointment: clinic::Appointment) -> Appointment {
         ends_at: appointment.slot.ends_at(),
         status: appointment_status(appointment.status),
         reason: appointment.reason,
+        segment: appointment.segment.map(segment),
         version: appointment.version.0,
     }
 }
 
-/// The visit as one of its participants sees it.
-pub(super) fn visit(visit: clinic::Visit, viewer: PersonId) -> Result<Visit, ApiError> {
-    // The store gives a visit to those who take part in it only.
-    let you = visit.of_person(viewer).ok_or(ProblemCode::NotFound)?.id;
-    Ok(Visit {
+/// The visit as somebody sees it who takes part, or cares for the patient.
+pub(super) fn visit(visit: clinic::Visit, viewer: PersonId) -> Visit {
+    let you = visit.of_person(viewer).map(|part| part.id);
+    Visit {
         id: visit.id,
         appointment_id: visit.appointment_id,
         starts_at: visit.slot.starts_at(),
@@ -148,7 +149,7 @@ pub(super) fn visit(visit: clinic::Visit, viewer: PersonId) -> Result<Visit, Api
         participants: visit.participants.into_iter().map(participant).collect(),
         version: visit.version.0,
         you,
-    })
+    }
 }
 
 fn participant(participant: clinic::Participant) -> Participant {

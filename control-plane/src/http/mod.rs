@@ -3,7 +3,24 @@
 //! One router serves HTTP/1.1, 2 and 3. From the outside in, a request passes
 //! [`observe`] (id, log, counters, headers, problem documents), panics caught, the
 //! time limit, the body limit, and then its handler: extract, authorise, call, respond.
+//!
+//! To add a route:
+//! 1. Name the operation: `widget_create` is the handler, the `operationId`, the variant
+//!    `WidgetCreate` of [`medmesh_clinic::authz::Action`], and the method of `Tx` that does it.
+//! 2. Say in `clinic/src/authz/rules.rs` who may, to whose things, for what purpose. Without a
+//!    rule it is nobody's.
+//! 3. Begin the store's method with `self.authorise(Action::WidgetCreate, Target::…)` (one thing;
+//!    it gives whose record it is and how much may be seen) or `authorise_listing` (many). A new
+//!    kind of thing is a new `Target` in `store/src/relationship.rs`. A denial is an error: it
+//!    rolls back, leaves its leaf, and answers 403, or 404 for what the caller may not know of.
+//! 4. The handler takes [`caller::Signed`], begins with `api.begin(&signed)` and commits. A
+//!    transaction whose action was never decided on cannot be committed.
+//! 5. `.signed(Action::WidgetCreate, routes!(widget_create))` in its file under `routes/`
+//!    ([`access::Routes`]); `.open("why", …)` for what asks nobody who they are.
+//! 6. Creating routes go through [`creation`], updates take [`extract`]'s `IfMatch`, lists page.
+//! 7. `UPDATE_OPENAPI=1 cargo test -p medmesh-control openapi`.
 
+mod access;
 mod caller;
 mod challenge;
 mod creation;
@@ -54,7 +71,7 @@ pub(crate) struct PortalFiles<'a> {
 
 /// Everything that is served. `more` are routes of other parts (the operator's), under the same layers.
 pub(crate) fn router(api: &Api, portals: Option<PortalFiles<'_>>, more: Router) -> Router {
-    let (clinic, _) = routes::clinic().split_for_parts();
+    let (clinic, _) = routes::clinic().into_inner().split_for_parts();
     let clinic = clinic.layer(axum::middleware::from_fn(caller::renew_cookie));
     let mut router = clinic.with_state(api.clone()).merge(more);
     if let Some(portals) = portals {

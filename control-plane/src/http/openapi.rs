@@ -17,7 +17,7 @@ const SESSION: &str = "session";
 /// what is true of every one of them.
 #[must_use]
 pub fn clinic() -> OpenApi {
-    let mut api = routes::clinic().into_openapi();
+    let mut api = routes::clinic().into_inner().into_openapi();
     api.info = InfoBuilder::new()
         .title("medmesh clinic API")
         .version("1")

@@ -66,12 +66,13 @@ impl Api {
         Self(Arc::new(parts))
     }
 
-    /// A transaction of the caller's clinic, for the caller.
+    /// A transaction of the caller's clinic, for the caller, bound to the route's action.
     pub(super) async fn begin(&self, signed: &Signed) -> Result<Tx, ApiError> {
         let session = &signed.session;
         let actor = Actor::Person(session.caller());
         let store = self.database.store()?;
-        Ok(store.begin(session.clinic.id, actor, signed.request_id).await?)
+        let tx = store.begin(session.clinic.id, actor, signed.request_id).await?;
+        Ok(tx.declared(signed.action, signed.purpose))
     }
 
     /// The client's address: the peer's, or what a trusted proxy on this machine says.

@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use medmesh_base::{AccountId, ClinicId, PersonId};
+use medmesh_clinic::authz;
 use medmesh_clinic::audit::Action;
 use medmesh_clinic::identity::LinkPurpose;
 use medmesh_clinic::{Email, Locale, NewPerson, Person, Refusal, Role, Roles};
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use crate::relationship::Target;
 use crate::keys::{Column, Sealed};
 use crate::person::roles_from;
 use crate::{JobKind, JobOptions, Membership, PasswordHash, Result, SessionToken, Store, StoreError, Tx};
@@ -152,6 +154,8 @@ impl Tx {
     /// # Errors
     /// As [`Tx::person_create`].
     pub async fn person_invite(&mut self, new: &NewPerson) -> Result<Person> {
+        self.authorise(authz::Action::InvitationCreate, Target::Clinic)
+            .await?;
         self.person_create(new, &PasswordHash::none()).await
     }
 

@@ -1,10 +1,10 @@
 //! Appointments: booked, moved, cancelled, listed.
 
 use medmesh_base::{AppointmentId, ParticipantId, PersonId, Phi, RoomId, VisitId};
-use medmesh_clinic::access::Visible;
-use medmesh_clinic::audit::{Action, ObjectKind};
+use medmesh_clinic::audit::{Action, ObjectKind, Purpose};
+use medmesh_clinic::authz::{self, Kind};
 use medmesh_clinic::{
-    Appointment, AppointmentStatus, ParticipantRole, PersonRef, Reason, Refusal, Role, Slot, Version,
+    Appointment, AppointmentStatus, ParticipantRole, PersonRef, Reason, Refusal, Role, Segment, Slot, Version,
 };
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -12,6 +12,7 @@ use uuid::Uuid;
 use crate::keys::{Column, Opener, Owner, Sealed};
 use crate::outbox::EventKind;
 use crate::person::sealed_name;
+use crate::relationship::{Facts, Leave, Target, patients_reached, relation_columns};
 use crate::{Cursor, Page, PageRequest, Result, StoreError, Tx};
 
 /// What it takes to book.
@@ -25,6 +26,8 @@ pub struct NewAppointment {
     pub slot: Slot,
     /// Why.
     pub reason: Option<Reason>,
+    /// Which protected part of the record it belongs to.
+    pub segment: Segment,
 }
 
 /// What of an appointment should change; `None` leaves it.
@@ -36,6 +39,8 @@ pub struct AppointmentChange {
     pub ends_at: Option<OffsetDateTime>,
     /// Another reason.
     pub reason: Option<Reason>,
+    /// Another part of the record.
+    pub segment: Option<Segment>,
 }
 
 /// Which appointments are wanted; `None` does not restrict.
@@ -62,7 +67,16 @@ struct Row {
     status: String,
     reason: Option<Vec<u8>>,
     seal_version: i64,
+    segment: String,
     version: i64,
+}
+
+#[derive(sqlx::FromRow)]
+struct ListedRow {
+    #[sqlx(flatten)]
+    appointment: Row,
+    #[sqlx(flatten)]
+    facts: Facts,
 }
 
 macro_rules! select {
@@ -71,7 +85,7 @@ macro_rules! select {
             "SELECT a.id, v.id AS visit_id, a.patient_id, p.display_name AS patient_name,
                  p.seal_version AS patient_seal, a.clinician_id, c.display_name AS clinician_name,
                  c.seal_version AS clinician_seal,
-                 a.starts_at, a.ends_at, a.status, a.reason, a.seal_version, a.version
+                 a.starts_at, a.ends_at, a.status, a.reason, a.seal_version, a.segment, a.version
              FROM appointment a
                  JOIN visit v ON v.clinic_id = a.clinic_id AND v.appointment_id = a.id
                  JOIN person p ON p.clinic_id = a.clinic_id AND p.id = a.patient_id
@@ -85,10 +99,21 @@ impl Tx {
     /// Books, and prepares the visit it leads to.
     ///
     /// # Errors
-    /// [`StoreError::SlotTaken`]; a [`Refusal`] when the caller may not, the time
-    /// is past or too far, or the people cannot be booked.
+    /// [`StoreError::SlotTaken`], [`StoreError::Denied`]; a [`Refusal`] when the time is past
+    /// or too far, or the people cannot be booked.
     pub async fn appointment_create(&mut self, new: &NewAppointment) -> Result<Appointment> {
-        self.actor().may_book(new.patient_id, new.clinician_id)?;
+        if new.patient_id == new.clinician_id {
+            return Err(Refusal::SamePerson.into());
+        }
+        let booking = Target::Booking {
+            patient: new.patient_id,
+            clinician: new.clinician_id,
+        };
+        let leave = self.authorise(authz::Action::AppointmentCreate, booking).await?;
+        if new.segment != Segment::General && leave.grant.purpose == Purpose::PatientRequest {
+            // Which records are protected is for those to say who keep them.
+            self.authorise(authz::Action::AppointmentLabel, booking).await?;
+        }
         new.slot.bookable(self.now())?;
         let patient = self
             .suitable(new.patient_id, Role::Patient, Refusal::PatientUnsuitable)
@@ -114,8 +139,9 @@ impl Tx {
             )
             .await?;
         sqlx::query(
-            "INSERT INTO appointment (clinic_id, id, patient_id, clinician_id, starts_at, ends_at, status, reason, created_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+            "INSERT INTO appointment (clinic_id, id, patient_id, clinician_id, starts_at, ends_at, status, reason, segment,
+                 created_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
         )
         .bind(clinic)
         .bind(id.as_uuid())
@@ -125,6 +151,7 @@ impl Tx {
         .bind(new.slot.ends_at())
         .bind(AppointmentStatus::Booked.as_str())
         .bind(reason)
+        .bind(new.segment.as_str())
         .bind(now)
         .execute(self.db())
         .await?;
@@ -133,7 +160,7 @@ impl Tx {
         self.audit(Action::AppointmentCreate, id, Some(new.patient_id))
             .await?;
         self.publish(EventKind::VisitChanged { visit_id }).await?;
-        Ok(Appointment {
+        let appointment = Appointment {
             id,
             visit_id,
             patient,
@@ -144,48 +171,58 @@ impl Tx {
                 .reason
                 .as_ref()
                 .map(|reason| Phi::new(reason.expose().to_owned())),
+            segment: Some(new.segment),
             version: Version(1),
-        })
+        };
+        Ok(appointment.seen(leave.grant.sees))
     }
 
-    /// One appointment.
+    /// One appointment, as much of it as the actor may see.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`], also for those who do not take part and are no admin.
+    /// [`StoreError::NotFound`], [`StoreError::Denied`].
     pub async fn appointment_get(&mut self, id: AppointmentId) -> Result<Appointment> {
-        let viewer = self.appointment_viewer();
-        let row: Row = sqlx::query_as(select!(
-            "WHERE a.id = $1 AND ($2::uuid IS NULL OR $2 IN (a.patient_id, a.clinician_id))"
-        ))
-        .bind(id.as_uuid())
-        .bind(viewer)
-        .fetch_optional(self.db())
-        .await?
-        .ok_or(StoreError::NotFound)?;
+        let leave = self
+            .authorise(authz::Action::AppointmentGet, Target::Appointment(id))
+            .await?;
+        let row: Row = sqlx::query_as(select!("WHERE a.id = $1"))
+            .bind(id.as_uuid())
+            .fetch_optional(self.db())
+            .await?
+            .ok_or(StoreError::NotFound)?;
         let appointment = self.appointment_from(row).await?;
         self.audit(Action::AppointmentRead, id, Some(appointment.patient.id))
             .await?;
-        Ok(appointment)
+        Ok(appointment.seen(leave.grant.sees))
     }
 
-    /// Appointments by start: all of the clinic for admins, else one's own.
+    /// Appointments by start: of the clinic, or those in reach, each as much as may be seen.
+    /// A page may hold fewer than were asked for though there are more: rows the policy takes
+    /// out leave a gap.
     ///
     /// # Errors
-    /// When the database fails.
+    /// [`StoreError::Denied`].
     pub async fn appointment_list(
         &mut self,
         filter: AppointmentFilter,
         page: PageRequest,
     ) -> Result<Page<Appointment>> {
-        let viewer = self.appointment_viewer();
-        let rows: Vec<Row> = sqlx::query_as(select!(
-            "WHERE ($1::uuid IS NULL OR $1 IN (a.patient_id, a.clinician_id))
-                 AND ($2::timestamptz IS NULL OR a.ends_at > $2)
-                 AND ($3::timestamptz IS NULL OR a.starts_at < $3)
-                 AND ($4::timestamptz IS NULL OR (a.starts_at, a.id) > ($4, $5::uuid))
-             ORDER BY a.starts_at, a.id LIMIT $6"
+        let listing = self.authorise_listing(authz::Action::AppointmentList).await?;
+        let (me, now) = (self.actor_person(), self.now());
+        let rows: Vec<ListedRow> = sqlx::query_as(concat!(
+            "SELECT r.*, ",
+            relation_columns!(),
+            "FROM (",
+            select!("WHERE ($3 OR a.clinician_id = $1 OR a.patient_id = $1 OR a.patient_id IN "),
+            patients_reached!(),
+            ") AND ($4::timestamptz IS NULL OR a.ends_at > $4)
+                 AND ($5::timestamptz IS NULL OR a.starts_at < $5)
+                 AND ($6::timestamptz IS NULL OR (a.starts_at, a.id) > ($6, $7::uuid))
+             ORDER BY a.starts_at, a.id LIMIT $8) r ORDER BY r.starts_at, r.id"
         ))
-        .bind(viewer)
+        .bind(me)
+        .bind(now)
+        .bind(listing.reaches_all)
         .bind(filter.from)
         .bind(filter.to)
         .bind(page.at())
@@ -193,38 +230,47 @@ impl Tx {
         .bind(page.fetch())
         .fetch_all(self.db())
         .await?;
-        let opener = self.opener(rows.iter().flat_map(Row::sealed)).await?;
-        let appointments = rows
-            .iter()
-            .map(|row| appointment_from(row, &opener))
-            .collect::<Result<Vec<_>>>()?;
-        let page = Page::of(appointments, page, |appointment| Cursor {
-            at: appointment.slot.starts_at(),
-            id: appointment.id.as_uuid(),
+        let page = Page::of(rows, page, |row| Cursor {
+            at: row.appointment.starts_at,
+            id: row.appointment.id,
         });
-        let leaves: Vec<_> = page
-            .items
-            .iter()
-            .map(|item| (item.id.into(), Some(item.patient.id)))
-            .collect();
+        let sealed = page.items.iter().flat_map(|row| row.appointment.sealed());
+        let opener = self.opener(sealed).await?;
+        let (mut items, mut leaves) = (Vec::with_capacity(page.items.len()), Vec::new());
+        for row in page.items {
+            let judged = self.judge(authz::Action::AppointmentGet, Kind::Appointment, &row.facts)?;
+            let Ok(grant) = judged else { continue };
+            let appointment = appointment_from(&row.appointment, &opener)?.seen(grant.sees);
+            leaves.push((appointment.id.into(), Some(appointment.patient.id), Some(grant)));
+            items.push(appointment);
+        }
         self.audit_each_or_none(Action::AppointmentRead, ObjectKind::Appointment, &leaves)
             .await?;
-        Ok(page)
+        Ok(Page {
+            items,
+            next_cursor: page.next_cursor,
+        })
     }
 
     /// Changes time or reason.
     ///
     /// # Errors
-    /// [`StoreError::VersionMismatch`], [`StoreError::SlotTaken`], [`StoreError::NotFound`];
-    /// a [`Refusal`] when it is closed, has begun, or the time cannot be booked.
+    /// [`StoreError::VersionMismatch`], [`StoreError::SlotTaken`], [`StoreError::NotFound`],
+    /// [`StoreError::Denied`]; a [`Refusal`] when it is closed, has begun, or the time cannot be booked.
     pub async fn appointment_update(
         &mut self,
         id: AppointmentId,
         if_match: Version,
         change: &AppointmentChange,
     ) -> Result<Appointment> {
-        let (before, seal_version) = self.appointment_lock(id, if_match).await?;
-        let visit = self.visit_load(before.visit_id, None).await?;
+        if change.segment.is_some() {
+            self.authorise(authz::Action::AppointmentLabel, Target::Appointment(id))
+                .await?;
+        }
+        let (before, seal_version, leave) = self
+            .appointment_lock(authz::Action::AppointmentUpdate, id, if_match)
+            .await?;
+        let visit = self.visit_load(before.visit_id).await?;
         before.changeable(&visit.phase)?;
         let slot = Slot::new(
             change.starts_at.unwrap_or(before.slot.starts_at()),
@@ -248,7 +294,7 @@ impl Tx {
             .await?;
         sqlx::query(
             "UPDATE appointment SET starts_at = $2, ends_at = $3, reason = coalesce($4, reason),
-                 seal_version = $5, version = version + 1
+                 seal_version = $5, segment = coalesce($6, segment), version = version + 1
              WHERE id = $1",
         )
         .bind(id.as_uuid())
@@ -256,6 +302,7 @@ impl Tx {
         .bind(slot.ends_at())
         .bind(reason)
         .bind(seal_version)
+        .bind(change.segment.map(Segment::as_str))
         .execute(self.db())
         .await?;
         self.visit_save(&visit, &visit.moved(slot)?).await?;
@@ -265,12 +312,14 @@ impl Tx {
             .reason
             .as_ref()
             .map(|reason| Phi::new(reason.expose().to_owned()));
-        Ok(Appointment {
+        let after = Appointment {
             slot,
             reason: reason.or(before.reason),
+            segment: change.segment.or(before.segment),
             version: Version(before.version.0 + 1),
             ..before
-        })
+        };
+        Ok(after.seen(leave.grant.sees))
     }
 
     /// Cancels, and gives the time back.
@@ -283,8 +332,10 @@ impl Tx {
         if_match: Version,
         reason: Option<&Reason>,
     ) -> Result<Appointment> {
-        let (before, seal_version) = self.appointment_lock(id, if_match).await?;
-        let visit = self.visit_load(before.visit_id, None).await?;
+        let (before, seal_version, leave) = self
+            .appointment_lock(authz::Action::AppointmentCancel, id, if_match)
+            .await?;
+        let visit = self.visit_load(before.visit_id).await?;
         before.changeable(&visit.phase)?;
         self.slot_queue([before.patient.id, before.clinician.id]).await?;
         self.slot_release(id).await?;
@@ -318,11 +369,12 @@ impl Tx {
         self.visit_save(&visit, &visit.called_off(self.now())?).await?;
         self.audit(Action::AppointmentCancel, id, Some(before.patient.id))
             .await?;
-        Ok(Appointment {
+        let after = Appointment {
             status: AppointmentStatus::Cancelled,
             version: Version(before.version.0 + 1),
             ..before
-        })
+        };
+        Ok(after.seen(leave.grant.sees))
     }
 
     /// The visit took place. Under the appointment's lock.
@@ -336,21 +388,24 @@ impl Tx {
     }
 
     /// Locks the appointment, which everything that changes it or its visit does
-    /// first: one lock order, no deadlocks. With the version its sealed columns have.
-    async fn appointment_lock(&mut self, id: AppointmentId, if_match: Version) -> Result<(Appointment, i64)> {
-        let viewer = self.appointment_viewer();
-        let row: Row = sqlx::query_as(select!(
-            "WHERE a.id = $1 AND ($2::uuid IS NULL OR $2 IN (a.patient_id, a.clinician_id)) FOR UPDATE OF a"
-        ))
-        .bind(id.as_uuid())
-        .bind(viewer)
-        .fetch_optional(self.db())
-        .await?
-        .ok_or(StoreError::NotFound)?;
+    /// first: one lock order, no deadlocks. Whoever may not does not get to wait for it.
+    /// With the version its sealed columns have.
+    async fn appointment_lock(
+        &mut self,
+        action: authz::Action,
+        id: AppointmentId,
+        if_match: Version,
+    ) -> Result<(Appointment, i64, Leave)> {
+        let leave = self.authorise(action, Target::Appointment(id)).await?;
+        let row: Row = sqlx::query_as(select!("WHERE a.id = $1 FOR UPDATE OF a"))
+            .bind(id.as_uuid())
+            .fetch_optional(self.db())
+            .await?
+            .ok_or(StoreError::NotFound)?;
         let seal_version = row.seal_version;
         let appointment = self.appointment_from(row).await?;
         if appointment.version == if_match {
-            Ok((appointment, seal_version))
+            Ok((appointment, seal_version, leave))
         } else {
             Err(StoreError::VersionMismatch {
                 current: appointment.version,
@@ -401,13 +456,6 @@ impl Tx {
         .await?;
         Ok(())
     }
-
-    const fn appointment_viewer(&self) -> Option<Uuid> {
-        match self.actor().appointments_visible() {
-            Visible::All => None,
-            Visible::TakingPart(person) => Some(person.as_uuid()),
-        }
-    }
 }
 
 impl Row {
@@ -455,6 +503,11 @@ fn appointment_from(row: &Row, opener: &Opener) -> Result<Appointment> {
             .parse()
             .map_err(|_| StoreError::corrupt("appointment.status"))?,
         reason: reason.map(|reason| opener.text(&reason)).transpose()?,
+        segment: Some(
+            row.segment
+                .parse()
+                .map_err(|_| StoreError::corrupt("appointment.segment"))?,
+        ),
         version: Version(row.version),
     })
 }

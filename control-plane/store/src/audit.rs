@@ -11,9 +11,9 @@ mod tree;
 use std::time::Instant;
 
 use medmesh_base::{AuditId, PersonId, RequestId};
-use medmesh_clinic::Refusal;
+use medmesh_clinic::Actor;
 use medmesh_clinic::audit::{Action, Event, Object, ObjectKind, Purpose};
-use medmesh_clinic::{Actor, Role};
+use medmesh_clinic::authz::{self, Grant};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -62,8 +62,9 @@ type Row = (
     Uuid,
 );
 
-/// What one leaf is about: the object, and the patient whose record it is.
-pub(crate) type Leaf = (Object, Option<PersonId>);
+/// What one leaf is about: the object, the patient whose record it is, and the leave it was
+/// seen under where that is not the transaction's.
+pub(crate) type Leaf = (Object, Option<PersonId>, Option<Grant>);
 
 impl Tx {
     /// Writes one leaf.
@@ -73,7 +74,20 @@ impl Tx {
         object: impl Into<Object>,
         patient: Option<PersonId>,
     ) -> Result<()> {
-        self.audit_each(action, &[(object.into(), patient)]).await
+        self.audit_each(action, &[(object.into(), patient, None)], None)
+            .await
+    }
+
+    /// Writes the leaf of something that was asked for and not given.
+    pub(crate) async fn audit_denied(
+        &mut self,
+        asked: authz::Action,
+        object: Object,
+        patient: Option<PersonId>,
+        reason: authz::Reason,
+    ) -> Result<()> {
+        self.audit_each(Action::Denied, &[(object, patient, None)], Some((asked, reason)))
+            .await
     }
 
     /// Writes a leaf for each of the rows a listing gave, or one that says it gave none.
@@ -86,10 +100,15 @@ impl Tx {
         if leaves.is_empty() {
             return self.audit(action, Object::none_of(kind), None).await;
         }
-        self.audit_each(action, leaves).await
+        self.audit_each(action, leaves, None).await
     }
 
-    async fn audit_each(&mut self, action: Action, leaves: &[Leaf]) -> Result<()> {
+    async fn audit_each(
+        &mut self,
+        action: Action,
+        leaves: &[Leaf],
+        denial: Option<(authz::Action, authz::Reason)>,
+    ) -> Result<()> {
         let (actor_kind, actor_id, session_id) = match self.actor() {
             Actor::Person(caller) => (
                 "person",
@@ -98,7 +117,8 @@ impl Tx {
             ),
             Actor::System(part) => (part.as_str(), None, None),
         };
-        let purpose = match action {
+        let leave = self.grant;
+        let purpose = |own: Option<Grant>| match action {
             Action::Login
             | Action::LoginRefused
             | Action::SecondFactorVerify
@@ -108,12 +128,13 @@ impl Tx {
             | Action::RecoveryCodesCreate
             | Action::LinkIssue
             | Action::PasswordSet
-            | Action::SessionRevoke => Purpose::Security,
-            _ => self.actor().purpose(),
+            | Action::SessionRevoke
+            | Action::Denied => Purpose::Security,
+            _ => own.or(leave).map_or(Purpose::Operations, |grant| grant.purpose),
         };
         let events: Vec<Event> = leaves
             .iter()
-            .map(|(object, patient)| Event {
+            .map(|(object, patient, own)| Event {
                 clinic_id: self.clinic(),
                 id: AuditId::generate().as_uuid(),
                 at: self.now(),
@@ -124,11 +145,11 @@ impl Tx {
                 object_kind: object.kind.as_str().to_owned(),
                 object_id: object.id,
                 patient_id: patient.map(|id| id.as_uuid()),
-                purpose: purpose.as_str().to_owned(),
+                purpose: purpose(*own).as_str().to_owned(),
                 request_id: self.request_id().as_uuid(),
-                break_glass_id: None,
-                denied_action: None,
-                denied_reason: None,
+                break_glass_id: own.or(leave).and_then(|grant| grant.break_glass).map(|id| id.as_uuid()),
+                denied_action: denial.map(|(asked, _)| asked.as_str().to_owned()),
+                denied_reason: denial.map(|(_, reason)| reason.as_str().to_owned()),
             })
             .collect();
         self.audit_write(&events).await
@@ -209,18 +230,15 @@ impl Tx {
         self.audit(Action::AuditProve, object, None).await
     }
 
-    /// The log, newest first: of the whole clinic for an admin, of one's own
+    /// The log, newest first: of the whole clinic for auditors and admins, of one's own
     /// record for a patient.
     ///
     /// # Errors
-    /// [`Refusal::NotYours`] for everybody else.
+    /// [`StoreError::Denied`] for everybody else.
     pub async fn audit_list(&mut self, page: PageRequest) -> Result<Page<AuditEntry>> {
-        let patient = match self.actor() {
-            Actor::System(_) => None,
-            Actor::Person(caller) if caller.roles.contains(Role::Admin) => None,
-            Actor::Person(caller) if caller.roles.contains(Role::Patient) => Some(caller.person_id),
-            Actor::Person(_) => return Err(Refusal::NotYours.into()),
-        };
+        let listing = self.authorise_listing(authz::Action::AuditList).await?;
+        let caller = self.actor().caller().map(|caller| caller.person_id);
+        let patient = if listing.reaches_all { None } else { caller };
         let rows: Vec<Row> = sqlx::query_as(
             "SELECT id, at, actor_kind, actor_id, action, object_kind, object_id, patient_id, purpose, request_id
              FROM audit

@@ -2,10 +2,12 @@
 
 use medmesh_base::{ClinicId, Region};
 use medmesh_clinic::audit::Action;
+use medmesh_clinic::authz;
 use medmesh_clinic::{Clinic, ClinicSettings, MediaRegions, Version};
 use time::{Date, OffsetDateTime};
 use uuid::Uuid;
 
+use crate::relationship::Target;
 use crate::{Result, StoreError, Tx};
 
 impl Tx {
@@ -25,9 +27,9 @@ impl Tx {
     /// The clinic with its settings, for those who run it.
     ///
     /// # Errors
-    /// [`medmesh_clinic::Refusal::NotYours`] for everyone but admins.
+    /// [`StoreError::Denied`].
     pub async fn clinic_settings(&mut self) -> Result<ClinicSettings> {
-        self.actor().may_manage_clinic()?;
+        self.authorise(authz::Action::ClinicGet, Target::Clinic).await?;
         let clinic = self.clinic_get().await?;
         // Locked, so that a change of it is made to what was read.
         let (regions, version): (Vec<String>, i64) =
@@ -44,12 +46,14 @@ impl Tx {
     /// Says where the clinic's visits may run; `None` leaves it as it is.
     ///
     /// # Errors
-    /// [`StoreError::VersionMismatch`]; [`medmesh_clinic::Refusal::NotYours`] for everyone but admins.
+    /// [`StoreError::VersionMismatch`], [`StoreError::Denied`].
     pub async fn clinic_update(
         &mut self,
         if_match: Version,
         media_regions: Option<MediaRegions>,
     ) -> Result<ClinicSettings> {
+        self.authorise(authz::Action::ClinicUpdate, Target::Clinic)
+            .await?;
         let before = self.clinic_settings().await?;
         if before.version != if_match {
             return Err(StoreError::VersionMismatch {

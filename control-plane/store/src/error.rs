@@ -1,6 +1,7 @@
 //! Why an operation failed, without a word of what was in the rows.
 
 use medmesh_base::ProblemCode;
+use medmesh_clinic::authz::{Action, Denial, Reason};
 use medmesh_clinic::{Invalid, Refusal, Version};
 
 /// What went wrong below: enough to find the cause, nothing of a row's content.
@@ -31,6 +32,9 @@ pub enum Fault {
     /// A sealed value does not open in its place: it was moved, altered or put back.
     #[error("sealed value in column {0} does not open")]
     Sealed(&'static str),
+    /// A request was to be committed whose action nobody decided on.
+    #[error("the action {0} was not decided on")]
+    Undecided(Action),
     /// The driver and the code disagree about types.
     #[error("driver: {0}")]
     Driver(String),
@@ -42,6 +46,9 @@ pub enum StoreError {
     /// It does not exist, or the actor may not know that it does.
     #[error("not found")]
     NotFound,
+    /// The policy says no.
+    #[error("denied")]
+    Denied(Denial),
     /// A value breaks a rule of its type.
     #[error(transparent)]
     Invalid(#[from] Invalid),
@@ -88,7 +95,14 @@ impl StoreError {
     #[must_use]
     pub const fn problem(&self) -> ProblemCode {
         match self {
-            Self::NotFound => ProblemCode::NotFound,
+            Self::NotFound | Self::Denied(Denial { hidden: true, .. }) => ProblemCode::NotFound,
+            Self::Denied(denial) => match denial.reason {
+                Reason::SecondFactor => ProblemCode::MfaRequired,
+                Reason::StepUp => ProblemCode::StepUpRequired,
+                Reason::Role | Reason::Purpose | Reason::Unknown | Reason::Relation | Reason::Consent => {
+                    ProblemCode::Forbidden
+                }
+            },
             Self::Invalid(_) | Self::CursorInvalid => ProblemCode::InvalidRequest,
             Self::Refused(refusal) => refusal.problem(),
             Self::VersionMismatch { .. } => ProblemCode::VersionMismatch,
@@ -188,6 +202,38 @@ constraints! {
     VisitParticipantRoleKnown = "visit_participant_role_known",
     /// Participant states are of the list.
     VisitParticipantStateKnown = "visit_participant_state_known",
+    /// Segments are of the list.
+    AppointmentSegmentKnown = "appointment_segment_known",
+    /// Only those who give care are on a care team.
+    CareTeamRoleKnown = "care_team_role_known",
+    /// Nobody is on their own care team.
+    CareTeamTwoPeople = "care_team_two_people",
+    /// Time runs forward.
+    CareTeamForward = "care_team_forward",
+    /// A person is on a care team once at a time.
+    CareTeamOnce = "care_team_once",
+    /// Nobody is referred to themselves, nor by themselves.
+    ReferralOtherPeople = "referral_other_people",
+    /// Time runs forward.
+    ReferralForward = "referral_forward",
+    /// Consents are numbered.
+    ConsentVersionKey = "consent_version_key",
+    /// Purposes are of the list.
+    ConsentPurposeKnown = "consent_purpose_known",
+    /// Segments are of the list.
+    ConsentSegmentKnown = "consent_segment_known",
+    /// Decisions are of the list.
+    ConsentDecisionKnown = "consent_decision_known",
+    /// Ways of signing are of the list.
+    ConsentSignedByKnown = "consent_signed_by_known",
+    /// A SHA-256 has 32 bytes.
+    ConsentProofLength = "consent_proof_length",
+    /// Time runs forward.
+    BreakGlassForward = "break_glass_forward",
+    /// A review is whole.
+    BreakGlassReviewSound = "break_glass_review_sound",
+    /// A denial says what was asked and what was missing.
+    AuditDenialSound = "audit_denial_sound",
     /// Messages of a visit are numbered.
     MessageSequenceKey = "message_sequence_key",
     /// Keys have 8 to 64 characters.
@@ -218,6 +264,12 @@ impl Constraint {
             Self::ClinicTimeZoneExists => StoreError::Invalid(Invalid::TimeZone),
             Self::AppointmentTwoPeople => StoreError::Refused(Refusal::SamePerson),
             Self::VisitParticipantPersonKey => StoreError::Refused(Refusal::AlreadyTakesPart),
+            Self::CareTeamOnce => StoreError::Refused(Refusal::AlreadyOnTeam),
+            Self::CareTeamTwoPeople | Self::ReferralOtherPeople => {
+                StoreError::Refused(Refusal::NotThemselves)
+            }
+            // Two at once; the later one may be meant otherwise now.
+            Self::ConsentVersionKey => StoreError::Contention(fault),
             Self::SlotClaimBounded
             | Self::AccountEmailIndexLength
             | Self::SystemKeyVersionPositive
@@ -236,6 +288,18 @@ impl Constraint {
             | Self::UsedOnceLength
             | Self::AppointmentStatusKnown
             | Self::AppointmentForward
+            | Self::AppointmentSegmentKnown
+            | Self::CareTeamRoleKnown
+            | Self::CareTeamForward
+            | Self::ReferralForward
+            | Self::ConsentPurposeKnown
+            | Self::ConsentSegmentKnown
+            | Self::ConsentDecisionKnown
+            | Self::ConsentSignedByKnown
+            | Self::ConsentProofLength
+            | Self::BreakGlassForward
+            | Self::BreakGlassReviewSound
+            | Self::AuditDenialSound
             | Self::VisitAppointmentKey
             | Self::VisitRoomKey
             | Self::VisitStateSound

@@ -147,6 +147,11 @@ impl Tx {
         if fresh {
             return Ok(Claim::New(Ticket { account, route, key }));
         }
+        // The answer was given under a decision; what is asked anew is whether the caller may
+        // still do such things at all.
+        if let Some(action) = self.declared_action() {
+            self.authorise_listing(action).await?;
+        }
         let response = self.idempotency_replay(account, route, &key, request).await?;
         self.audit(Action::AnswerReplay, Object::none_of(ObjectKind::Answer), None)
             .await?;

@@ -39,6 +39,7 @@ mod outbox;
 mod page;
 mod passkey;
 mod person;
+mod relationship;
 mod search;
 pub mod seed;
 mod session;
@@ -65,6 +66,7 @@ pub use outbox::{Event, EventKind, OUTBOX_BATCH_MAX, OUTBOX_LEASE};
 pub use page::{Cursor, PAGE_DEFAULT, PAGE_MAX, Page, PageRequest};
 pub use passkey::{PASSKEYS_MAX, PasskeyEntry};
 pub use search::{SEARCH_DEFAULT, SEARCH_MAX};
+pub use relationship::{Leave, Target};
 pub use session::{
     Login, Membership, PasswordHash, ROTATE_AGAIN, ROTATE_EVERY, ROTATION_OVERLAP, SESSION_IDLE,
     SESSION_LIFETIME, Session, SessionToken, TOUCH_EVERY,

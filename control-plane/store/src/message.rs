@@ -2,12 +2,14 @@
 
 use medmesh_base::{MessageId, ParticipantId, PersonId, Phi, VisitId};
 use medmesh_clinic::audit::Action;
+use medmesh_clinic::authz;
 use medmesh_clinic::{Message, MessageBody, Refusal};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::keys::{Column, Owner, Sealed, WRITTEN_ONCE};
 use crate::outbox::EventKind;
+use crate::relationship::Target;
 use crate::{Result, StoreError, Tx};
 
 /// Most messages of one listing.
@@ -18,9 +20,12 @@ impl Tx {
     /// so what was listed is never joined by an earlier message later.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`] for those who take no part; [`Refusal::VisitEnded`].
+    /// [`StoreError::NotFound`], [`StoreError::Denied`]; [`Refusal::VisitEnded`].
     pub async fn message_create(&mut self, visit_id: VisitId, body: &MessageBody) -> Result<Message> {
-        let (participant_id, patient) = self.message_part(visit_id).await?;
+        let leave = self
+            .authorise(authz::Action::MessageCreate, Target::Visit(visit_id))
+            .await?;
+        let participant_id = self.message_part(visit_id).await?;
         let sequence: Option<i64> = sqlx::query_scalar(
             "UPDATE visit SET message_sequence = message_sequence + 1
              WHERE id = $1 AND state <> 'ended' RETURNING message_sequence",
@@ -35,7 +40,7 @@ impl Tx {
                 Column::MessageBody,
                 id.as_uuid(),
                 WRITTEN_ONCE,
-                Owner::of(patient),
+                Owner::of(leave.patient),
                 body.expose().as_bytes(),
             )
             .await?;
@@ -52,7 +57,7 @@ impl Tx {
         .bind(sent_at)
         .execute(self.db())
         .await?;
-        self.audit(Action::MessageCreate, id, patient).await?;
+        self.audit(Action::MessageCreate, id, leave.patient).await?;
         self.publish(EventKind::MessageCreated {
             visit_id,
             message_id: id,
@@ -73,7 +78,7 @@ impl Tx {
     /// out and nothing comes twice. At most [`MESSAGES_PER_LIST_MAX`].
     ///
     /// # Errors
-    /// [`StoreError::NotFound`] for those who take no part;
+    /// [`StoreError::NotFound`], [`StoreError::Denied`];
     /// [`StoreError::CursorInvalid`] when `after` is no message of this visit.
     pub async fn message_list(
         &mut self,
@@ -81,7 +86,9 @@ impl Tx {
         after: Option<MessageId>,
         limit: Option<u32>,
     ) -> Result<Vec<Message>> {
-        let (_, patient) = self.message_part(visit_id).await?;
+        let leave = self
+            .authorise(authz::Action::MessageList, Target::Visit(visit_id))
+            .await?;
         let after = match after {
             Some(id) => self.message_sequence(visit_id, id).await?,
             None => 0,
@@ -100,9 +107,9 @@ impl Tx {
         ))
         .fetch_all(self.db())
         .await?;
-        self.audit(Action::MessageRead, visit_id, patient).await?;
+        self.audit(Action::MessageRead, visit_id, leave.patient).await?;
         let opener = self
-            .opener(rows.iter().map(|row| sealed_body(row.0, patient, &row.3)))
+            .opener(rows.iter().map(|row| sealed_body(row.0, leave.patient, &row.3)))
             .await?;
         rows.iter()
             .map(|(id, sequence, participant, body, sent_at)| {
@@ -111,7 +118,7 @@ impl Tx {
                     visit_id,
                     sequence: *sequence,
                     participant_id: ParticipantId::from_uuid(*participant),
-                    body: opener.text(&sealed_body(*id, patient, body))?,
+                    body: opener.text(&sealed_body(*id, leave.patient, body))?,
                     sent_at: *sent_at,
                 })
             })
@@ -127,24 +134,18 @@ impl Tx {
             .ok_or(StoreError::CursorInvalid)
     }
 
-    /// The caller's part in the visit, and whose record it is.
-    async fn message_part(&mut self, visit_id: VisitId) -> Result<(ParticipantId, Option<PersonId>)> {
+    /// The caller's part in the visit.
+    async fn message_part(&mut self, visit_id: VisitId) -> Result<ParticipantId> {
         let me = self.person()?;
-        let (participant, patient): (Uuid, Option<Uuid>) = sqlx::query_as(
-            "SELECT me.participant_id,
-                 (SELECT p.person_id FROM visit_participant p
-                  WHERE p.clinic_id = me.clinic_id AND p.visit_id = me.visit_id AND p.role = 'patient')
-             FROM visit_participant me WHERE me.visit_id = $1 AND me.person_id = $2",
+        let participant: Uuid = sqlx::query_scalar(
+            "SELECT participant_id FROM visit_participant WHERE visit_id = $1 AND person_id = $2",
         )
         .bind(visit_id.as_uuid())
         .bind(me.as_uuid())
         .fetch_optional(self.db())
         .await?
         .ok_or(StoreError::NotFound)?;
-        Ok((
-            ParticipantId::from_uuid(participant),
-            patient.map(PersonId::from_uuid),
-        ))
+        Ok(ParticipantId::from_uuid(participant))
     }
 }
 

@@ -1,13 +1,14 @@
 //! People of a clinic and their roles.
 
 use medmesh_base::{AccountId, PersonId, Phi};
-use medmesh_clinic::access::PeopleVisible;
 use medmesh_clinic::audit::{Action, ObjectKind};
+use medmesh_clinic::authz::{self, View};
 use medmesh_clinic::{NewPerson, Person, PersonRef, Role, Roles};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::keys::{Column, Opener, Owner, Sealed};
+use crate::relationship::Target;
 use crate::session::PasswordHash;
 use crate::{Cursor, Page, PageRequest, Result, StoreError, Tx};
 
@@ -87,9 +88,10 @@ impl Tx {
     /// Adds a person with a login of their own.
     ///
     /// # Errors
-    /// [`StoreError::EmailTaken`]; refused to everyone but admins.
+    /// [`StoreError::EmailTaken`], [`StoreError::Denied`].
     pub async fn person_create(&mut self, new: &NewPerson, password: &PasswordHash) -> Result<Person> {
-        self.actor().may_manage_people()?;
+        self.authorise(authz::Action::PersonCreate, Target::Clinic)
+            .await?;
         new.check()?;
         let (account, person) = (AccountId::generate(), PersonId::generate());
         let (clinic, at) = (self.clinic(), self.now());
@@ -155,17 +157,17 @@ impl Tx {
     }
 
     /// People of the clinic, oldest first, those with `role` if one is named.
-    /// Admins see everybody and their addresses, clinicians see patients and
-    /// clinicians.
+    /// Who sees [`View::Names`] only finds those who can meet in a visit, without addresses.
     ///
     /// # Errors
-    /// Refused to those who are patients only.
+    /// [`StoreError::Denied`].
     pub async fn person_list(&mut self, role: Option<Role>, page: PageRequest) -> Result<Page<Person>> {
-        let visible = self.actor().people_visible()?;
-        let (with_email, only): (bool, &[&str]) = match visible {
-            PeopleVisible::AllWithEmail => (true, &[]),
-            PeopleVisible::PatientsAndClinicians => {
-                (false, &[Role::Patient.as_str(), Role::Clinician.as_str()])
+        let listing = self.authorise_listing(authz::Action::PersonList).await?;
+        let (with_email, only) = match listing.grant.sees {
+            View::Clinical | View::Administrative => (true, Vec::new()),
+            View::Names => {
+                let meeting = authz::roles_for(authz::Action::VisitCheckIn);
+                (false, meeting.iter().map(Role::as_str).collect())
             }
         };
         let rows: Vec<PersonRow> = sqlx::query_as(
@@ -199,7 +201,7 @@ impl Tx {
         let leaves: Vec<_> = people
             .items
             .iter()
-            .map(|person| (person.id.into(), patient_of(person.id, person.roles)))
+            .map(|person| (person.id.into(), patient_of(person.id, person.roles), None))
             .collect();
         self.audit_each_or_none(Action::PersonRead, ObjectKind::Person, &leaves)
             .await?;

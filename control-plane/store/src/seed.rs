@@ -132,6 +132,7 @@ impl Store {
             clinician_id: id_of(&seed.clinician)?,
             slot: seed.slot,
             reason: seed.reason.clone(),
+            segment: medmesh_clinic::Segment::General,
         };
         let mut tx = self
             .begin(clinic, Actor::System(SystemActor::Seed), RequestId::generate())

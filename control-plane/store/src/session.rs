@@ -171,6 +171,13 @@ impl Session {
             person_id: self.person.id,
             session_id: self.id,
             roles: self.person.roles,
+            second_factor: self.proofs.is_multi_factor(),
+            // The token before a step-up does not profit from it.
+            stepped_up_at: if self.is_present {
+                Some(self.authenticated_at)
+            } else {
+                None
+            },
         }
     }
 

@@ -3,8 +3,8 @@
 mod row;
 
 use medmesh_base::{ClinicId, ParticipantId, PersonId, RoomId, VisitId};
-use medmesh_clinic::access::Visible;
 use medmesh_clinic::audit::{Action, Object, ObjectKind};
+use medmesh_clinic::authz;
 use medmesh_clinic::{
     AppointmentStatus, JoinWindow, Participant, Phase, Refusal, Version, Visit, VisitState,
 };
@@ -14,6 +14,7 @@ use uuid::Uuid;
 use row::{ParticipantRow, VisitRow, participant_from, visit_from};
 
 use crate::outbox::EventKind;
+use crate::relationship::Target;
 use crate::{Result, Store, StoreError, Tx};
 
 /// Most visits of one day's list. A clinician has dozens; more is a defect somewhere.
@@ -61,9 +62,10 @@ impl Tx {
     /// One visit.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`], also for those who take no part.
+    /// [`StoreError::NotFound`], [`StoreError::Denied`].
     pub async fn visit_get(&mut self, id: VisitId) -> Result<Visit> {
-        let visit = self.visit_load(id, self.visit_viewer()).await?;
+        self.authorise(authz::Action::VisitGet, Target::Visit(id)).await?;
+        let visit = self.visit_load(id).await?;
         self.audit(Action::VisitRead, id, patient_of(&visit)).await?;
         Ok(visit)
     }
@@ -71,28 +73,29 @@ impl Tx {
     /// The visits the caller takes part in on one day of the clinic; today without `day`.
     ///
     /// # Errors
-    /// When the database fails.
+    /// [`StoreError::Denied`].
     pub async fn visit_list(&mut self, day: Option<Date>) -> Result<DayOfVisits> {
+        self.authorise_listing(authz::Action::VisitList).await?;
         let (day, from, to) = self.day_bounds(day).await?;
-        let viewer = self.visit_viewer();
+        let me = self.actor_person();
         let rows: Vec<VisitRow> = sqlx::query_as(select!(
             "WHERE a.starts_at >= $1 AND a.starts_at < $2 AND a.status <> $3
-                 AND ($4::uuid IS NULL OR EXISTS (
+                 AND EXISTS (
                      SELECT FROM visit_participant me
-                     WHERE me.clinic_id = v.clinic_id AND me.visit_id = v.id AND me.person_id = $4))
+                     WHERE me.clinic_id = v.clinic_id AND me.visit_id = v.id AND me.person_id = $4)
              ORDER BY a.starts_at, v.id LIMIT $5"
         ))
         .bind(from)
         .bind(to)
         .bind(AppointmentStatus::Cancelled.as_str())
-        .bind(viewer)
+        .bind(me)
         .bind(VISITS_PER_DAY_MAX as i64)
         .fetch_all(self.db())
         .await?;
         let visits = self.with_participants(rows).await?;
         let leaves: Vec<_> = visits
             .iter()
-            .map(|visit| (visit.id.into(), patient_of(visit)))
+            .map(|visit| (visit.id.into(), patient_of(visit), None))
             .collect();
         self.audit_each_or_none(Action::VisitRead, ObjectKind::Visit, &leaves)
             .await?;
@@ -104,22 +107,28 @@ impl Tx {
     /// # Errors
     /// As [`Tx::visit_get`].
     pub async fn visit_pulse(&mut self, id: VisitId) -> Result<VisitPulse> {
-        let viewer = self.visit_viewer();
-        let (version, message_sequence): (i64, i64) = sqlx::query_as(
-            "SELECT v.version, v.message_sequence FROM visit v
-             WHERE v.id = $1 AND ($2::uuid IS NULL OR EXISTS (
-                 SELECT FROM visit_participant me
-                 WHERE me.clinic_id = v.clinic_id AND me.visit_id = v.id AND me.person_id = $2))",
-        )
-        .bind(id.as_uuid())
-        .bind(viewer)
-        .fetch_optional(self.db())
-        .await?
-        .ok_or(StoreError::NotFound)?;
+        self.authorise(authz::Action::VisitEvents, Target::Visit(id))
+            .await?;
+        let (version, message_sequence): (i64, i64) =
+            sqlx::query_as("SELECT v.version, v.message_sequence FROM visit v WHERE v.id = $1")
+                .bind(id.as_uuid())
+                .fetch_optional(self.db())
+                .await?
+                .ok_or(StoreError::NotFound)?;
         Ok(VisitPulse {
             version: Version(version),
             message_sequence,
         })
+    }
+
+    /// Whether the actor may know where this visit could run.
+    ///
+    /// # Errors
+    /// As [`Tx::visit_get`].
+    pub async fn signaling_candidates(&mut self, id: VisitId) -> Result<()> {
+        self.authorise(authz::Action::SignalingCandidates, Target::Visit(id))
+            .await
+            .map(|_| ())
     }
 
     /// The caller enters the waiting room.
@@ -128,8 +137,14 @@ impl Tx {
     /// [`StoreError::NotFound`], or a [`Refusal`]: see [`Visit::check_in`].
     pub async fn visit_check_in(&mut self, id: VisitId) -> Result<Visit> {
         let (me, now) = (self.person()?, self.now());
-        self.visit_step(id, Action::VisitCheckIn, id, |visit| visit.check_in(me, now))
-            .await
+        self.visit_step(
+            authz::Action::VisitCheckIn,
+            id,
+            Action::VisitCheckIn,
+            id,
+            |visit| visit.check_in(me, now),
+        )
+        .await
     }
 
     /// The clinician opens the visit.
@@ -138,8 +153,10 @@ impl Tx {
     /// [`StoreError::NotFound`], or a [`Refusal`]: see [`Visit::open`].
     pub async fn visit_open(&mut self, id: VisitId) -> Result<Visit> {
         let (me, now) = (self.person()?, self.now());
-        self.visit_step(id, Action::VisitOpen, id, |visit| visit.open(me, now))
-            .await
+        self.visit_step(authz::Action::VisitOpen, id, Action::VisitOpen, id, |visit| {
+            visit.open(me, now)
+        })
+        .await
     }
 
     /// The clinician lets somebody in.
@@ -148,8 +165,10 @@ impl Tx {
     /// [`StoreError::NotFound`], or a [`Refusal`]: see [`Visit::admit`].
     pub async fn visit_admit(&mut self, id: VisitId, who: ParticipantId) -> Result<Visit> {
         let me = self.person()?;
-        self.visit_step(id, Action::VisitAdmit, who, |visit| visit.admit(me, who))
-            .await
+        self.visit_step(authz::Action::VisitAdmit, id, Action::VisitAdmit, who, |visit| {
+            visit.admit(me, who)
+        })
+        .await
     }
 
     /// The clinician ends the visit; the appointment is completed.
@@ -160,7 +179,7 @@ impl Tx {
         let (me, now) = (self.person()?, self.now());
         let mut was_open = false;
         let visit = self
-            .visit_step(id, Action::VisitEnd, id, |visit| {
+            .visit_step(authz::Action::VisitEnd, id, Action::VisitEnd, id, |visit| {
                 was_open = visit.phase.state() == VisitState::Open;
                 visit.end(me, now)
             })
@@ -178,8 +197,15 @@ impl Tx {
     pub async fn participant_add(&mut self, id: VisitId, person: PersonId) -> Result<Visit> {
         let me = self.person()?;
         let participant = ParticipantId::from_uuid(Uuid::new_v4());
-        let guest = self.bookable(person).await?.map(|found| found.person);
-        self.visit_step(id, Action::ParticipantAdd, participant, |visit| {
+        // Somebody without a role that takes part would be inside and see nothing.
+        let suits = authz::roles_for(authz::Action::VisitCheckIn);
+        let guest = self
+            .bookable(person)
+            .await?
+            .filter(|found| found.roles.intersects(suits))
+            .map(|found| found.person);
+        let asked = authz::Action::ParticipantAdd;
+        self.visit_step(asked, id, Action::ParticipantAdd, participant, |visit| {
             visit.add_guest(me, participant, guest.ok_or(Refusal::ParticipantUnsuitable)?)
         })
         .await
@@ -191,7 +217,9 @@ impl Tx {
     /// [`StoreError::NotFound`], or a [`Refusal`]: see [`Visit::may_join`].
     pub async fn signaling_session(&mut self, id: VisitId) -> Result<JoinWindow> {
         let (me, now) = (self.person()?, self.now());
-        let visit = self.visit_load(id, self.visit_viewer()).await?;
+        self.authorise(authz::Action::SignalingSession, Target::Visit(id))
+            .await?;
+        let visit = self.visit_load(id).await?;
         let window = visit.may_join(me, now)?;
         self.audit(
             Action::SignalingSession,
@@ -213,6 +241,8 @@ impl Tx {
         who: ParticipantId,
         connected: bool,
     ) -> Result<Option<Visit>> {
+        self.authorise(authz::Action::ParticipantPresence, Target::Visit(id))
+            .await?;
         let before = self.visit_lock(id).await?;
         before.participant(who).ok_or(StoreError::NotFound)?;
         let after = before.presence(who, connected);
@@ -231,11 +261,13 @@ impl Tx {
 
     async fn visit_step(
         &mut self,
+        asked: authz::Action,
         id: VisitId,
         action: Action,
         object: impl Into<Object>,
         step: impl FnOnce(&Visit) -> Result<Visit, Refusal>,
     ) -> Result<Visit> {
+        self.authorise(asked, Target::Visit(id)).await?;
         let before = self.visit_lock(id).await?;
         let after = self.visit_save(&before, &step(&before)?).await?;
         self.audit(action, object, patient_of(&after)).await?;
@@ -252,26 +284,19 @@ impl Tx {
         .fetch_optional(self.db())
         .await?
         .ok_or(StoreError::NotFound)?;
-        self.visit_load(id, self.visit_viewer()).await
+        self.visit_load(id).await
     }
 
-    pub(crate) async fn visit_load(&mut self, id: VisitId, viewer: Option<Uuid>) -> Result<Visit> {
+    pub(crate) async fn visit_load(&mut self, id: VisitId) -> Result<Visit> {
         let row: VisitRow = sqlx::query_as(select!("WHERE v.id = $1"))
             .bind(id.as_uuid())
             .fetch_optional(self.db())
             .await?
             .ok_or(StoreError::NotFound)?;
-        let visit = self
-            .with_participants(vec![row])
+        self.with_participants(vec![row])
             .await?
             .pop()
-            .ok_or(StoreError::NotFound)?;
-        match viewer {
-            Some(person) if visit.of_person(PersonId::from_uuid(person)).is_none() => {
-                Err(StoreError::NotFound)
-            }
-            Some(_) | None => Ok(visit),
-        }
+            .ok_or(StoreError::NotFound)
     }
 
     /// Writes what differs, counts the version and tells the watchers; nothing
@@ -377,13 +402,6 @@ impl Tx {
                 .push(participant_from(&person, &opener)?);
         }
         Ok(visits)
-    }
-
-    pub(crate) const fn visit_viewer(&self) -> Option<Uuid> {
-        match self.actor().visits_visible() {
-            Visible::All => None,
-            Visible::TakingPart(person) => Some(person.as_uuid()),
-        }
     }
 
     /// The person who acts; the system takes no part in visits.

@@ -94,6 +94,14 @@ typed_id! {
     AuditId,
     /// A piece of work that outlives its request.
     JobId,
+    /// Somebody who looked at a record because it was urgent.
+    BreakGlassId,
+    /// A place on a patient's care team.
+    CareTeamMemberId,
+    /// What a patient agreed to, in one version.
+    ConsentId,
+    /// A patient sent from one clinician to another.
+    ReferralId,
     /// One HTTP request, for following it through the logs.
     RequestId,
     /// A visit as the media plane knows it. Never derived from clinical ids.

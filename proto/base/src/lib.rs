@@ -17,8 +17,9 @@ mod region;
 pub mod telemetry;
 
 pub use id::{
-    AccountId, AppointmentId, AuditId, ClinicId, ControlId, EdgeId, IdError, JobId, MessageId, ParticipantId,
-    PersonId, RequestId, RoomId, SessionId, VisitId,
+    AccountId, AppointmentId, AuditId, BreakGlassId, CareTeamMemberId, ClinicId, ConsentId, ControlId,
+    EdgeId, IdError, JobId, MessageId, ParticipantId, PersonId, ReferralId, RequestId, RoomId, SessionId,
+    VisitId,
 };
 pub use phi::Phi;
 pub use prefix::ClientPrefix;

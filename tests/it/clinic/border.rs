@@ -166,7 +166,7 @@ async fn bad_parameters_of_signed_in_people_are_problems_too() {
         ),
         (
             Method::POST,
-            "/v1/people",
+            "/v1/appointments",
             Some(("idempotency-key", "has a blank in it")),
             ProblemCode::InvalidRequest,
         ),

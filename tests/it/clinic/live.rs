@@ -125,20 +125,21 @@ async fn messages_reach_streams_of_another_node() {
 async fn only_participants_write_read_and_watch() {
     let world = World::new().await;
     let id = world.booked_now().await.visit_id;
-    for login in ["second", "colleague", "admin"] {
+    for (login, code) in [
+        ("second", ProblemCode::NotFound),
+        ("colleague", ProblemCode::NotFound),
+        ("admin", ProblemCode::Forbidden),
+    ] {
         let stranger = world.signed_in(login).await;
-        assert_eq!(
-            refused(stranger.visit_events(id, None).await),
-            ProblemCode::NotFound
-        );
+        assert_eq!(refused(stranger.visit_events(id, None).await), code);
         assert_eq!(
             refused(stranger.message_list(id, &MessageQuery::default()).await),
-            ProblemCode::NotFound
+            code
         );
         let said = stranger
             .message_create(&IdempotencyKey::fresh(), id, "hello")
             .await;
-        assert_eq!(refused(said), ProblemCode::NotFound);
+        assert_eq!(refused(said), code);
     }
     let patient = world.signed_in("patient").await;
     let unknown = patient

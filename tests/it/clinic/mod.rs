@@ -14,7 +14,7 @@ mod shared;
 pub(crate) mod visit;
 
 use medmesh_api_client::{ClientError, Clinic, IdempotencyKey};
-use medmesh_api_types::appointment::{Appointment, AppointmentCreate};
+use medmesh_api_types::appointment::{Appointment, AppointmentCreate, Segment};
 use medmesh_api_types::session::SESSION_COOKIE;
 use medmesh_base::{Phi, ProblemCode};
 use medmesh_tests::control::{ControlNode, Site, TestClinic, Wishes};
@@ -92,6 +92,7 @@ impl World {
             starts_at,
             ends_at: starts_at + Duration::minutes(30),
             reason: Some(Phi::new("a persistent cough".into())),
+            segment: Segment::General,
         }
     }
 

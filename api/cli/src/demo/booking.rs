@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use medmesh_api_client::{Clinic, IdempotencyKey};
 use medmesh_api_types::Secret;
-use medmesh_api_types::appointment::{AppointmentCreate, AppointmentQuery, AppointmentStatus};
+use medmesh_api_types::appointment::{AppointmentCreate, AppointmentQuery, AppointmentStatus, Segment};
 use medmesh_api_types::factor::{Proof, Standing};
 use medmesh_api_types::person::PersonQuery;
 use medmesh_base::{PersonId, Phi, VisitId};
@@ -64,6 +64,7 @@ pub(super) async fn visit_of_today(base_url: &str, logins: &[Login]) -> anyhow::
         starts_at,
         ends_at: starts_at + VISIT,
         reason: Some(Phi::new("Follow-up".to_owned())),
+        segment: Segment::General,
     };
     let made = client.appointment_create(&IdempotencyKey::fresh(), &new).await?;
     client.logout().await?;

@@ -9,11 +9,12 @@ use medmesh_api_types::appointment::{
 };
 use medmesh_api_types::page::Page;
 use medmesh_base::{AppointmentId, Phi};
+use medmesh_clinic::authz::Action;
 use medmesh_clinic::{Invalid, Reason, Slot, Version};
 use medmesh_store::{AppointmentChange, AppointmentFilter, NewAppointment};
-use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::http::access::Routes;
 use crate::http::caller::Signed;
 use crate::http::creation::{Claimed, Creation};
 use crate::http::error::ApiError;
@@ -23,11 +24,13 @@ use crate::http::state::Api;
 
 const TAG: &str = "appointments";
 
-pub(super) fn routes() -> OpenApiRouter<Api> {
-    OpenApiRouter::new()
-        .routes(routes!(appointment_list, appointment_create))
-        .routes(routes!(appointment_get, appointment_update))
-        .routes(routes!(appointment_cancel))
+pub(super) fn routes() -> Routes {
+    Routes::new()
+        .signed(Action::AppointmentList, routes!(appointment_list))
+        .signed(Action::AppointmentCreate, routes!(appointment_create))
+        .signed(Action::AppointmentGet, routes!(appointment_get))
+        .signed(Action::AppointmentUpdate, routes!(appointment_update))
+        .signed(Action::AppointmentCancel, routes!(appointment_cancel))
 }
 
 /// Books a time. 409 `slot_taken` when the clinician or the patient has another appointment then.
@@ -50,6 +53,7 @@ async fn appointment_create(
         clinician_id: booking.clinician_id,
         slot: Slot::new(booking.starts_at, booking.ends_at)?,
         reason: reason(booking.reason)?,
+        segment: mapping::segment_in(booking.segment),
     };
     let claimed = Creation::claim(&api, &signed, "appointment_create", key, &[&bytes]).await?;
     let mut creation = match claimed {
@@ -66,7 +70,8 @@ async fn appointment_create(
 
 /// The appointments the caller may see, ordered by begin.
 ///
-/// Patients and clinicians see their own, admins the clinic's.
+/// Patients and clinicians see their own and those of patients in their care, the desk the clinic's. A
+/// page may hold fewer than `limit` though there is a next one.
 #[utoipa::path(get, path = "/v1/appointments", tag = TAG, params(AppointmentQuery),
     responses((status = 200, description = "One page.", body = Page<Appointment>)))]
 async fn appointment_list(
@@ -116,6 +121,7 @@ async fn appointment_update(
         starts_at: update.starts_at,
         ends_at: update.ends_at,
         reason: reason(update.reason)?,
+        segment: update.segment.map(mapping::segment_in),
     };
     let mut tx = api.begin(&signed).await?;
     let appointment = tx.appointment_update(id, Version(version), &change).await?;

@@ -15,12 +15,13 @@ use http::header::SET_COOKIE;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use medmesh_api_types::session::{LoginRequest, Session};
 use medmesh_base::{ProblemCode, RequestId};
+use medmesh_clinic::authz::Action;
 use medmesh_clinic::identity::{Factor, device_label};
 use medmesh_clinic::{Actor, Email, SystemActor};
 use medmesh_store::{Login, Membership, SessionToken};
-use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::http::access::Routes;
 use crate::http::caller::{Partial, check_origin, set_cookie};
 use crate::http::error::ApiError;
 use crate::http::extract::Body;
@@ -30,11 +31,11 @@ use crate::http::state::Api;
 
 const TAG: &str = "auth";
 
-pub(super) fn routes() -> OpenApiRouter<Api> {
-    OpenApiRouter::new()
-        .routes(routes!(auth_login))
-        .routes(routes!(auth_session))
-        .routes(routes!(auth_logout))
+pub(super) fn routes() -> Routes {
+    Routes::new()
+        .open("signing in comes before anyone is known", routes!(auth_login))
+        .signed(Action::AuthSession, routes!(auth_session))
+        .signed(Action::AuthLogout, routes!(auth_logout))
         .merge(proving::routes())
         .merge(factors::routes())
         .merge(devices::routes())

@@ -5,10 +5,11 @@ use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use http::header::ETAG;
 use medmesh_api_types::clinic::{ClinicSettings, ClinicUpdate};
+use medmesh_clinic::authz::Action;
 use medmesh_clinic::{self as clinic, MediaRegions, Version};
-use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::http::access::Routes;
 use crate::http::caller::Signed;
 use crate::http::error::ApiError;
 use crate::http::extract::{Body, IfMatch};
@@ -16,8 +17,10 @@ use crate::http::state::Api;
 
 const TAG: &str = "clinic";
 
-pub(super) fn routes() -> OpenApiRouter<Api> {
-    OpenApiRouter::new().routes(routes!(clinic_get, clinic_update))
+pub(super) fn routes() -> Routes {
+    Routes::new()
+        .signed(Action::ClinicGet, routes!(clinic_get))
+        .signed(Action::ClinicUpdate, routes!(clinic_update))
 }
 
 /// The clinic's settings. Admins only.

@@ -11,14 +11,15 @@ use futures::{Stream, stream};
 use http::HeaderMap;
 use medmesh_api_types::visit::{VisitEvent, VisitState};
 use medmesh_base::{MessageId, ProblemCode, VisitId};
+use medmesh_clinic::authz::Action;
 use medmesh_clinic::identity::Standing;
 use medmesh_store::{Tx, VisitPulse};
 use prometheus::IntGauge;
 use time::OffsetDateTime;
 use tokio::time::Instant;
-use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::http::access::Routes;
 use crate::http::caller::Signed;
 use crate::http::error::ApiError;
 use crate::http::extract::Id;
@@ -36,8 +37,8 @@ const RETRY: Duration = Duration::from_secs(1);
 /// Messages fetched at once; the rest follows when these are written.
 const MESSAGES_AT_ONCE: u32 = 50;
 
-pub(super) fn routes() -> OpenApiRouter<Api> {
-    OpenApiRouter::new().routes(routes!(visit_events))
+pub(super) fn routes() -> Routes {
+    Routes::new().signed(Action::VisitEvents, routes!(visit_events))
 }
 
 /// What happens in the visit, as server-sent events.
@@ -144,7 +145,7 @@ impl Feed {
     /// Reads what is new, as the caller may see it now.
     async fn look(&mut self) -> Result<(), ApiError> {
         let mut tx = self.api.begin(&self.signed).await?;
-        let now = tx.visit_pulse(self.visit).await?;
+        let mut now = tx.visit_pulse(self.visit).await?;
         let is_news = self.seen != Some(now);
         // Nothing is shown to a session that has ended meanwhile.
         let is_due = self.session_checked.elapsed() >= SESSION_EVERY;
@@ -152,6 +153,7 @@ impl Feed {
             tx.rollback().await?;
             self.check_session().await?;
             tx = self.api.begin(&self.signed).await?;
+            now = tx.visit_pulse(self.visit).await?;
         }
         if is_news { self.read(tx, now).await } else { Ok(()) }
     }
@@ -175,7 +177,7 @@ impl Feed {
         }
         tx.commit().await?;
         if let Some(visit) = visit {
-            let visit = mapping::visit(visit, self.signed.session.person.id)?;
+            let visit = mapping::visit(visit, self.signed.session.person.id);
             self.is_open = visit.state == VisitState::Open;
             self.queue
                 .push_back(event("visit").json_data(visit).expect("a visit is plain JSON"));

@@ -7,9 +7,10 @@ use medmesh_api_types::message::{Message, MessageCreate, MessageQuery};
 use medmesh_api_types::page::List;
 use medmesh_base::VisitId;
 use medmesh_clinic::MessageBody;
-use utoipa_axum::router::OpenApiRouter;
+use medmesh_clinic::authz::Action;
 use utoipa_axum::routes;
 
+use crate::http::access::Routes;
 use crate::http::caller::Signed;
 use crate::http::creation::{Claimed, Creation};
 use crate::http::error::ApiError;
@@ -19,8 +20,10 @@ use crate::http::state::Api;
 
 const TAG: &str = "messages";
 
-pub(super) fn routes() -> OpenApiRouter<Api> {
-    OpenApiRouter::new().routes(routes!(message_list, message_create))
+pub(super) fn routes() -> Routes {
+    Routes::new()
+        .signed(Action::MessageList, routes!(message_list))
+        .signed(Action::MessageCreate, routes!(message_create))
 }
 
 /// The visit's messages, oldest first. Participants only.

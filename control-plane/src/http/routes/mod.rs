@@ -10,13 +10,11 @@ mod people;
 mod signaling;
 mod visits;
 
-use utoipa_axum::router::OpenApiRouter;
-
-use super::state::Api;
+use super::access::Routes;
 
 /// Every clinic route with its description.
-pub(super) fn clinic() -> OpenApiRouter<Api> {
-    OpenApiRouter::new()
+pub(super) fn clinic() -> Routes {
+    Routes::new()
         .merge(auth::routes())
         .merge(clinic::routes())
         .merge(people::routes())

@@ -6,11 +6,12 @@ use axum::response::Response;
 use medmesh_api_types::page::Page;
 use medmesh_api_types::person::{Person, PersonCreate, PersonQuery};
 use medmesh_base::ProblemCode;
-use medmesh_clinic::{Actor, NewPerson};
+use medmesh_clinic::NewPerson;
+use medmesh_clinic::authz::Action;
 use medmesh_store::PasswordHash;
-use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::http::access::Routes;
 use crate::http::caller::Signed;
 use crate::http::creation::{Claimed, Creation};
 use crate::http::error::ApiError;
@@ -21,13 +22,16 @@ use crate::http::state::Api;
 
 const TAG: &str = "people";
 
-pub(super) fn routes() -> OpenApiRouter<Api> {
-    OpenApiRouter::new().routes(routes!(person_list, person_create))
+pub(super) fn routes() -> Routes {
+    Routes::new()
+        .signed(Action::PersonList, routes!(person_list))
+        .signed(Action::PersonCreate, routes!(person_create))
 }
 
 /// The clinic's people, ordered by when they were added.
 ///
-/// Clinicians see patients and clinicians; admins see everyone, and their addresses.
+/// Those who treat or book see who can meet in a visit, by name; admins and support see everyone, and
+/// their addresses.
 #[utoipa::path(get, path = "/v1/people", tag = TAG, params(PersonQuery),
     responses((status = 200, description = "One page.", body = Page<Person>)))]
 async fn person_list(
@@ -52,8 +56,6 @@ async fn person_create(
     key: IdempotencyKey,
     Body { value: person, bytes }: Body<PersonCreate>,
 ) -> Result<Response, ApiError> {
-    // Before a hash is spent on someone who may not.
-    Actor::Person(signed.session.caller()).may_manage_people()?;
     let new = NewPerson {
         display_name: person.display_name.expose().parse()?,
         email: person.email.expose().parse()?,

@@ -11,11 +11,12 @@ use medmesh_api_types::signaling::{
     SignalingSession,
 };
 use medmesh_base::{ClientPrefix, EdgeId};
+use medmesh_clinic::authz::Action;
 use medmesh_vault::public_jwk_check;
 use time::OffsetDateTime;
-use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::http::access::Routes;
 use crate::http::caller::Signed;
 use crate::http::error::ApiError;
 use crate::http::extract::{Body, Query};
@@ -25,10 +26,10 @@ use crate::media::{Admission, PlaceError, Wish};
 
 const TAG: &str = "signaling";
 
-pub(super) fn routes() -> OpenApiRouter<Api> {
-    OpenApiRouter::new()
-        .routes(routes!(signaling_candidates))
-        .routes(routes!(signaling_session))
+pub(super) fn routes() -> Routes {
+    Routes::new()
+        .signed(Action::SignalingCandidates, routes!(signaling_candidates))
+        .signed(Action::SignalingSession, routes!(signaling_session))
 }
 
 /// The edges worth timing before asking for a session.
@@ -41,7 +42,7 @@ async fn signaling_candidates(
 ) -> Result<Json<Candidates>, ApiError> {
     // Only those who take part may know where a visit could run.
     let mut tx = api.begin(&signed).await?;
-    tx.visit_pulse(query.visit_id).await?;
+    tx.signaling_candidates(query.visit_id).await?;
     let regions = tx.media_regions().await?;
     tx.commit().await?;
     let edges = api.media.candidates(&regions.to_vec()).await?;

@@ -6,11 +6,12 @@ use axum::response::Response;
 use medmesh_api_types::page::List;
 use medmesh_api_types::visit::{ParticipantAdd, Visit, VisitAdmit, VisitQuery};
 use medmesh_base::VisitId;
+use medmesh_clinic::authz::Action;
 use time::Date;
 use time::macros::format_description;
-use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::http::access::Routes;
 use crate::http::caller::Signed;
 use crate::http::creation::{Claimed, Creation};
 use crate::http::error::ApiError;
@@ -22,15 +23,15 @@ const TAG: &str = "visits";
 
 type Answer = Result<Json<Visit>, ApiError>;
 
-pub(super) fn routes() -> OpenApiRouter<Api> {
-    OpenApiRouter::new()
-        .routes(routes!(visit_list))
-        .routes(routes!(visit_get))
-        .routes(routes!(visit_check_in))
-        .routes(routes!(visit_open))
-        .routes(routes!(visit_admit))
-        .routes(routes!(visit_end))
-        .routes(routes!(participant_add))
+pub(super) fn routes() -> Routes {
+    Routes::new()
+        .signed(Action::VisitList, routes!(visit_list))
+        .signed(Action::VisitGet, routes!(visit_get))
+        .signed(Action::VisitCheckIn, routes!(visit_check_in))
+        .signed(Action::VisitOpen, routes!(visit_open))
+        .signed(Action::VisitAdmit, routes!(visit_admit))
+        .signed(Action::VisitEnd, routes!(visit_end))
+        .signed(Action::ParticipantAdd, routes!(participant_add))
 }
 
 /// The caller's visits of a day in the clinic's zone, ordered by begin.
@@ -46,12 +47,12 @@ async fn visit_list(
     let list = tx.visit_list(day).await?;
     tx.commit().await?;
     let viewer = signed.session.person.id;
-    let items: Result<_, _> = list
+    let items = list
         .visits
         .into_iter()
         .map(|visit| mapping::visit(visit, viewer))
         .collect();
-    Ok(Json(List { items: items? }))
+    Ok(Json(List { items }))
 }
 
 fn day(text: &str) -> Result<Date, ApiError> {
@@ -66,7 +67,7 @@ async fn visit_get(State(api): State<Api>, signed: Signed, Id(id): Id<VisitId>) 
     let mut tx = api.begin(&signed).await?;
     let visit = tx.visit_get(id).await?;
     tx.commit().await?;
-    Ok(Json(mapping::visit(visit, signed.session.person.id)?))
+    Ok(Json(mapping::visit(visit, signed.session.person.id)))
 }
 
 /// The caller is here: patients and guests wait to be admitted.
@@ -76,7 +77,7 @@ async fn visit_check_in(State(api): State<Api>, signed: Signed, Id(id): Id<Visit
     let mut tx = api.begin(&signed).await?;
     let visit = tx.visit_check_in(id).await?;
     tx.commit().await?;
-    Ok(Json(mapping::visit(visit, signed.session.person.id)?))
+    Ok(Json(mapping::visit(visit, signed.session.person.id)))
 }
 
 /// The clinician opens the visit.
@@ -86,7 +87,7 @@ async fn visit_open(State(api): State<Api>, signed: Signed, Id(id): Id<VisitId>)
     let mut tx = api.begin(&signed).await?;
     let visit = tx.visit_open(id).await?;
     tx.commit().await?;
-    Ok(Json(mapping::visit(visit, signed.session.person.id)?))
+    Ok(Json(mapping::visit(visit, signed.session.person.id)))
 }
 
 /// The clinician lets one who waits in.
@@ -101,7 +102,7 @@ async fn visit_admit(
     let mut tx = api.begin(&signed).await?;
     let visit = tx.visit_admit(id, admit.participant_id).await?;
     tx.commit().await?;
-    Ok(Json(mapping::visit(visit, signed.session.person.id)?))
+    Ok(Json(mapping::visit(visit, signed.session.person.id)))
 }
 
 /// The clinician ends the visit for everyone.
@@ -118,7 +119,7 @@ async fn visit_end(State(api): State<Api>, signed: Signed, Id(id): Id<VisitId>) 
             tracing::warn!(%error, "the room of an ended visit could not be closed");
         }
     });
-    Ok(Json(mapping::visit(visit, signed.session.person.id)?))
+    Ok(Json(mapping::visit(visit, signed.session.person.id)))
 }
 
 /// The clinician asks one more person of the clinic in: a nurse, an interpreter, a colleague.
@@ -139,6 +140,6 @@ async fn participant_add(
         Claimed::Replay(answer) => return Ok(answer),
     };
     let visit = creation.tx.participant_add(id, add.person_id).await?;
-    let visit = mapping::visit(visit, signed.session.person.id)?;
+    let visit = mapping::visit(visit, signed.session.person.id);
     creation.created(&[], &visit).await
 }

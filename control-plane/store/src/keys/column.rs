@@ -48,6 +48,10 @@ columns! {
     /// An event of the audit log with its salt. The log is append-only, so that it is never
     /// sealed anew: a clinic's key stays for as long as events under it are kept.
     AuditEvent = "audit"."sealed",
+    /// Why a patient was referred.
+    ReferralReason = "referral"."reason",
+    /// Why the glass was broken.
+    BreakGlassReason = "break_glass"."reason",
     /// The key of a patient, under the clinic's.
     PatientKeyWrapped = "patient_key"."wrapped",
     /// The key of blind indexes, under the clinic's or the system's.

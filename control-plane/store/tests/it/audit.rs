@@ -1,16 +1,16 @@
 //! Every write and every read of health data has its leaf, in the same transaction.
 
-use medmesh_base::{PersonId, RequestId};
+use medmesh_base::{PersonId, ProblemCode, RequestId};
 use medmesh_clinic::audit::Action;
 use medmesh_clinic::identity::Factor;
-use medmesh_clinic::{Caller, Refusal, Role, Roles, Visit};
+use medmesh_clinic::{Caller, Role, Roles, Visit};
 use medmesh_store::{
     AppointmentChange, AppointmentFilter, PageRequest, PasswordHash, SessionToken, StoreError, Tx,
 };
 use sqlx::Row as _;
 use uuid::Uuid;
 
-use crate::support::{PHC, World, new_person, slot, slot_now, world};
+use crate::support::{PHC, World, new_person, slot, slot_now, told, world};
 
 /// What the log says about one request, through the superuser.
 async fn leaves(
@@ -107,7 +107,9 @@ async fn visit_story(world: &World) -> Visit {
     let visit = tx.participant_add(id, people.colleague.person_id).await.unwrap();
     let guest = visit.of_person(people.colleague.person_id).unwrap().id;
     one_leaf(world, tx, Action::ParticipantAdd, Some(guest.as_uuid()), patient).await;
-    let mut tx = world.begin(people.patient).await;
+    let media = medmesh_clinic::Actor::System(medmesh_clinic::SystemActor::Media);
+    let request = RequestId::generate();
+    let mut tx = world.store.begin(world.clinic, media, request).await.unwrap();
     tx.participant_presence(id, participant, true)
         .await
         .unwrap()
@@ -348,5 +350,5 @@ async fn patients_see_who_saw_their_record_and_nothing_else() {
     let all = world.count("SELECT count(*) FROM audit").await;
     assert_eq!(list(&world, world.people.admin).await.unwrap().len() as i64, all);
     let clinician = list(&world, world.people.clinician).await;
-    assert_eq!(clinician, Err(StoreError::Refused(Refusal::NotYours)));
+    assert_eq!(told(clinician), ProblemCode::Forbidden);
 }

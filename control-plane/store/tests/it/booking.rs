@@ -1,13 +1,14 @@
 //! Nobody is in two places at once.
 
-use medmesh_base::PersonId;
+use medmesh_base::{PersonId, ProblemCode};
+use medmesh_clinic::authz::View;
 use medmesh_clinic::{Appointment, AppointmentStatus, Refusal, Role, Roles, Slot, Version};
 use medmesh_store::{
     AppointmentChange, AppointmentFilter, NewAppointment, PageRequest, PasswordHash, StoreError,
 };
 use time::{Duration, OffsetDateTime};
 
-use crate::support::{PHC, World, new_person, slot, slot_now, world, world_with};
+use crate::support::{PHC, World, new_person, slot, slot_now, told, world, world_with};
 
 async fn add_patients(world: &World, count: usize) -> Vec<PersonId> {
     let mut patients = Vec::new();
@@ -129,6 +130,7 @@ async fn moving_and_cancelling_give_the_time_back() {
         starts_at: Some(slot(1).starts_at()),
         ends_at: Some(slot(1).ends_at()),
         reason: None,
+        segment: None,
     };
     let clash = tx.appointment_update(first.id, first.version, &onto_second).await;
     assert_eq!(clash, Err(StoreError::SlotTaken));
@@ -189,6 +191,7 @@ async fn two_that_swap_do_not_deadlock() {
         starts_at: Some(slot.starts_at()),
         ends_at: Some(slot.ends_at()),
         reason: None,
+        segment: None,
     };
     let swap = |appointment: Appointment, slot: Slot| {
         let world = &world;
@@ -228,8 +231,6 @@ async fn who_may_book_whom() {
     let people = world.people;
     let new = world.new_appointment(slot(0));
     let refused = [
-        (people.other_patient, new.clone(), Refusal::NotYours),
-        (people.colleague, new.clone(), Refusal::NotYours),
         (
             people.admin,
             NewAppointment {
@@ -263,6 +264,10 @@ async fn who_may_book_whom() {
             Refusal::ClinicianUnsuitable,
         ),
     ];
+    for caller in [people.other_patient, people.colleague] {
+        let mut tx = world.begin(caller).await;
+        assert_eq!(told(tx.appointment_create(&new).await), ProblemCode::Forbidden);
+    }
     for (caller, new, refusal) in refused {
         let mut tx = world.begin(caller).await;
         assert_eq!(tx.appointment_create(&new).await, Err(refusal.into()));
@@ -286,20 +291,26 @@ async fn who_may_book_whom() {
 async fn only_those_concerned_know_of_an_appointment() {
     let world = world().await;
     let booked = world.book(slot_now()).await;
-    for caller in [world.people.admin, world.people.clinician, world.people.patient] {
+    let when_not_why = booked.clone().seen(View::Administrative);
+    assert_ne!(when_not_why, booked);
+    for (caller, expected) in [
+        (world.people.admin, &when_not_why),
+        (world.people.clinician, &booked),
+        (world.people.patient, &booked),
+    ] {
         let mut tx = world.begin(caller).await;
-        assert_eq!(tx.appointment_get(booked.id).await.unwrap(), booked);
+        assert_eq!(tx.appointment_get(booked.id).await.unwrap(), *expected);
         let all = tx
             .appointment_list(AppointmentFilter::default(), PageRequest::default())
             .await
             .unwrap();
-        assert_eq!(all.items, std::slice::from_ref(&booked));
+        assert_eq!(all.items, std::slice::from_ref(expected));
     }
     for caller in [world.people.colleague, world.people.other_patient] {
         let mut tx = world.begin(caller).await;
-        assert_eq!(tx.appointment_get(booked.id).await, Err(StoreError::NotFound));
+        assert_eq!(told(tx.appointment_get(booked.id).await), ProblemCode::NotFound);
         let change = tx.appointment_cancel(booked.id, booked.version, None).await;
-        assert_eq!(change, Err(StoreError::NotFound));
+        assert_eq!(told(change), ProblemCode::NotFound);
         let none = tx
             .appointment_list(AppointmentFilter::default(), PageRequest::default())
             .await

@@ -73,6 +73,7 @@ fn new(world: &World, patient: usize, clinician: usize, slot: Slot) -> NewAppoin
         clinician_id: [people.clinician, people.colleague][clinician].person_id,
         slot,
         reason: None,
+        segment: medmesh_clinic::Segment::General,
     }
 }
 
@@ -81,6 +82,7 @@ fn to(slot: Slot) -> AppointmentChange {
         starts_at: Some(slot.starts_at()),
         ends_at: Some(slot.ends_at()),
         reason: None,
+        segment: None,
     }
 }
 

@@ -13,6 +13,7 @@ mod factor;
 mod idempotency;
 mod outbox;
 mod people;
+mod rls;
 mod rotation;
 mod schema;
 mod sealed;

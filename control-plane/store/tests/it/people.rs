@@ -1,11 +1,11 @@
 //! People of a clinic, and the seed.
 
-use medmesh_base::Region;
-use medmesh_clinic::{Clinic, Invalid, Refusal, Role, Roles};
+use medmesh_base::{ProblemCode, Region};
+use medmesh_clinic::{Clinic, Invalid, Role, Roles};
 use medmesh_store::seed::{DEMO_CLINIC, Seed, SeedAppointment, SeedPerson};
 use medmesh_store::{PageRequest, PasswordHash, SetupError, StoreError};
 
-use crate::support::{PHC, add_clinic, new_person, slot, world};
+use crate::support::{PHC, add_clinic, new_person, slot, told, world};
 
 #[tokio::test]
 async fn every_role_can_be_kept() {
@@ -62,8 +62,8 @@ async fn who_sees_which_people() {
 
     let mut tx = world.begin(world.people.patient).await;
     assert_eq!(
-        tx.person_list(None, PageRequest::default()).await,
-        Err(StoreError::Refused(Refusal::NotYours))
+        told(tx.person_list(None, PageRequest::default()).await),
+        ProblemCode::Forbidden
     );
 }
 
@@ -96,8 +96,8 @@ async fn only_admins_add_people_and_an_address_is_used_once() {
     for caller in [world.people.clinician, world.people.patient] {
         let mut tx = world.begin(caller).await;
         assert_eq!(
-            tx.person_create(&new, &hash()).await,
-            Err(StoreError::Refused(Refusal::NotYours))
+            told(tx.person_create(&new, &hash()).await),
+            ProblemCode::Forbidden
         );
     }
     let mut tx = world.begin(world.people.admin).await;

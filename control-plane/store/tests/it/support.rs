@@ -1,10 +1,10 @@
 //! A clinic with people in it.
 
-use medmesh_base::{AccountId, ClinicId, PersonId, RequestId, SessionId};
+use medmesh_base::{AccountId, ClinicId, PersonId, ProblemCode, RequestId, SessionId};
 use medmesh_clinic::{Actor, Appointment, Caller, Clinic, Locale, NewPerson, Role, Roles, Slot};
 use medmesh_store::embedded::scratch::Scratch;
 use medmesh_store::seed::{Seed, SeedPerson};
-use medmesh_store::{NewAppointment, PasswordHash, Store, Tx};
+use medmesh_store::{NewAppointment, PasswordHash, Store, StoreError, Tx};
 use sqlx::{Connection as _, PgConnection};
 use time::{Duration, OffsetDateTime};
 
@@ -99,6 +99,8 @@ pub(crate) fn caller(account_id: AccountId, person_id: PersonId, roles: Roles) -
         person_id,
         session_id: SessionId::generate(),
         roles,
+        second_factor: false,
+        stepped_up_at: None,
     }
 }
 
@@ -143,6 +145,7 @@ impl World {
             clinician_id: self.people.clinician.person_id,
             slot,
             reason: Some("a very private reason".parse().unwrap()),
+            segment: medmesh_clinic::Segment::General,
         }
     }
 
@@ -157,6 +160,11 @@ impl World {
             .await
             .unwrap()
     }
+}
+
+/// What an operation was refused with, as the caller would be told.
+pub(crate) fn told<T: std::fmt::Debug>(outcome: Result<T, StoreError>) -> ProblemCode {
+    outcome.expect_err("refused").problem()
 }
 
 /// Half an hour, `n` half hours after tomorrow's midnight.

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use medmesh_base::{ClinicId, RequestId};
+use medmesh_base::{ClinicId, ProblemCode, RequestId};
 use medmesh_clinic::{Actor, SystemActor};
 use medmesh_store::{AppointmentFilter, NewAppointment, PageRequest, StoreError};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 use uuid::Uuid;
 
-use crate::support::{People, World, add_clinic, slot, slot_now, world, world_with};
+use crate::support::{People, World, add_clinic, slot, slot_now, told, world, world_with};
 
 /// A second clinic beside the world's, both with rows in every table.
 async fn two_clinics() -> (World, ClinicId, People) {
@@ -22,6 +22,7 @@ async fn two_clinics() -> (World, ClinicId, People) {
             clinician_id: people.clinician.person_id,
             slot: slot_now(),
             reason: None,
+            segment: medmesh_clinic::Segment::General,
         };
         let visit = tx.appointment_create(&new).await.unwrap().visit_id;
         tx.message_create(visit, &"hello".parse().unwrap()).await.unwrap();
@@ -197,20 +198,24 @@ async fn ids_of_another_clinic_lead_nowhere() {
         .begin(b, admin_b, RequestId::generate())
         .await
         .unwrap();
-    assert_eq!(tx.appointment_get(foreign.id).await, Err(StoreError::NotFound));
+    assert_eq!(told(tx.appointment_get(foreign.id).await), ProblemCode::NotFound);
     assert_eq!(
-        tx.appointment_cancel(foreign.id, foreign.version, None).await,
-        Err(StoreError::NotFound)
+        told(tx.appointment_cancel(foreign.id, foreign.version, None).await),
+        ProblemCode::NotFound
     );
     let system = Actor::System(SystemActor::Media);
     let mut tx = world.store.begin(b, system, RequestId::generate()).await.unwrap();
-    assert_eq!(tx.visit_get(foreign.visit_id).await, Err(StoreError::NotFound));
-    assert_eq!(tx.visit_pulse(foreign.visit_id).await, Err(StoreError::NotFound));
+    assert_eq!(told(tx.visit_get(foreign.visit_id).await), ProblemCode::NotFound);
+    assert_eq!(
+        told(tx.visit_pulse(foreign.visit_id).await),
+        ProblemCode::NotFound
+    );
     let mixed = NewAppointment {
         patient_id: world.people.patient.person_id,
         clinician_id: people_b.clinician.person_id,
         slot: slot(3),
         reason: None,
+        segment: medmesh_clinic::Segment::General,
     };
     let mut tx = world
         .store

@@ -1,6 +1,6 @@
 //! A visit from the waiting room to its end.
 
-use medmesh_base::{MessageId, ParticipantId, RoomId};
+use medmesh_base::{MessageId, ParticipantId, ProblemCode, RoomId};
 use medmesh_clinic::{
     Actor, AppointmentStatus, JOIN_LEAD, OVERRUN_MAX, ParticipantRole, ParticipantState, Phase, Refusal,
     Slot, SystemActor, VisitState,
@@ -10,7 +10,7 @@ use time::macros::{date, datetime};
 use time::{Duration, OffsetDateTime};
 use uuid::Version as UuidVersion;
 
-use crate::support::{World, slot, slot_now, world};
+use crate::support::{World, slot, slot_now, told, world};
 
 fn refused<T>(refusal: Refusal) -> Result<T, StoreError> {
     Err(StoreError::Refused(refusal))
@@ -28,9 +28,10 @@ async fn a_visit_from_beginning_to_end() {
     let visit = tx.visit_check_in(id).await.unwrap();
     assert_eq!(visit.phase, Phase::Waiting);
     assert_eq!(tx.visit_check_in(id).await.unwrap(), visit, "twice is once");
-    assert_eq!(tx.visit_open(id).await, refused(Refusal::NotYours));
     assert_eq!(tx.signaling_session(id).await, refused(Refusal::NotAdmitted));
     tx.commit().await.unwrap();
+    let mut tx = world.begin(people.patient).await;
+    assert_eq!(told(tx.visit_open(id).await), ProblemCode::Forbidden);
 
     let patient = visit.patient().unwrap().id;
     let mut tx = world.begin(people.clinician).await;
@@ -104,23 +105,26 @@ async fn the_media_planes_ids_say_nothing() {
 async fn a_visit_is_its_participants_business() {
     let world = world().await;
     let id = world.book(slot_now()).await.visit_id;
-    for caller in [
-        world.people.admin,
-        world.people.colleague,
-        world.people.other_patient,
+    // An admin may never look into a visit, and is told so before anything is looked up.
+    for (caller, code) in [
+        (world.people.admin, ProblemCode::Forbidden),
+        (world.people.colleague, ProblemCode::NotFound),
     ] {
         let mut tx = world.begin(caller).await;
-        assert_eq!(tx.visit_get(id).await, Err(StoreError::NotFound));
-        assert_eq!(tx.visit_pulse(id).await, Err(StoreError::NotFound));
-        assert_eq!(tx.visit_check_in(id).await, Err(StoreError::NotFound));
-        assert_eq!(tx.visit_open(id).await, Err(StoreError::NotFound));
-        assert_eq!(tx.visit_end(id).await, Err(StoreError::NotFound));
-        assert_eq!(tx.signaling_session(id).await, Err(StoreError::NotFound));
-        assert_eq!(tx.message_list(id, None, None).await, Err(StoreError::NotFound));
-        assert_eq!(
-            tx.message_create(id, &"x".parse().unwrap()).await,
-            Err(StoreError::NotFound)
-        );
+        assert_eq!(told(tx.visit_get(id).await), code);
+        assert_eq!(told(tx.visit_pulse(id).await), code);
+        assert_eq!(told(tx.visit_check_in(id).await), code);
+        assert_eq!(told(tx.visit_open(id).await), code);
+        assert_eq!(told(tx.visit_end(id).await), code);
+        assert_eq!(told(tx.signaling_session(id).await), code);
+        assert_eq!(told(tx.message_list(id, None, None).await), code);
+        assert_eq!(told(tx.message_create(id, &"x".parse().unwrap()).await), code);
+    }
+    let mut tx = world.begin(world.people.other_patient).await;
+    assert_eq!(told(tx.visit_get(id).await), ProblemCode::NotFound);
+    assert_eq!(told(tx.visit_end(id).await), ProblemCode::Forbidden);
+    for caller in [world.people.colleague, world.people.other_patient] {
+        let mut tx = world.begin(caller).await;
         assert!(tx.visit_list(None).await.unwrap().visits.is_empty());
     }
 }
@@ -133,8 +137,8 @@ async fn a_guest_is_admitted_by_being_added() {
     let guest = people.colleague;
     let mut tx = world.begin(people.patient).await;
     assert_eq!(
-        tx.participant_add(id, guest.person_id).await,
-        refused(Refusal::NotYours)
+        told(tx.participant_add(id, guest.person_id).await),
+        ProblemCode::Forbidden
     );
     tx.rollback().await.unwrap();
     let mut tx = world.begin(people.clinician).await;
@@ -218,6 +222,7 @@ async fn moving_empties_the_waiting_room_and_cancelling_ends_the_visit() {
         starts_at: Some(slot(0).starts_at()),
         ends_at: Some(slot(0).ends_at()),
         reason: Some("another reason".parse().unwrap()),
+        segment: None,
     };
     let moved = tx
         .appointment_update(booked.id, booked.version, &change)

@@ -6,21 +6,22 @@ use http::StatusCode;
 use medmesh_api_types::factor::Device;
 use medmesh_api_types::page::List;
 use medmesh_base::SessionId;
-use utoipa_axum::router::OpenApiRouter;
+use medmesh_clinic::authz::Action;
 use utoipa_axum::routes;
 
 use super::TAG;
+use crate::http::access::Routes;
 use crate::http::caller::Signed;
 use crate::http::error::ApiError;
 use crate::http::extract::Id;
 use crate::http::mapping;
 use crate::http::state::Api;
 
-pub(super) fn routes() -> OpenApiRouter<Api> {
-    OpenApiRouter::new()
-        .routes(routes!(session_list))
-        .routes(routes!(session_revoke))
-        .routes(routes!(session_revoke_others))
+pub(super) fn routes() -> Routes {
+    Routes::new()
+        .signed(Action::SessionList, routes!(session_list))
+        .signed(Action::SessionRevoke, routes!(session_revoke))
+        .signed(Action::SessionRevokeOthers, routes!(session_revoke_others))
 }
 
 /// Where the caller is signed in, the latest used first.

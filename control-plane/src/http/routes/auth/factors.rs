@@ -13,6 +13,7 @@ use medmesh_api_types::factor::{
     PasskeySelection, PasskeyUser, RecoveryCodes, TotpConfirm, TotpSetup,
 };
 use medmesh_base::ProblemCode;
+use medmesh_clinic::authz::Action;
 use medmesh_clinic::identity::passkey::{self, Expectation, PASSKEY_ALGORITHMS, Registration};
 use medmesh_clinic::identity::{
     Factor, RECOVERY_CODE_BYTES, RECOVERY_CODES, RecoveryCode, Standing, TOTP_SECRET_BYTES, TotpSecret,
@@ -20,12 +21,12 @@ use medmesh_clinic::identity::{
 };
 use medmesh_store::Tx;
 use time::OffsetDateTime;
-use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::proving::{descriptor, timeout_ms, with_cookie};
 use super::{TAG, bytes_of, text_of};
+use crate::http::access::Routes;
 use crate::http::caller::{Partial, Signed, StepUp};
 use crate::http::challenge::Purpose;
 use crate::http::error::ApiError;
@@ -33,15 +34,16 @@ use crate::http::extract::{Body, Id};
 use crate::http::mapping;
 use crate::http::state::Api;
 
-pub(super) fn routes() -> OpenApiRouter<Api> {
-    OpenApiRouter::new()
-        .routes(routes!(factor_list))
-        .routes(routes!(totp_begin, totp_remove))
-        .routes(routes!(totp_confirm))
-        .routes(routes!(passkey_begin))
-        .routes(routes!(passkey_add))
-        .routes(routes!(passkey_remove))
-        .routes(routes!(recovery_codes_replace))
+pub(super) fn routes() -> Routes {
+    Routes::new()
+        .signed(Action::FactorList, routes!(factor_list))
+        .signed(Action::TotpBegin, routes!(totp_begin))
+        .signed(Action::TotpRemove, routes!(totp_remove))
+        .signed(Action::TotpConfirm, routes!(totp_confirm))
+        .signed(Action::PasskeyBegin, routes!(passkey_begin))
+        .signed(Action::PasskeyAdd, routes!(passkey_add))
+        .signed(Action::PasskeyRemove, routes!(passkey_remove))
+        .signed(Action::RecoveryCodesReplace, routes!(recovery_codes_replace))
 }
 
 /// What the caller can prove themselves with.

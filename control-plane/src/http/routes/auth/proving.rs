@@ -8,15 +8,16 @@ use http::{HeaderMap, HeaderValue};
 use medmesh_api_types::factor::{PasskeyAssertion, PasskeyDescriptor, PasskeyKind, PasskeyRequest, Proof};
 use medmesh_api_types::session::Session;
 use medmesh_base::{ProblemCode, RequestId};
+use medmesh_clinic::authz::Action;
 use medmesh_clinic::identity::passkey::{self, Assertion, Expectation};
 use medmesh_clinic::identity::{Factor, RecoveryCode, Standing, device_label, steps_up};
 use medmesh_clinic::{Actor, SystemActor};
 use medmesh_store::{Membership, SessionToken, StoreError, Tx};
 use time::OffsetDateTime;
-use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::{TAG, bytes_of, text_of};
+use crate::http::access::Routes;
 use crate::http::caller::{Partial, Signed, check_origin, set_cookie};
 use crate::http::challenge::{CHALLENGE_FOR, Purpose};
 use crate::http::error::ApiError;
@@ -25,13 +26,16 @@ use crate::http::mapping;
 use crate::http::server::Peer;
 use crate::http::state::Api;
 
-pub(super) fn routes() -> OpenApiRouter<Api> {
-    OpenApiRouter::new()
-        .routes(routes!(mfa_verify))
-        .routes(routes!(mfa_passkey_options))
-        .routes(routes!(step_up))
-        .routes(routes!(passkey_options))
-        .routes(routes!(passkey_login))
+pub(super) fn routes() -> Routes {
+    Routes::new()
+        .signed(Action::MfaVerify, routes!(mfa_verify))
+        .signed(Action::MfaPasskeyOptions, routes!(mfa_passkey_options))
+        .signed(Action::StepUp, routes!(step_up))
+        .open(
+            "a challenge comes before anyone is known",
+            routes!(passkey_options),
+        )
+        .open("signing in comes before anyone is known", routes!(passkey_login))
 }
 
 /// The second step of signing in. The session gets a new cookie and may then do everything.

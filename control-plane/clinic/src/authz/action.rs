@@ -1,0 +1,122 @@
+//! What can be asked for.
+
+use crate::word::words;
+
+words! {
+    /// One thing a caller can ask for: the `operationId` of a route, or a part of one that
+    /// has rules of its own.
+    "action" Action {
+        /// Learn who is signed in.
+        AuthSession = "auth_session",
+        /// End one's session.
+        AuthLogout = "auth_logout",
+        /// Prove oneself with a second factor.
+        MfaVerify = "mfa_verify",
+        /// Get a challenge for one's passkeys.
+        MfaPasskeyOptions = "mfa_passkey_options",
+        /// Prove oneself again.
+        StepUp = "step_up",
+        /// See one's factors.
+        FactorList = "factor_list",
+        /// Begin to set up an app.
+        TotpBegin = "totp_begin",
+        /// Put the app into use.
+        TotpConfirm = "totp_confirm",
+        /// Forget the app.
+        TotpRemove = "totp_remove",
+        /// Begin to add a passkey.
+        PasskeyBegin = "passkey_begin",
+        /// Add a passkey.
+        PasskeyAdd = "passkey_add",
+        /// Forget a passkey.
+        PasskeyRemove = "passkey_remove",
+        /// Get new recovery codes.
+        RecoveryCodesReplace = "recovery_codes_replace",
+        /// Change one's password.
+        PasswordChange = "password_change",
+        /// See where one is signed in.
+        SessionList = "session_list",
+        /// Sign one of one's devices out.
+        SessionRevoke = "session_revoke",
+        /// Sign all of one's other devices out.
+        SessionRevokeOthers = "session_revoke_others",
+        /// Read how the clinic is set up.
+        ClinicGet = "clinic_get",
+        /// Change how the clinic is set up.
+        ClinicUpdate = "clinic_update",
+        /// List the clinic's people.
+        PersonList = "person_list",
+        /// Add a person and give them roles.
+        PersonCreate = "person_create",
+        /// Invite a person and give them roles.
+        InvitationCreate = "invitation_create",
+        /// Book.
+        AppointmentCreate = "appointment_create",
+        /// List appointments.
+        AppointmentList = "appointment_list",
+        /// Read an appointment.
+        AppointmentGet = "appointment_get",
+        /// Change time or reason.
+        AppointmentUpdate = "appointment_update",
+        /// Change which segment it belongs to; a part of `appointment_update`.
+        AppointmentLabel = "appointment_label",
+        /// Call off.
+        AppointmentCancel = "appointment_cancel",
+        /// List one's visits of a day.
+        VisitList = "visit_list",
+        /// Read a visit.
+        VisitGet = "visit_get",
+        /// Enter the waiting room.
+        VisitCheckIn = "visit_check_in",
+        /// Open a visit.
+        VisitOpen = "visit_open",
+        /// Let somebody in.
+        VisitAdmit = "visit_admit",
+        /// End a visit.
+        VisitEnd = "visit_end",
+        /// Follow a visit while it happens.
+        VisitEvents = "visit_events",
+        /// Add somebody to a visit.
+        ParticipantAdd = "participant_add",
+        /// Report who is connected: the media plane's.
+        ParticipantPresence = "participant_presence",
+        /// Read a visit's messages.
+        MessageList = "message_list",
+        /// Write a message.
+        MessageCreate = "message_create",
+        /// Learn which edges a visit could run on.
+        SignalingCandidates = "signaling_candidates",
+        /// Get the keys to a visit's room.
+        SignalingSession = "signaling_session",
+        /// Read the audit log.
+        AuditList = "audit_list",
+        /// See who cares for a patient.
+        CareTeamList = "care_team_list",
+        /// Add somebody to a care team.
+        CareTeamAdd = "care_team_add",
+        /// Take somebody off a care team.
+        CareTeamEnd = "care_team_end",
+        /// See where a patient was referred.
+        ReferralList = "referral_list",
+        /// Refer a patient.
+        ReferralCreate = "referral_create",
+        /// Take a referral back.
+        ReferralEnd = "referral_end",
+        /// See what a patient agreed to.
+        ConsentList = "consent_list",
+        /// Record that a patient agrees, or no longer does.
+        ConsentRecord = "consent_record",
+        /// Break the glass.
+        BreakGlassOpen = "break_glass_open",
+        /// See who broke the glass of a patient.
+        BreakGlassList = "break_glass_list",
+        /// See every broken glass of the clinic.
+        BreakGlassAlerts = "break_glass_alerts",
+        /// Settle a broken glass.
+        BreakGlassReview = "break_glass_review",
+        /// See who the privacy officer is.
+        PrivacyOfficerGet = "privacy_officer_get",
+        /// Name the privacy officer.
+        PrivacyOfficerSet = "privacy_officer_set",
+    }
+}

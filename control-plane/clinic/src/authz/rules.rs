@@ -1,0 +1,212 @@
+//! The policy.
+
+use super::Action::{self, *};
+use super::Relation::{self, *};
+use super::{Level, Principal, View};
+use crate::audit::Purpose;
+use crate::{Role, Roles, SystemActor};
+
+/// Whom a rule is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// People with any of these roles.
+    Roles(Roles),
+    /// A part of the system.
+    System(SystemActor),
+}
+
+impl Who {
+    pub(super) const fn is(&self, principal: &Principal) -> bool {
+        match (self, principal) {
+            (Self::Roles(wanted), Principal::Person { roles, .. }) => wanted.intersects(*roles),
+            (Self::System(wanted), Principal::System(part)) => *wanted as u8 == *part as u8,
+            (Self::Roles(_), Principal::System(_)) | (Self::System(_), Principal::Person { .. }) => false,
+        }
+    }
+}
+
+/// One line of the policy: who may do what to whose things.
+#[derive(Clone, Copy, Debug)]
+pub struct Rule {
+    /// The rule as a sentence.
+    pub because: &'static str,
+    /// Whom it is for.
+    pub who: Who,
+    /// What it lets them do.
+    pub may: &'static [Action],
+    /// To which things.
+    pub to: Relation,
+    /// For what.
+    pub purpose: Purpose,
+    /// How much of it they see.
+    pub sees: View,
+    /// Whether the patient must have agreed, as the thing's segment asks.
+    pub consent: bool,
+    /// How well they must have proved who they are.
+    pub level: Level,
+}
+
+/// Everybody who can sign in.
+const ANYONE: &[Role] = Role::ALL;
+const PATIENT: &[Role] = &[Role::Patient];
+const CLINICIAN: &[Role] = &[Role::Clinician];
+/// Those who give care beside the clinician.
+const CARE: &[Role] = &[Role::Clinician, Role::Nurse, Role::CareCoordinator];
+/// Those who can be asked into a visit.
+const CALLED_IN: &[Role] = &[
+    Role::Clinician,
+    Role::Nurse,
+    Role::CareCoordinator,
+    Role::Pharmacist,
+];
+/// Those who keep the calendar.
+const DESK: &[Role] = &[Role::Admin, Role::Scheduler];
+const ADMIN: &[Role] = &[Role::Admin];
+/// Everybody who works here.
+const STAFF: &[Role] = &[
+    Role::Clinician,
+    Role::Nurse,
+    Role::Scheduler,
+    Role::Pharmacist,
+    Role::CareCoordinator,
+    Role::Admin,
+    Role::Support,
+    Role::Auditor,
+    Role::Sre,
+];
+
+/// What people do with their own session and factors.
+const ACCOUNT: &[Action] = &[
+    AuthSession,
+    AuthLogout,
+    MfaVerify,
+    MfaPasskeyOptions,
+    StepUp,
+    FactorList,
+    TotpBegin,
+    TotpConfirm,
+    TotpRemove,
+    PasskeyBegin,
+    PasskeyAdd,
+    PasskeyRemove,
+    RecoveryCodesReplace,
+    PasswordChange,
+    SessionList,
+    SessionRevoke,
+    SessionRevokeOthers,
+];
+/// What those in a visit do there.
+const TAKING_PART: &[Action] = &[
+    VisitList,
+    VisitGet,
+    VisitCheckIn,
+    VisitEvents,
+    MessageList,
+    MessageCreate,
+    SignalingCandidates,
+    SignalingSession,
+];
+/// What is read of a patient's record from outside a visit.
+const RECORD: &[Action] = &[AppointmentList, AppointmentGet, VisitGet, MessageList];
+/// The life of an appointment.
+const APPOINTMENT: &[Action] = &[
+    AppointmentCreate,
+    AppointmentList,
+    AppointmentGet,
+    AppointmentUpdate,
+    AppointmentCancel,
+];
+
+const fn rule(
+    because: &'static str,
+    who: &[Role],
+    may: &'static [Action],
+    to: Relation,
+    purpose: Purpose,
+) -> Rule {
+    Rule {
+        because,
+        who: Who::Roles(Roles::of(who)),
+        may,
+        to,
+        purpose,
+        sees: View::Clinical,
+        consent: false,
+        level: Level::Session,
+    }
+}
+
+const fn system(because: &'static str, part: SystemActor, may: &'static [Action]) -> Rule {
+    Rule {
+        who: Who::System(part),
+        ..rule(because, &[], may, Clinic, Purpose::Operations)
+    }
+}
+
+impl Rule {
+    const fn seeing(self, sees: View) -> Self {
+        Self { sees, ..self }
+    }
+
+    const fn with_consent(self) -> Self {
+        Self {
+            consent: true,
+            ..self
+        }
+    }
+}
+
+/// Every rule there is. The first that fits is the one that goes into the audit log, so those
+/// that say most about why come first, and broken glass comes after all of them.
+#[rustfmt::skip]
+pub const RULES: &[Rule] = &[
+    // Oneself.
+    rule("everybody has their own account", ANYONE, ACCOUNT, Oneself, Purpose::Security),
+    rule("patients act on their own appointments", PATIENT, APPOINTMENT, Own, Purpose::PatientRequest),
+    rule("patients take part in their visits", PATIENT, TAKING_PART, Participant, Purpose::PatientRequest),
+    rule("patients see who may see their record, and decide on it", PATIENT,
+        &[CareTeamList, ReferralList, ConsentList, ConsentRecord, BreakGlassList, AuditList], Own, Purpose::PatientRequest),
+
+    // Treatment.
+    rule("clinicians keep the appointments they are the clinician of", CLINICIAN, APPOINTMENT, Host, Purpose::Treatment),
+    rule("clinicians label what they treat", CLINICIAN, &[AppointmentLabel], Host, Purpose::Treatment),
+    rule("clinicians run their visits", CLINICIAN, &[VisitOpen, VisitAdmit, VisitEnd, ParticipantAdd], Host, Purpose::Treatment),
+    rule("those called in take part", CALLED_IN, TAKING_PART, Participant, Purpose::Treatment),
+    rule("the care team reads the record", CARE, RECORD, CareTeam, Purpose::Treatment).with_consent(),
+    rule("care coordinators book for their patients", &[Role::CareCoordinator],
+        &[AppointmentCreate, AppointmentUpdate, AppointmentCancel], CareTeam, Purpose::Treatment).with_consent(),
+    rule("whom a patient was referred to reads the record", CLINICIAN, RECORD, Referral, Purpose::Treatment).with_consent(),
+    rule("the care team knows who else is on it", CARE, &[CareTeamList, ReferralList, ConsentList], CareTeam, Purpose::Treatment),
+    rule("who treats a patient knows who else does", CLINICIAN, &[CareTeamList, ReferralList, ConsentList], Treating, Purpose::Treatment),
+    rule("who treats a patient refers them and asks others in", CLINICIAN,
+        &[CareTeamAdd, CareTeamEnd, ReferralCreate, ReferralEnd, ConsentRecord], Treating, Purpose::Treatment),
+    rule("clinicians of the care team refer and ask others in", CLINICIAN,
+        &[CareTeamAdd, CareTeamEnd, ReferralCreate, ReferralEnd, ConsentRecord], CareTeam, Purpose::Treatment),
+
+    // Running the clinic: who and when, not why.
+    rule("admins know everybody, support helps with their accounts", &[Role::Admin, Role::Support],
+        &[PersonList], Clinic, Purpose::Operations).seeing(View::Administrative),
+    rule("admins set the clinic up", ADMIN, &[ClinicGet, ClinicUpdate], Clinic, Purpose::Operations)
+        .seeing(View::Administrative),
+    rule("admins add people", ADMIN, &[PersonCreate, InvitationCreate], Clinic, Purpose::Operations).seeing(View::Administrative),
+    rule("who treats or books finds people by name",
+        &[Role::Clinician, Role::Nurse, Role::CareCoordinator, Role::Pharmacist, Role::Scheduler],
+        &[PersonList], Clinic, Purpose::Operations).seeing(View::Names),
+    rule("the desk keeps the calendar", DESK, APPOINTMENT, Clinic, Purpose::Operations).seeing(View::Administrative),
+    rule("admins assign care teams", ADMIN, &[CareTeamList, CareTeamAdd, CareTeamEnd], Clinic, Purpose::Operations)
+        .seeing(View::Administrative),
+    rule("admins name the privacy officer", ADMIN, &[PrivacyOfficerSet], Clinic, Purpose::Operations),
+    rule("everybody may know whom to turn to", ANYONE, &[PrivacyOfficerGet], Clinic, Purpose::Operations),
+    rule("the privacy officer settles broken glass", STAFF, &[BreakGlassAlerts, BreakGlassReview], PrivacyOfficer, Purpose::Operations),
+    rule("auditors and admins read the audit log", &[Role::Auditor, Role::Admin], &[AuditList], Clinic, Purpose::Operations)
+        .seeing(View::Administrative),
+
+    // Emergencies.
+    rule("who gives care may break the glass", CARE, &[BreakGlassOpen], Clinic, Purpose::Emergency),
+    rule("broken glass opens the record", CARE, RECORD, BreakGlass, Purpose::Emergency),
+
+    // The system itself.
+    system("the seed fills an empty clinic", SystemActor::Seed, &[PersonCreate, AppointmentCreate]),
+    system("the media plane reports who is connected", SystemActor::Media,
+        &[ParticipantPresence, VisitGet, VisitEvents]),
+];
