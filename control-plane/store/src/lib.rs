@@ -65,8 +65,8 @@ pub use message::MESSAGES_PER_LIST_MAX;
 pub use outbox::{Event, EventKind, OUTBOX_BATCH_MAX, OUTBOX_LEASE};
 pub use page::{Cursor, PAGE_DEFAULT, PAGE_MAX, Page, PageRequest};
 pub use passkey::{PASSKEYS_MAX, PasskeyEntry};
-pub use search::{SEARCH_DEFAULT, SEARCH_MAX};
 pub use relationship::{Leave, Target};
+pub use search::{SEARCH_DEFAULT, SEARCH_MAX};
 pub use session::{
     Login, Membership, PasswordHash, ROTATE_AGAIN, ROTATE_EVERY, ROTATION_OVERLAP, SESSION_IDLE,
     SESSION_LIFETIME, Session, SessionToken, TOUCH_EVERY,

@@ -8,8 +8,8 @@ use std::collections::HashMap;
 use std::collections::HashSet;
 
 use medmesh_base::PersonId;
-use medmesh_clinic::access::PeopleVisible;
 use medmesh_clinic::audit::{Action, ObjectKind};
+use medmesh_clinic::authz::{self, View};
 use medmesh_clinic::search::{GOOD, Group, Query, RELEVANT, Term, score, terms_of};
 use medmesh_clinic::{Invalid, Person};
 use medmesh_vault::BlindIndex;
@@ -33,9 +33,10 @@ impl Tx {
     /// closest first.
     ///
     /// # Errors
-    /// [`Invalid::Search`]; refused to those who are patients only.
+    /// [`Invalid::Search`], [`crate::StoreError::Denied`].
     pub async fn patient_search(&mut self, text: &str, limit: Option<u32>) -> Result<Vec<Person>> {
-        let with_email = matches!(self.actor().people_visible()?, PeopleVisible::AllWithEmail);
+        let listing = self.authorise_listing(authz::Action::PatientSearch).await?;
+        let with_email = listing.grant.sees != View::Names;
         let query = Query::parse(text).ok_or(Invalid::Search)?;
         let limit = limit.unwrap_or(SEARCH_DEFAULT).clamp(1, SEARCH_MAX) as usize;
         let mut found = Vec::new();
@@ -47,7 +48,7 @@ impl Tx {
         let people: Vec<Person> = found.into_iter().map(|(_, person)| person).collect();
         let leaves: Vec<_> = people
             .iter()
-            .map(|person| (person.id.into(), Some(person.id)))
+            .map(|person| (person.id.into(), Some(person.id), None))
             .collect();
         self.audit_each_or_none(Action::PersonRead, ObjectKind::Person, &leaves)
             .await?;

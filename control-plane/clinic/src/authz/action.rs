@@ -46,6 +46,8 @@ words! {
         ClinicUpdate = "clinic_update",
         /// List the clinic's people.
         PersonList = "person_list",
+        /// Find patients by name.
+        PatientSearch = "patient_search",
         /// Add a person and give them roles.
         PersonCreate = "person_create",
         /// Invite a person and give them roles.

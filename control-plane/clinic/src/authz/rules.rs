@@ -185,13 +185,13 @@ pub const RULES: &[Rule] = &[
 
     // Running the clinic: who and when, not why.
     rule("admins know everybody, support helps with their accounts", &[Role::Admin, Role::Support],
-        &[PersonList], Clinic, Purpose::Operations).seeing(View::Administrative),
+        &[PersonList, PatientSearch], Clinic, Purpose::Operations).seeing(View::Administrative),
     rule("admins set the clinic up", ADMIN, &[ClinicGet, ClinicUpdate], Clinic, Purpose::Operations)
         .seeing(View::Administrative),
     rule("admins add people", ADMIN, &[PersonCreate, InvitationCreate], Clinic, Purpose::Operations).seeing(View::Administrative),
     rule("who treats or books finds people by name",
         &[Role::Clinician, Role::Nurse, Role::CareCoordinator, Role::Pharmacist, Role::Scheduler],
-        &[PersonList], Clinic, Purpose::Operations).seeing(View::Names),
+        &[PersonList, PatientSearch], Clinic, Purpose::Operations).seeing(View::Names),
     rule("the desk keeps the calendar", DESK, APPOINTMENT, Clinic, Purpose::Operations).seeing(View::Administrative),
     rule("admins assign care teams", ADMIN, &[CareTeamList, CareTeamAdd, CareTeamEnd], Clinic, Purpose::Operations)
         .seeing(View::Administrative),

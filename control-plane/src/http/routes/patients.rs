@@ -3,9 +3,10 @@
 use axum::Json;
 use axum::extract::State;
 use medmesh_api_types::person::{PatientMatches, PatientSearch};
-use utoipa_axum::router::OpenApiRouter;
+use medmesh_clinic::authz::Action;
 use utoipa_axum::routes;
 
+use crate::http::access::Routes;
 use crate::http::caller::Signed;
 use crate::http::error::ApiError;
 use crate::http::extract::Body;
@@ -14,8 +15,8 @@ use crate::http::state::Api;
 
 const TAG: &str = "people";
 
-pub(super) fn routes() -> OpenApiRouter<Api> {
-    OpenApiRouter::new().routes(routes!(patient_search))
+pub(super) fn routes() -> Routes {
+    Routes::new().signed(Action::PatientSearch, routes!(patient_search))
 }
 
 /// Finds patients by name, spelt roughly, or by address; the closest first.

@@ -11,7 +11,10 @@ use crate::support::{World, add_clinic, world};
 /// Tables that belong to no clinic, and why that is no leak.
 const NO_TENANT: &[(&str, &str)] = &[
     ("_sqlx_migrations", "names of migrations"),
-    ("used_once", "digests of what was answered once, no rows of anybody"),
+    (
+        "used_once",
+        "digests of what was answered once, no rows of anybody",
+    ),
     ("system_key", "wrapped keys: noise without the KMS"),
     (
         "account",
