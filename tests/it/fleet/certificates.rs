@@ -50,7 +50,7 @@ async fn certificates_are_renewed_before_they_end_and_a_visit_does_not_notice() 
     patient.visit_check_in(visit).await.unwrap();
     clinician.visit_open(visit).await.unwrap();
     let you = patient.visit_get(visit).await.unwrap().you;
-    clinician.visit_admit(visit, you).await.unwrap();
+    clinician.visit_admit(visit, you.unwrap()).await.unwrap();
     let near = |near: EdgeId, far: EdgeId| SessionRequest {
         probes: [(near, 3.0), (far, 90.0)]
             .map(|(edge_id, rtt_ms)| EdgeProbe { edge_id, rtt_ms })

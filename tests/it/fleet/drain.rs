@@ -29,7 +29,7 @@ async fn a_drained_edge_tells_people_to_move_and_a_removed_one_is_locked_out() {
     patient.visit_check_in(visit).await.unwrap();
     clinician.visit_open(visit).await.unwrap();
     let you = patient.visit_get(visit).await.unwrap().you;
-    clinician.visit_admit(visit, you).await.unwrap();
+    clinician.visit_admit(visit, you.unwrap()).await.unwrap();
     let near = |near: EdgeId, far: EdgeId| SessionRequest {
         probes: [(near, 3.0), (far, 90.0)]
             .map(|(edge_id, rtt_ms)| EdgeProbe { edge_id, rtt_ms })
