@@ -3,17 +3,17 @@
 use std::str::FromStr;
 
 use medmesh_base::{AccountId, ClinicId, PersonId};
-use medmesh_clinic::authz;
 use medmesh_clinic::audit::Action;
+use medmesh_clinic::authz;
 use medmesh_clinic::identity::LinkPurpose;
 use medmesh_clinic::{Email, Locale, NewPerson, Person, Refusal, Role, Roles};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::relationship::Target;
 use crate::keys::{Column, Sealed};
 use crate::person::roles_from;
+use crate::relationship::Target;
 use crate::{JobKind, JobOptions, Membership, PasswordHash, Result, SessionToken, Store, StoreError, Tx};
 
 /// What a link carries. Never stored, never formatted by `Debug`.
