@@ -240,8 +240,6 @@ constraints! {
     IdempotencyKeyLength = "idempotency_key_length",
     /// No effect without a replayable answer.
     IdempotencyAnswered = "idempotency_answered",
-    /// A denial says what was asked for and what was missing.
-    AuditDenialSound = "audit_denial_sound",
     /// Events are of the list.
     OutboxKindKnown = "outbox_kind_known",
 }
@@ -309,7 +307,6 @@ impl Constraint {
             | Self::MessageSequenceKey
             | Self::IdempotencyKeyLength
             | Self::IdempotencyAnswered
-            | Self::AuditDenialSound
             | Self::OutboxKindKnown => StoreError::Internal(fault),
         }
     }
