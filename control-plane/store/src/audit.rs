@@ -147,7 +147,10 @@ impl Tx {
                 patient_id: patient.map(|id| id.as_uuid()),
                 purpose: purpose(*own).as_str().to_owned(),
                 request_id: self.request_id().as_uuid(),
-                break_glass_id: own.or(leave).and_then(|grant| grant.break_glass).map(|id| id.as_uuid()),
+                break_glass_id: own
+                    .or(leave)
+                    .and_then(|grant| grant.break_glass)
+                    .map(|id| id.as_uuid()),
                 denied_action: denial.map(|(asked, _)| asked.as_str().to_owned()),
                 denied_reason: denial.map(|(_, reason)| reason.as_str().to_owned()),
             })

@@ -3,6 +3,7 @@
 mod auth;
 mod booking;
 mod border;
+mod cells;
 mod devices;
 mod factors;
 mod flood;

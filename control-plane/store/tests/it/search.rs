@@ -1,11 +1,11 @@
 //! Patients are found by names nobody wrote down.
 
-use medmesh_base::{PersonId, RequestId};
-use medmesh_clinic::{Actor, Invalid, Locale, NewPerson, Refusal, Role, Roles};
+use medmesh_base::{PersonId, ProblemCode, RequestId};
+use medmesh_clinic::{Actor, Invalid, Locale, NewPerson, Role, Roles};
 use medmesh_store::{PasswordHash, StoreError};
 use sqlx::{AssertSqlSafe, Connection as _};
 
-use crate::support::{PHC, World, add_clinic, world};
+use crate::support::{PHC, World, add_clinic, told, world};
 
 const NAMES: [&str; 8] = [
     "María Fernández López",
@@ -100,7 +100,7 @@ async fn what_is_found_is_what_the_caller_may_see_and_is_in_the_log() {
     drop(tx);
     let mut tx = world.begin(world.people.patient).await;
     let refused = tx.patient_search("maria", None).await;
-    assert_eq!(refused, Err(StoreError::Refused(Refusal::NotYours)));
+    assert_eq!(told(refused), ProblemCode::Forbidden);
     drop(tx);
     let mut tx = world.begin(world.people.clinician).await;
     for nothing in ["", "…", &"x".repeat(121)] {

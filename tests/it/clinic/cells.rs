@@ -1,0 +1,283 @@
+//! Every route asked by every role, of either clinic, in every relation to the record, with
+//! every consent and segment: more than 20,000 cells through the real HTTP stack, against
+//! [`expected`], which was written from the requirements and not from the policy.
+
+mod expected;
+mod fixture;
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use futures::StreamExt as _;
+use http::Method;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{World, plain_http};
+use expected::{Answer, expected};
+use fixture::{Caller, Fixture, Record};
+
+/// Requests under way at once: more than the node has connections to its database.
+const AT_ONCE: usize = 16;
+/// Cells the requirement asks for.
+const CELLS_MIN: usize = 20_000;
+
+/// How the caller stands to the record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Relation {
+    None,
+    Own,
+    Host,
+    Participant,
+    Treating,
+    CareTeam,
+    Referral,
+    BreakGlass,
+}
+
+const RELATIONS: [Relation; 8] = [
+    Relation::None,
+    Relation::Own,
+    Relation::Host,
+    Relation::Participant,
+    Relation::Treating,
+    Relation::CareTeam,
+    Relation::Referral,
+    Relation::BreakGlass,
+];
+
+/// What the patient said about treatment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Consent {
+    Unasked,
+    Granted,
+    Withdrawn,
+}
+
+const CONSENTS: [Consent; 3] = [Consent::Unasked, Consent::Granted, Consent::Withdrawn];
+const SEGMENTS: [&str; 5] = ["general", "part2", "mental_health", "reproductive_health", "hiv"];
+const ROLES: [&str; 10] = [
+    "patient",
+    "clinician",
+    "nurse",
+    "scheduler",
+    "pharmacist",
+    "care_coordinator",
+    "admin",
+    "support",
+    "auditor",
+    "sre",
+];
+
+/// A request about one record, chosen so that being let in changes nothing for the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Route {
+    AppointmentCreate,
+    AppointmentGet,
+    AppointmentUpdate,
+    AppointmentLabel,
+    AppointmentCancel,
+    VisitGet,
+    VisitCheckIn,
+    VisitOpen,
+    VisitAdmit,
+    VisitEnd,
+    ParticipantAdd,
+    MessageList,
+    MessageCreate,
+    SignalingCandidates,
+    SignalingSession,
+}
+
+const ROUTES: [Route; 15] = [
+    Route::AppointmentCreate,
+    Route::AppointmentGet,
+    Route::AppointmentUpdate,
+    Route::AppointmentLabel,
+    Route::AppointmentCancel,
+    Route::VisitGet,
+    Route::VisitCheckIn,
+    Route::VisitOpen,
+    Route::VisitAdmit,
+    Route::VisitEnd,
+    Route::ParticipantAdd,
+    Route::MessageList,
+    Route::MessageCreate,
+    Route::SignalingCandidates,
+    Route::SignalingSession,
+];
+
+#[derive(Clone, Copy, Debug)]
+struct Cell {
+    route: Route,
+    role: &'static str,
+    is_foreign: bool,
+    relation: Relation,
+    consent: Consent,
+    segment: &'static str,
+}
+
+fn cells() -> Vec<Cell> {
+    let mut cells = Vec::new();
+    for route in ROUTES {
+        for role in ROLES {
+            for consent in CONSENTS {
+                for segment in SEGMENTS {
+                    let cell = |is_foreign, relation| Cell {
+                        route,
+                        role,
+                        is_foreign,
+                        relation,
+                        consent,
+                        segment,
+                    };
+                    cells.extend(RELATIONS.map(|relation| cell(false, relation)));
+                    cells.push(cell(true, Relation::None));
+                }
+            }
+        }
+    }
+    cells
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn twenty_thousand_cells_are_as_the_requirements_say() {
+    let world = World::new().await;
+    let fixture = Fixture::build(&world).await;
+    let (cells, http, started) = (cells(), plain_http(), Instant::now());
+    assert!(cells.len() >= CELLS_MIN, "{}", cells.len());
+    let outcomes = futures::stream::iter(&cells).map(|cell| {
+        let (http, fixture, url) = (&http, &fixture, world.node.url());
+        async move {
+            let record = fixture.record(cell);
+            let caller = fixture.caller(cell);
+            let status = send(http, &url, cell, record, caller).await;
+            (cell, status, answer(status))
+        }
+    });
+    let mut wrong: BTreeMap<String, usize> = BTreeMap::new();
+    let mut seen: BTreeMap<Answer, usize> = BTreeMap::new();
+    let mut outcomes = std::pin::pin!(outcomes.buffer_unordered(AT_ONCE));
+    while let Some((cell, status, given)) = outcomes.next().await {
+        *seen.entry(given).or_default() += 1;
+        if given != expected(cell) {
+            *wrong
+                .entry(format!("{status} instead of {:?}: {cell:?}", expected(cell)))
+                .or_default() += 1;
+        }
+    }
+    let seconds = started.elapsed().as_secs_f64();
+    println!(
+        "{} cells in {seconds:.1} s, {:.0} a second: {seen:?}",
+        cells.len(),
+        cells.len() as f64 / seconds
+    );
+    for given in [Answer::Allowed, Answer::Forbidden, Answer::NotThere] {
+        assert!(
+            seen.get(&given).is_some_and(|count| *count > 500),
+            "{given:?}: {seen:?}"
+        );
+    }
+    let shown: Vec<_> = wrong.keys().take(20).collect();
+    assert!(wrong.is_empty(), "{} cells differ, e.g. {shown:#?}", wrong.len());
+}
+
+/// Anything but a denial is being let in: the request is made so that it then fails on its
+/// content, or reads.
+fn answer(status: u16) -> Answer {
+    match status {
+        403 => Answer::Forbidden,
+        404 => Answer::NotThere,
+        401 | 429 | 500.. => Answer::Broken,
+        _ => Answer::Allowed,
+    }
+}
+
+async fn send(http: &reqwest::Client, url: &str, cell: &Cell, record: &Record, caller: &Caller) -> u16 {
+    let (appointment, visit) = (record.appointment, record.visit);
+    // A version nobody has: whoever is let in is told that it does not match.
+    let no_version = Some(("if-match", "\"999999\"".to_owned()));
+    let key = Some(("idempotency-key", Uuid::new_v4().to_string()));
+    let visit_path = |tail: &str| format!("/v1/visits/{visit}{tail}");
+    let appointment_path = format!("/v1/appointments/{appointment}");
+    let (method, path, header, body) = match cell.route {
+        Route::AppointmentCreate => (
+            Method::POST,
+            "/v1/appointments".to_owned(),
+            key,
+            past_booking(cell, record),
+        ),
+        Route::AppointmentGet => (Method::GET, appointment_path, None, Value::Null),
+        Route::AppointmentUpdate => (Method::PATCH, appointment_path, no_version, json!({})),
+        Route::AppointmentLabel => (
+            Method::PATCH,
+            appointment_path,
+            no_version,
+            json!({"segment": "hiv"}),
+        ),
+        Route::AppointmentCancel => (
+            Method::POST,
+            format!("{appointment_path}/cancel"),
+            no_version,
+            json!({}),
+        ),
+        Route::VisitGet => (Method::GET, visit_path(""), None, Value::Null),
+        // Days before anything may begin.
+        Route::VisitCheckIn => (Method::POST, visit_path("/check-in"), None, Value::Null),
+        Route::VisitOpen => (Method::POST, visit_path("/open"), None, Value::Null),
+        Route::VisitAdmit => (
+            Method::POST,
+            visit_path("/admit"),
+            None,
+            json!({"participant_id": Uuid::now_v7()}),
+        ),
+        Route::VisitEnd => (Method::POST, visit_path("/end"), None, Value::Null),
+        Route::ParticipantAdd => (
+            Method::POST,
+            visit_path("/participants"),
+            key,
+            json!({"person_id": Uuid::now_v7()}),
+        ),
+        Route::MessageList => (Method::GET, visit_path("/messages"), None, Value::Null),
+        Route::MessageCreate => (
+            Method::POST,
+            visit_path("/messages"),
+            key,
+            json!({"body": "hello"}),
+        ),
+        Route::SignalingCandidates => (
+            Method::GET,
+            format!("/v1/signaling/candidates?visit_id={visit}"),
+            None,
+            Value::Null,
+        ),
+        Route::SignalingSession => (
+            Method::POST,
+            "/v1/signaling/session".to_owned(),
+            None,
+            json!({"visit_id": visit, "probes": [], "key": super::visit::key()}),
+        ),
+    };
+    let mut request = http
+        .request(method, format!("{url}{path}"))
+        .header("cookie", &caller.cookie)
+        .header("x-csrf-token", &caller.csrf);
+    if let Some((name, value)) = header {
+        request = request.header(name, value);
+    }
+    if !body.is_null() {
+        request = request.json(&body);
+    }
+    request.send().await.unwrap().status().as_u16()
+}
+
+/// A time that has passed, so that nothing is booked.
+fn past_booking(cell: &Cell, record: &Record) -> Value {
+    json!({
+        "patient_id": record.patient,
+        "clinician_id": record.clinician,
+        "starts_at": "2020-01-01T10:00:00Z",
+        "ends_at": "2020-01-01T10:30:00Z",
+        "segment": cell.segment,
+    })
+}
