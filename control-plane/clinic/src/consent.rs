@@ -18,6 +18,10 @@ words! {
     }
 }
 
+#[allow(
+    clippy::derivable_impls,
+    reason = "the macro derives for all word lists alike, and only this one has a default"
+)]
 impl Default for Segment {
     fn default() -> Self {
         Self::General
