@@ -9,6 +9,7 @@ pub mod app;
 pub mod audit;
 pub mod config;
 pub mod database;
+mod desk;
 pub mod ephemeral;
 pub mod fleet;
 pub mod http;

@@ -1,6 +1,7 @@
 //! One binary for everything that needs more than one crate.
 #![allow(clippy::unwrap_used, reason = "an integration test is a test throughout")]
 
+mod audit;
 mod clinic;
 mod fleet;
 mod house;

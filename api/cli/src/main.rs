@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use medmesh_base::telemetry::{self, LogFormat};
 use medmesh_cli::demo::{self, DemoArgs};
-use medmesh_cli::operator::{Connection, Verb, run};
+use medmesh_cli::operator::{Connection, Unsound, Verb, run};
 
 /// Looks after a medmesh cluster
 #[derive(Parser, Debug)]
@@ -43,6 +43,9 @@ async fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
+            if let Some(unsound) = error.downcast_ref::<Unsound>() {
+                let _ = std::io::stdout().lock().write_all(unsound.text.as_bytes());
+            }
             let _ = writeln!(std::io::stderr(), "medmesh: {error:#}");
             ExitCode::FAILURE
         }

@@ -1,10 +1,13 @@
 //! The operator's routes.
 
+use medmesh_api_types::audit::{AuditLogHead, AuditProof, AuditVerification};
 use medmesh_api_types::fleet::{
     EdgeNode, Explanation, FleetHeadroom, JoinToken, JoinTokenCreate, LearnerAdd, Nodes, Raft, RaftNode,
     Sessions,
 };
-use medmesh_base::{ControlId, EdgeId, RoomId};
+use medmesh_api_types::job::Job;
+use medmesh_api_types::page::List;
+use medmesh_base::{AuditId, ClinicId, ControlId, EdgeId, JobId, RoomId};
 
 use crate::ClientError;
 use crate::transport::Transport;
@@ -125,6 +128,53 @@ impl Operator {
     pub async fn explain(&self, room: RoomId) -> Result<Explanation, ClientError> {
         self.transport
             .get(&format!("/v1/fleet/rooms/{room}/explain"))
+            .await
+    }
+
+    /// The witnessed heads of all audit logs.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn audit_logs(&self) -> Result<List<AuditLogHead>, ClientError> {
+        self.transport.get("/v1/fleet/audit").await
+    }
+
+    /// Has a clinic's audit log read again; takes as long as it takes.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn audit_verify(&self, clinic: ClinicId) -> Result<AuditVerification, ClientError> {
+        self.transport
+            .post_patiently(&format!("/v1/fleet/audit/{clinic}/verify"))
+            .await
+    }
+
+    /// Proof of one leaf.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn audit_prove(&self, clinic: ClinicId, leaf: AuditId) -> Result<AuditProof, ClientError> {
+        self.transport
+            .get(&format!("/v1/fleet/audit/{clinic}/leaves/{leaf}/proof"))
+            .await
+    }
+
+    /// Work that waits, runs or was given up; only the latter with `dead`.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn job_list(&self, dead: Option<bool>) -> Result<List<Job>, ClientError> {
+        let query = dead.map_or_else(String::new, |dead| format!("?dead={dead}"));
+        self.transport.get(&format!("/v1/fleet/jobs{query}")).await
+    }
+
+    /// Gives work that was given up its tries again.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn job_retry(&self, id: JobId) -> Result<(), ClientError> {
+        self.transport
+            .post(&format!("/v1/fleet/jobs/{id}/retry"), &())
             .await
     }
 

@@ -11,6 +11,8 @@ use crate::ClientError;
 
 /// Longest a call may take: a commit waits for an election at worst.
 const TIMEOUT: Duration = Duration::from_secs(15);
+/// For answers that are known to take long: reading a log of many million leaves again.
+const PATIENCE: Duration = Duration::from_secs(3600);
 
 /// Largest answer read: a thousand rooms are half a megabyte.
 const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -88,6 +90,12 @@ impl Transport {
             request = request.header(CONTENT_TYPE, "application/json").body(body);
         }
         accepted(request.send().await?).await
+    }
+
+    /// Posts nothing and reads an answer that may take an hour.
+    pub(crate) async fn post_patiently<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        let request = self.request(Method::POST, path)?.timeout(PATIENCE);
+        accepted(request.send().await?).await?.json()
     }
 
     /// Opens an answer that has no end.

@@ -19,6 +19,7 @@ pub mod audit;
 pub mod clinic;
 pub mod factor;
 pub mod fleet;
+pub mod job;
 pub mod message;
 pub mod page;
 pub mod person;

@@ -22,6 +22,7 @@ use prometheus::Registry;
 use crate::audit::{self, AuditMetrics, LogKeys, Publisher, Shelf, ShelfError};
 use crate::config::Config;
 use crate::database::Database;
+use crate::desk::{self, Desk};
 use crate::ephemeral::Ephemeral;
 use crate::fleet::operator::OperatorToken;
 use crate::fleet::{self, Fleet};
@@ -204,7 +205,13 @@ impl App {
             fleet: self.fleet.clone(),
             front: self.front.clone(),
         });
-        let operator = fleet::operator::router(self.fleet.clone(), self.operator);
+        let desk = desk::router(Desk {
+            fleet: self.fleet.clone(),
+            database: self.database.clone(),
+            keys: self.log_keys.clone(),
+            shelf: self.shelf.clone(),
+        });
+        let operator = fleet::operator::router(self.fleet.clone(), desk, self.operator);
         let routers = listeners::Routers { operator, admin };
         self.listeners
             .spawn(&self.config, &self.api, routers, &self.front, &back);

@@ -17,6 +17,7 @@ the cluster's operator token as a bearer token; any control node answers. Errors
 #[must_use]
 pub fn fleet() -> OpenApi {
     let mut api = operator::described().into_openapi();
+    api.merge(crate::desk::described().into_openapi());
     api.info = InfoBuilder::new()
         .title("medmesh fleet API")
         .version("1")

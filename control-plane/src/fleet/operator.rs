@@ -52,11 +52,12 @@ fn hash(bytes: &[u8]) -> [u8; 32] {
         .expect("SHA-256 has 32 bytes")
 }
 
-/// The routes, each behind the token. Without a token nobody is let in.
-pub fn router(fleet: Fleet, token: Option<OperatorToken>) -> Router {
+/// The routes and `more`, each behind the token. Without a token nobody is let in.
+pub fn router(fleet: Fleet, more: Router, token: Option<OperatorToken>) -> Router {
     let (router, _) = described().split_for_parts();
     router
         .with_state(fleet)
+        .merge(more)
         .route_layer(from_fn_with_state(Arc::new(token), authorise))
 }
 

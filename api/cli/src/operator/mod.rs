@@ -1,7 +1,9 @@
 //! The operator's verbs: each is one call to a control node.
 
+mod audit;
 mod edge;
 mod insight;
+mod jobs;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -14,6 +16,9 @@ use medmesh_api_client::Operator;
 use medmesh_api_types::fleet::Nodes;
 use medmesh_base::{ControlId, EdgeId, RoomId};
 use serde::Serialize;
+
+pub use audit::{AuditVerb, Unsound};
+pub use jobs::JobVerb;
 
 /// Largest token file read; a token is one line.
 const TOKEN_FILE_BYTES_MAX: u64 = 4096;
@@ -86,6 +91,18 @@ pub enum Verb {
         /// The room's id, as `medmesh sessions` shows it
         room: RoomId,
     },
+    /// The audit logs: is what they say true
+    Audit {
+        /// What to do
+        #[command(subcommand)]
+        verb: AuditVerb,
+    },
+    /// Work that waits or was given up
+    Jobs {
+        /// What to do
+        #[command(subcommand)]
+        verb: JobVerb,
+    },
     /// Make a one-time token that lets an edge join
     JoinToken {
         /// How long it can be used, seconds (at most a day)
@@ -121,8 +138,27 @@ pub enum RaftChange {
 /// # Errors
 /// When the control plane cannot be reached or says no; the message is for people.
 pub async fn run(connection: &Connection, verb: Verb) -> anyhow::Result<String> {
+    if let Verb::Audit {
+        verb: AuditVerb::Check { file, key },
+    } = &verb
+    {
+        return audit::check(file, key);
+    }
     let operator = connection.open()?;
     match verb {
+        Verb::Audit { verb } => run_audit(connection, &operator, verb).await,
+        Verb::Jobs {
+            verb: JobVerb::List { dead },
+        } => {
+            let jobs = operator.job_list(dead.then_some(true)).await?.items;
+            show(connection, &jobs, jobs::list_table)
+        }
+        Verb::Jobs {
+            verb: JobVerb::Retry { id },
+        } => {
+            operator.job_retry(id).await?;
+            Ok(format!("{id} is due now\n"))
+        }
         Verb::Nodes => show(connection, &operator.nodes().await?, table::nodes),
         Verb::Sessions { limit } => show(
             connection,
@@ -148,6 +184,34 @@ pub async fn run(connection: &Connection, verb: Verb) -> anyhow::Result<String> 
             // Alone on its line, so that `medmesh join-token > FILE` is all it takes.
             show(connection, &token, |token| format!("{}\n", token.token.expose()))
         }
+    }
+}
+
+async fn run_audit(connection: &Connection, operator: &Operator, verb: AuditVerb) -> anyhow::Result<String> {
+    match verb {
+        AuditVerb::Logs => show(connection, &audit::logs(operator).await?, audit::logs_table),
+        AuditVerb::Verify { clinic } => {
+            let reports = audit::verify(operator, clinic).await?;
+            let text = show(connection, &reports, audit::verify_table)?;
+            if reports.iter().all(|report| report.is_sound) {
+                Ok(text)
+            } else {
+                Err(Unsound { text }.into())
+            }
+        }
+        AuditVerb::Prove { leaf, clinic, out } => {
+            let proof = operator.audit_prove(clinic, leaf).await?;
+            let text = serde_json::to_string_pretty(&proof)? + "\n";
+            match out {
+                None => Ok(text),
+                Some(file) => {
+                    std::fs::write(&file, text)
+                        .with_context(|| format!("cannot write {}", file.display()))?;
+                    Ok(format!("wrote {}\n", file.display()))
+                }
+            }
+        }
+        AuditVerb::Check { file, key } => audit::check(&file, &key),
     }
 }
 

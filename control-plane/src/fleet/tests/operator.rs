@@ -42,7 +42,7 @@ async fn read<T: DeserializeOwned>(router: &Router, method: &str, path: &str, bo
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_operator_sees_and_steers_and_nobody_else() {
     let control = Control::start().await;
-    let routes = router(control.fleet.clone(), OperatorToken::new(TOKEN));
+    let routes = router(control.fleet.clone(), Router::new(), OperatorToken::new(TOKEN));
     let paths = [
         ("GET", "/v1/fleet/nodes"),
         ("GET", "/v1/fleet/sessions"),
@@ -75,7 +75,7 @@ async fn the_operator_sees_and_steers_and_nobody_else() {
         ("POST", "/v1/fleet/raft/promote"),
         ("POST", "/v1/fleet/raft/remove"),
     ];
-    let nobody = router(control.fleet.clone(), None);
+    let nobody = router(control.fleet.clone(), Router::new(), None);
     for (method, path) in paths {
         for token in [None, Some(""), Some("0123456789abcdef0123456789abcdeF")] {
             let (status, _) = ask(&routes, method, path, token, "{}").await;

@@ -1,0 +1,149 @@
+//! `medmesh audit`: is the log whole, and proofs that need nobody's word.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use clap::Subcommand;
+use medmesh_api_client::Operator;
+use medmesh_api_types::audit::{AuditFinding, AuditLogHead, AuditProof, AuditVerification};
+use medmesh_base::{AuditId, ClinicId};
+use medmesh_tlog::note::Verifier;
+use medmesh_tlog::proof::verify_inclusion;
+use medmesh_tlog::{Checkpoint, Hash, leaf_hash};
+
+use super::table::{NONE, table};
+
+/// Largest proof read: a path of 64 hashes and a head with some dozen witnesses are 8 kB.
+const PROOF_BYTES_MAX: u64 = 64 * 1024;
+
+/// What can be asked of audit logs.
+#[derive(Subcommand, Clone, Debug)]
+pub enum AuditVerb {
+    /// The logs and their witnessed heads
+    Logs,
+    /// Read logs again, every leaf, and say what is wrong; the exit code says whether something is
+    Verify {
+        /// Only this clinic's; all without
+        #[arg(long)]
+        clinic: Option<ClinicId>,
+    },
+    /// Make a proof of one leaf that somebody else can check without asking us
+    Prove {
+        /// Which leaf
+        leaf: AuditId,
+        /// Whose log
+        #[arg(long)]
+        clinic: ClinicId,
+        /// Where to write it; printed without
+        #[arg(long)]
+        out: Option<PathBuf>,
+    },
+    /// Check a proof, offline
+    Check {
+        /// The proof
+        file: PathBuf,
+        /// Verifier key of the log, which came to you by another way than the proof
+        #[arg(long)]
+        key: String,
+    },
+}
+
+/// A log that is not what it should be: printed as an answer, told by the exit code.
+#[derive(Debug, thiserror::Error)]
+#[error("the audit log is not what it should be")]
+pub struct Unsound {
+    /// What to print.
+    pub text: String,
+}
+
+pub(super) async fn logs(operator: &Operator) -> anyhow::Result<Vec<AuditLogHead>> {
+    Ok(operator.audit_logs().await?.items)
+}
+
+pub(super) fn logs_table(logs: &Vec<AuditLogHead>) -> String {
+    let mut rows = table(&["CLINIC", "LEAVES", "KEY"]);
+    for log in logs {
+        rows.add_row([log.clinic_id.to_string(), log.size.to_string(), log.key.clone()]);
+    }
+    format!("{rows}\n")
+}
+
+pub(super) async fn verify(
+    operator: &Operator,
+    clinic: Option<ClinicId>,
+) -> anyhow::Result<Vec<AuditVerification>> {
+    let clinics = match clinic {
+        Some(clinic) => vec![clinic],
+        None => logs(operator).await?.iter().map(|log| log.clinic_id).collect(),
+    };
+    let mut reports = Vec::with_capacity(clinics.len());
+    for clinic in clinics {
+        reports.push(operator.audit_verify(clinic).await?);
+    }
+    Ok(reports)
+}
+
+pub(super) fn verify_table(reports: &Vec<AuditVerification>) -> String {
+    let mut rows = table(&["CLINIC", "LEAVES", "CHECKED", "WAITING", "WITNESSED", "VERDICT"]);
+    for report in reports {
+        let verdict = if report.is_sound { "whole" } else { "ALTERED" };
+        rows.add_row([
+            report.clinic_id.to_string(),
+            report.size.to_string(),
+            report.leaves_checked.to_string(),
+            report.pending.to_string(),
+            report.witnessed_size.to_string(),
+            verdict.to_owned(),
+        ]);
+    }
+    let mut text = format!("{rows}\n");
+    for report in reports.iter().filter(|report| !report.is_sound) {
+        if let Some(first) = &report.first_divergent {
+            text += &format!("\n{}: first at {}\n", report.clinic_id, place(first));
+        }
+        for finding in &report.findings {
+            text += &format!("  {} {}: {}\n", place(finding), finding.kind, finding.message);
+        }
+    }
+    text
+}
+
+fn place(finding: &AuditFinding) -> String {
+    let index = finding
+        .leaf_index
+        .map_or_else(|| NONE.to_owned(), |index| index.to_string());
+    match finding.leaf_id {
+        Some(leaf) => format!("leaf {index} ({leaf})"),
+        None => format!("leaf {index}"),
+    }
+}
+
+/// Checks a proof file against the log's key; gives what it proves.
+pub(super) fn check(file: &Path, key: &str) -> anyhow::Result<String> {
+    let length = std::fs::metadata(file)
+        .with_context(|| format!("cannot read {}", file.display()))?
+        .len();
+    if length > PROOF_BYTES_MAX {
+        bail!("{} is too large for a proof", file.display());
+    }
+    let proof: AuditProof = serde_json::from_slice(&std::fs::read(file)?).context("not a proof")?;
+    let key: Verifier = key.parse()?;
+    let head = Checkpoint::open(&proof.checkpoint, &key).context("the head is not signed by this key")?;
+    let (salt, event) = (STANDARD.decode(&proof.salt)?, STANDARD.decode(&proof.event)?);
+    let commitment = Hash::of(&[&salt, &event]);
+    let path: Result<Vec<Hash>, _> = proof.path.iter().map(|hash| hash.parse()).collect();
+    verify_inclusion(
+        &leaf_hash(&commitment.0),
+        proof.leaf_index,
+        head.size,
+        &path?,
+        &head.root,
+    )
+    .context("the event is not in the log")?;
+    Ok(format!(
+        "proved: leaf {} of {} in {}\n",
+        proof.leaf_index, head.size, head.origin
+    ))
+}
