@@ -107,6 +107,8 @@ pub(crate) struct Connection {
     pub(crate) link: LinkQuality,
     pub(crate) joined_at: Instant,
     pub(crate) connected_at: Option<Instant>,
+    /// Told to go to another edge: any newer connection there is the one in use.
+    pub(crate) is_migrating: bool,
     pub(crate) heard_at: Instant,
     /// Set once; the shard removes the connection at its next turn.
     pub(crate) ended: Option<LeaveReason>,
@@ -211,6 +213,7 @@ impl Connection {
             },
             joined_at: now,
             connected_at: None,
+            is_migrating: false,
             heard_at: now,
             ended: None,
             panicked: false,

@@ -279,6 +279,9 @@ impl Sfu {
             .map(|c| c.key)
             .collect();
         for key in keys {
+            if let Some(connection) = self.connections.get_mut(&key) {
+                connection.is_migrating = true;
+            }
             self.say(key, &said);
         }
     }

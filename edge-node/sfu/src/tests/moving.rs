@@ -88,3 +88,20 @@ fn nobody_is_let_go_of_before_the_new_connection_is_up() {
     let latest = watching.got(watching.video_slot(0)).last().unwrap();
     assert_eq!(latest.sender(), tag, "the picture goes on meanwhile");
 }
+
+#[test]
+fn who_is_sent_away_and_moves_at_once_leaves_no_ghost() {
+    let mut world = World::new(2);
+    let patient = world.join(0);
+    world.link(0, 1);
+    world.settle();
+    world.run(Duration::from_millis(100));
+    let who = world.clients[patient].participant;
+    let now = world.now;
+    world.nodes[0].sfu.handle_migrate(now, None, "drain");
+    world.drain(0);
+    let (_, joined) = world.try_join(1, 1, |join| join.participant = who);
+    joined.unwrap();
+    world.run(SECOND);
+    assert_eq!((sessions(&world, 0), sessions(&world, 1)), (0, 1));
+}

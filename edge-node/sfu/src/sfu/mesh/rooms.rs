@@ -236,8 +236,20 @@ impl Sfu {
             let Some(key) = self.connection_of(id, participant) else {
                 continue;
             };
-            let held = self.connections.get(&key).and_then(|c| c.connected_for(self.now));
-            if held.is_some_and(|held| held > connected_for + MOVE_MARGIN) {
+            let Some(connection) = self.connections.get(&key) else {
+                continue;
+            };
+            // Whoever was sent away may be quick: their two connections are then hardly apart in
+            // age. Only the edge that sent them leaves the margin out, so one of the two stays.
+            let margin = if connection.is_migrating {
+                Duration::ZERO
+            } else {
+                MOVE_MARGIN
+            };
+            if connection
+                .connected_for(self.now)
+                .is_some_and(|held| held > connected_for + margin)
+            {
                 self.end(key, LeaveReason::Replaced);
             }
         }
