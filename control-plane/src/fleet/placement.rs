@@ -239,7 +239,7 @@ impl Fleet {
             let why = serde_json::to_string(&report).unwrap_or_default();
             tracing::warn!(room = %ask.room, report = why, "no edge can take a participant");
             let allowed = |edge: &EdgeView| demand.allows(&edge.region);
-            return Err(if fleet.edges.values().any(allowed) {
+            return Err(if fleet.edges.is_empty() || fleet.edges.values().any(allowed) {
                 Status::resource_exhausted("no edge can take the participant")
             } else {
                 Status::new(OUTSIDE_RESIDENCY, "no edge stands where the visit may run")

@@ -19,10 +19,7 @@ pub(super) struct Creation {
 }
 
 /// What the key turned out to be.
-#[allow(
-    clippy::large_enum_variant,
-    reason = "it lives for one match, in one request"
-)]
+#[allow(clippy::large_enum_variant, reason = "it lives for one match, in one request")]
 pub(super) enum Claimed {
     /// Do the work.
     New(Creation),

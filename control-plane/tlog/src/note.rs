@@ -248,7 +248,9 @@ fn name_check(name: &str) -> Result<(), NoteError> {
 }
 
 /// A note's text and its signatures as (name, key id and signature).
-fn parse(note: &str) -> Result<(&str, Vec<(&str, Vec<u8>)>), NoteError> {
+type Parsed<'a> = (&'a str, Vec<(&'a str, Vec<u8>)>);
+
+fn parse(note: &str) -> Result<Parsed<'_>, NoteError> {
     let has_controls = note.bytes().any(|byte| byte < b' ' && byte != b'\n');
     if note.len() > NOTE_BYTES_MAX || has_controls {
         return Err(NoteError::Malformed);

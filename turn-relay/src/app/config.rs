@@ -259,7 +259,7 @@ impl Config {
             ports: ports(&self.turn.port_range)?,
             realm: self.turn.realm.clone(),
             workers: self.turn.workers.unwrap_or(defaults.workers),
-            limits: self.turn.connections.limits(self.turn.limits.limits()),
+            limits: self.turn.connections.limits(&self.turn.limits.limits()),
             legacy_channels: self.turn.legacy_channels,
             ..defaults
         })
@@ -300,7 +300,7 @@ impl Certificate {
 }
 
 impl ConnectionsSection {
-    fn limits(&self, limits: Limits) -> Limits {
+    fn limits(&self, limits: &Limits) -> Limits {
         Limits {
             strangers: self.without_allocation.unwrap_or(limits.strangers),
             strangers_per_source: self
@@ -309,7 +309,7 @@ impl ConnectionsSection {
             stranger_max: self
                 .without_allocation_s
                 .map_or(limits.stranger_max, Duration::from_secs),
-            ..limits
+            ..limits.clone()
         }
     }
 }

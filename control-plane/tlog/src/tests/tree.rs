@@ -28,7 +28,7 @@ fn grow(leaves: &[Vec<u8>]) -> (Frontier, Tiles) {
     let (mut frontier, mut tiles) = (Frontier::new(), Tiles::default());
     for leaf in leaves {
         frontier.append(leaf_hash(leaf), |level, index, hash| {
-            tiles.push(level, index, hash)
+            tiles.push(level, index, hash);
         });
     }
     (frontier, tiles)
