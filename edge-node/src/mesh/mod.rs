@@ -18,7 +18,7 @@ use medmesh_base::EdgeId;
 use medmesh_base::drain::Drain;
 use medmesh_link::{CloseReason, Endpoint, Expect, MeshStream, Peer as LinkPeer, QuicStream, Role, Session};
 use parking_lot::RwLock;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 pub(crate) use port::{PeerCounters, PeerPort};
 
@@ -39,7 +39,10 @@ pub(crate) type PeerTable = Arc<RwLock<BTreeMap<EdgeId, Arc<PeerCounters>>>>;
 
 enum Happening {
     Dialled(EdgeId, Session, QuicStream),
-    Up(EdgeId, usize, PeerPort),
+    /// A session has introduced itself; it reads on once the shards know of it, because what
+    /// a peer says first (who is in which room) would otherwise reach shards that know no such
+    /// peer, and is said only once.
+    Up(EdgeId, usize, PeerPort, oneshot::Sender<()>),
     Down(EdgeId, usize, SessionEnd),
 }
 
@@ -277,8 +280,11 @@ impl Mesh {
         self.drain.spawn(async move {
             let up = happenings.clone();
             let end = session::run(context, session, stream, async move |port| {
+                let (told, shards_know) = oneshot::channel();
                 // As above: the manager outlives its sessions.
-                let _ = up.send(Happening::Up(edge, id, port)).await;
+                let _ = up.send(Happening::Up(edge, id, port, told)).await;
+                // An error: the session counts no more, and is being closed.
+                let _ = shards_know.await;
             })
             .await;
             let _ = happenings.send(Happening::Down(edge, id, end)).await;
@@ -294,7 +300,7 @@ impl Mesh {
                 let own = self.own;
                 self.settle(edge, own, session, stream).await;
             }
-            Happening::Up(edge, id, port) => {
+            Happening::Up(edge, id, port, told) => {
                 let Some(active) = self.active(edge, id) else {
                     return;
                 };
@@ -303,6 +309,7 @@ impl Mesh {
                 self.shards
                     .send_all(|| Command::MeshUp { port: port.clone() })
                     .await;
+                let _ = told.send(());
             }
             Happening::Down(edge, id, end) => {
                 let Some(active) = self.active(edge, id) else {
