@@ -21,6 +21,9 @@ mod shelf;
 mod verify;
 mod witness;
 
+#[cfg(test)]
+mod tests;
+
 pub use metrics::AuditMetrics;
 pub use names::LogKeys;
 pub use proof::{ProveError, prove};

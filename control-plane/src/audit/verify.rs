@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use bytes::Bytes;
 use medmesh_api_types::audit::{AuditFinding, AuditVerification};
 use medmesh_base::{AuditId, ClinicId};
 use medmesh_ledger::AuditLog;
@@ -61,6 +62,8 @@ struct Run<'a> {
     /// The last head they agreed on before one did not.
     left: Option<u64>,
     published: u64,
+    /// Leaves under the witnessed heads before the newest, as far as they are remembered.
+    earlier: Vec<u64>,
     report: Verification,
 }
 
@@ -90,6 +93,7 @@ pub async fn verify(
         agreed: 0,
         left: None,
         published: 0,
+        earlier: Vec::new(),
         report: Verification::of(clinic),
     };
     for alarm in witness.alarms(clinic) {
@@ -135,6 +139,7 @@ impl Run<'_> {
                 "the ledger's head is another log's",
             );
         }
+        self.earlier = log.earlier.iter().map(|head| head.size).collect();
         for head in log.earlier.iter().chain([&log.newest]) {
             self.claim("witnessed", head.size, head.root);
         }
@@ -303,17 +308,35 @@ impl Run<'_> {
         let Some(own) = self.tiles.bytes(tile) else {
             return Ok(());
         };
-        let other = self.shelf.get(self.clinic, &tile.path()).await?;
+        let other = self.on_shelf(tile, Tile::path, own.len()).await?;
         // A node above the leaves stands for many: it names none.
         let first = (tile.level == 0).then_some(tile.index * WIDTH);
         self.differ(&tile.path(), first, 32, &own, other.as_deref());
         if tile.level == 0 {
             let width = usize::try_from(tile.width).unwrap_or(usize::MAX);
             let own = bundle(self.entries.iter().take(width).map(|hash| &hash.0[..]));
-            let other = self.shelf.get(self.clinic, &tile.entries_path()).await?;
+            let other = self.on_shelf(tile, Tile::entries_path, own.len()).await?;
             self.differ(&tile.entries_path(), first, 34, &own, other.as_deref());
         }
         Ok(())
+    }
+
+    /// What object storage has of a tile, or the beginning of its full state: the narrower
+    /// ones go when that is there, maybe while this reads.
+    async fn on_shelf(
+        &self,
+        tile: Tile,
+        name: fn(&Tile) -> String,
+        length: usize,
+    ) -> Result<Option<Bytes>, ShelfError> {
+        if let Some(bytes) = self.shelf.get(self.clinic, &name(&tile)).await? {
+            return Ok(Some(bytes));
+        }
+        let full = Tile { width: WIDTH, ..tile };
+        let wider = self.shelf.get(self.clinic, &name(&full)).await?;
+        Ok(wider
+            .filter(|bytes| bytes.len() >= length)
+            .map(|bytes| bytes.slice(..length)))
     }
 
     fn differ(&mut self, name: &str, first: Option<u64>, stride: usize, own: &[u8], other: Option<&[u8]>) {
@@ -363,10 +386,13 @@ impl Run<'_> {
     async fn ends(&mut self, tx: &mut Tx, size: u64) -> Result<(), VerifyError> {
         let published = self.published.min(self.frontier.size());
         if published == self.published {
-            for tile in changed(0, published) {
-                if !tile.is_full() {
-                    self.compare_end(tx, tile).await?;
-                }
+            // Whoever holds an earlier head reads its tiles until the full ones are there.
+            let earlier = std::mem::take(&mut self.earlier);
+            let sizes = earlier.into_iter().filter(|size| *size < published);
+            let tiles = sizes.chain([published]).flat_map(|size| changed(0, size));
+            let partial: BTreeSet<Tile> = tiles.filter(|tile| !tile.is_full()).collect();
+            for tile in partial {
+                self.compare_end(tx, tile).await?;
             }
         }
         let have = self.frontier.size();

@@ -1,0 +1,4 @@
+//! The log against those who rule the database and the object storage.
+
+mod tamper;
+mod world;
