@@ -106,7 +106,7 @@ async fn audit_log_verify(
         let report = verify(&mut tx, &desk.keys, &desk.shelf, &desk.fleet, HEAD_PATIENCE).await;
         tx.audit_verified().await?;
         tx.commit().await?;
-        Ok::<_, crate::audit::VerifyError>(report?)
+        report
     };
     tokio::spawn(async move {
         let mut work = Box::pin(work);

@@ -89,11 +89,11 @@ impl Liar {
         match self.rng.random_range(0..4) {
             0 => {
                 self.run(format!("DELETE FROM audit WHERE id = (SELECT {leaf} = {at})"))
-                    .await
+                    .await;
             }
             1 => {
                 self.run(format!("DELETE FROM audit_order WHERE tree_index = {at}"))
-                    .await
+                    .await;
             }
             2 => {
                 // And closes the gap, so that nothing is missing.
