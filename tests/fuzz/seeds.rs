@@ -367,6 +367,7 @@ fn meshes() {
             participant_id: participant_id.clone(),
             tracks: vec![track],
             fallbacks: vec![fallback],
+            connected_ms: 1_200,
         }],
         reply_wanted: true,
     };
