@@ -1,19 +1,28 @@
 //! One TURN client with one channel.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, ensure};
 use medmesh_turn::codec::{
-    Builder, Class, Datagram, IntegrityKind, Message, Method, attribute, decode, decode_xor_address,
+    Builder, Class, Datagram, IntegrityKind, Message, Method, TransactionId, attribute, decode,
+    decode_xor_address,
 };
 use medmesh_turn::{Secret, long_term_key};
 
 /// Realm and secret both servers are given.
 pub(super) const REALM: &str = "medmesh";
 pub(super) const SECRET: &str = "0123456789abcdef0123456789abcdef0123456789a";
-/// Loopback answers in microseconds, a busy machine in less than this.
+/// The bare forwarder answers once: loopback in microseconds, a busy machine in less than this.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// First wait for an answer, doubled with each repetition (RFC 8489 §6.2.1: 500 ms where
+/// nothing is known of the path; of loopback it is known that it answers in microseconds).
+const RTO: Duration = Duration::from_millis(100);
+/// Requests that are sent (RFC 8489 §6.2.1: Rc).
+const REQUESTS_MAX: u32 = 7;
+/// The wait after the last, in RTOs (RFC 8489 §6.2.1: Rm).
+const LAST_WAIT: u32 = 16;
 
 /// An allocation with a channel to the sink.
 pub(super) struct Flow {
@@ -65,7 +74,6 @@ impl Flow {
     ) -> anyhow::Result<Self> {
         let socket = UdpSocket::bind((IpAddr::from(Ipv4Addr::LOCALHOST), 0))?;
         socket.connect(server)?;
-        socket.set_read_timeout(Some(PATIENCE))?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
         let username = format!("{}:bench-{index}", now + 3600);
         let key = long_term_key(&username, REALM, &Secret::new(1, SECRET).password(&username));
@@ -87,10 +95,8 @@ impl Flow {
                     .integrity(IntegrityKind::Sha1, &key)
                     .finish()
             };
-            socket.send(&request)?;
-            let mut buffer = [0; 2048];
-            let length = socket.recv(&mut buffer).context("no answer")?;
-            let Ok(Datagram::Message(message)) = decode(&buffer[..length]) else {
+            let answer = exchange(&socket, &request, id).with_context(|| format!("{method:?}"))?;
+            let Ok(Datagram::Message(message)) = decode(&answer) else {
                 anyhow::bail!("the answer is no STUN message")
             };
             let value = find(&message, wanted);
@@ -151,6 +157,44 @@ impl Flow {
         // Header, peer attribute of 12 bytes, header of the data attribute.
         (indication, 20 + 12 + 4)
     }
+}
+
+/// Sends a request until it is answered, as RFC 8489 §6.2.1 asks of a client over UDP.
+///
+/// A port that refuses may listen in a moment: coturn was seen to refuse right after its
+/// first answer.
+fn exchange(socket: &UdpSocket, request: &[u8], id: TransactionId) -> anyhow::Result<Vec<u8>> {
+    let refused = |error: &io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
+    for attempt in 0..REQUESTS_MAX {
+        match socket.send(request) {
+            Err(error) if !refused(&error) => return Err(error.into()),
+            _ => {}
+        }
+        let last = attempt + 1 == REQUESTS_MAX;
+        let until = Instant::now() + RTO * if last { LAST_WAIT } else { 1 << attempt };
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            socket.set_read_timeout(Some(left))?;
+            let mut buffer = [0; 2048];
+            match socket.recv(&mut buffer) {
+                Ok(length) => {
+                    let answer = &buffer[..length];
+                    // The answer to an earlier request, which was sent twice, is not this one's.
+                    if matches!(decode(answer), Ok(Datagram::Message(m)) if m.transaction() == id) {
+                        return Ok(answer.to_vec());
+                    }
+                }
+                Err(error) if refused(&error) => {}
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+    anyhow::bail!("no answer to {REQUESTS_MAX} requests")
 }
 
 fn find(message: &Message<'_>, kind: u16) -> Option<Vec<u8>> {

@@ -193,6 +193,7 @@ fn again(mut start: impl FnMut() -> anyhow::Result<Server>) -> anyhow::Result<Se
 fn answers(turn: SocketAddr) -> anyhow::Result<()> {
     let socket = UdpSocket::bind("127.0.0.1:0")?;
     socket.set_read_timeout(Some(Duration::from_millis(200)))?;
+    anyhow::ensure!(socket.local_addr()? != turn, "we would answer ourselves");
     socket.connect(turn)?;
     socket.send(&Builder::new(Class::Request, Method::BINDING, [1; 12]).finish())?;
     socket.recv(&mut [0; 500]).context("no answer")?;
