@@ -6,6 +6,7 @@ import { createServer } from "node:http";
 import { readFile } from "node:fs/promises";
 import { extname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { account, passkeys } from "./fixture-account.mjs";
 
 const DIST = fileURLToPath(new URL("../dist", import.meta.url));
 const TYPES = { ".html": "text/html; charset=utf-8", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".woff2": "font/woff2" };
@@ -65,7 +66,8 @@ function appointments() {
 
 /** Starts on a free port of the loopback. `handlers` may be changed by a check while it runs. */
 export async function startFixture({ locale = "en" } = {}) {
-  const state = { visits: visits(), messages: [], streams: new Set() };
+  const state = { visits: visits(), messages: [], streams: new Set(), fresh: false, passkeys: passkeys(), clinic: { ...CLINIC, home_region: "eu-south", media_regions: ["eu-south", "eu-west"], version: 1 } };
+  state.sessionOf = sessionOf;
   const sessions = new Map();
 
   const api = async (method, path, query, body, cookie) => {
@@ -80,6 +82,8 @@ export async function startFixture({ locale = "en" } = {}) {
     if (path === "/v1/auth/reset") return { status: 202 };
     if (path === "/v1/auth/link") return body.token === "good" ? { status: 204 } : problem(410, "link_spent");
     if (!who) return problem(401, "unauthenticated");
+    const mine = account(method, path, who, body, state, locale);
+    if (mine) return mine;
     if (path === "/v1/auth/mfa/verify") return problem(401, "second_factor_refused");
     if (path === "/v1/auth/mfa/totp") return { body: { secret: "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ", uri: "otpauth://totp/Harbour%20Street%20Clinic:Elias%20Brandt?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ&issuer=Harbour%20Street%20Clinic&algorithm=SHA1&digits=6&period=30" } };
     if (path === "/v1/auth/mfa/totp/confirm") {
@@ -88,6 +92,8 @@ export async function startFixture({ locale = "en" } = {}) {
     }
     if (path === "/v1/auth/session") return { body: sessionOf(who, locale) };
     if (path === "/v1/auth/logout") return { status: 204 };
+    if (path === "/v1/clinic") return method === "PATCH" ? { body: Object.assign(state.clinic, body, { version: state.clinic.version + 1 }) } : { body: state.clinic };
+    if (path === "/v1/invitations") return { status: 201, body: { person: { id: "p9", display_name: body.display_name, email: body.email, roles: body.roles, active: true }, link: { url: `${"https://clinic.example/patient/"}#set-password=${"k7".repeat(21)}x`, expires_at: at("23:00") } } };
     if (path === "/v1/people") return { body: { items: query.get("role") ? PEOPLE.filter((p) => p.roles.includes(query.get("role"))) : PEOPLE, next_cursor: null } };
     if (path === "/v1/appointments") return method === "POST" ? problem(409, "slot_taken") : { body: { items: appointments(), next_cursor: null } };
     if (path.startsWith("/v1/appointments/")) return { body: appointments()[0], etag: '"1"' };

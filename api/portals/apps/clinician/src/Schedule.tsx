@@ -1,5 +1,5 @@
 import type { Visit } from "@medmesh/client";
-import { Admit, Avatar, Badge, Button, Card, Empty, errorText, go, Icon, Loading, Notice, Shell, useAccount, useI18n, useResource } from "@medmesh/ui";
+import { Admit, Avatar, Badge, Button, Card, Empty, errorText, go, Icon, Loading, Notice, useAccount, useI18n, useResource } from "@medmesh/ui";
 import { useState } from "react";
 
 /** Somebody arriving in the waiting room is seen within this time. */
@@ -13,7 +13,7 @@ export function dayIn(zone: string, instant: Date): string {
 
 export function Schedule() {
   const { t, format } = useI18n();
-  const { api, session, signOut } = useAccount();
+  const { api, session } = useAccount();
   const zone = session.clinic.time_zone;
   const today = dayIn(zone, new Date());
   const [chosen, setChosen] = useState<string | null>(null);
@@ -28,10 +28,9 @@ export function Schedule() {
   const sorted = [...(visits.data ?? [])].sort((a, b) => a.starts_at.localeCompare(b.starts_at));
   const waiting = sorted.reduce((sum, visit) => sum + waitingIn(visit), 0);
   const take = (next: Visit) => visits.replace(sorted.map((visit) => (visit.id === next.id ? next : visit)));
-  const end = <Button tone="quiet" onClick={signOut} data-testid="sign-out">{t.common.signOut}</Button>;
 
   return (
-    <Shell title={t.visits.scheduleTitle} end={end}>
+    <>
       <header className="page-head page-head-row">
         <div>
           <p className="eyebrow">{session.clinic.name}</p>
@@ -52,7 +51,7 @@ export function Schedule() {
       {visits.loading && <Loading />}
       {visits.data?.length === 0 && <Card><Empty icon="calendar" title={t.visits.empty}>{t.visits.emptyHint}</Empty></Card>}
       <ol className="schedule">{sorted.map((visit) => <Row key={visit.id} visit={visit} zone={zone} onVisit={take} />)}</ol>
-    </Shell>
+    </>
   );
 }
 

@@ -1,8 +1,12 @@
-import { usePath, VisitPage } from "@medmesh/ui";
+import { ACCOUNT, AccountPage, PortalShell, useI18n, usePath, VisitPage } from "@medmesh/ui";
 import { Visits } from "./Visits.tsx";
 
 export function Patient() {
-  const [place, visitId, call] = usePath();
+  const { t } = useI18n();
+  const [place = "", visitId, call] = usePath();
   if (place === "visit" && visitId !== undefined) return <VisitPage key={visitId} visitId={visitId} inCall={call === "call"} />;
-  return <Visits />;
+  const pages = [{ path: "", name: t.visits.title, testId: "nav-visits", page: <Visits /> }];
+  const mine = { path: ACCOUNT, name: t.account.title, page: <AccountPage /> };
+  const shown = [...pages, mine].find((known) => known.path === place) ?? pages[0] ?? mine;
+  return <PortalShell title={shown.name} places={pages} here={shown.path}>{shown.page}</PortalShell>;
 }

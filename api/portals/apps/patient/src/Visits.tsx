@@ -1,5 +1,5 @@
 import type { Appointment, Visit } from "@medmesh/client";
-import { Avatar, Badge, Button, Card, Empty, errorText, go, Icon, Loading, Notice, Shell, useAccount, useI18n, useResource } from "@medmesh/ui";
+import { Avatar, Badge, Button, Card, Empty, errorText, go, Icon, Loading, Notice, useAccount, useI18n, useResource } from "@medmesh/ui";
 
 /** Often enough that a change of the clinic's day is seen in time. */
 const REFRESH_MS = 10_000;
@@ -8,7 +8,7 @@ const DAY_MS = 86_400_000;
 
 export function Visits() {
   const { t, format } = useI18n();
-  const { api, session, signOut } = useAccount();
+  const { api, session } = useAccount();
   const today = useResource("today", () => api.visits(), REFRESH_MS);
   const upcoming = useResource("upcoming", async () => {
     const from = new Date();
@@ -18,10 +18,9 @@ export function Visits() {
   const todays = new Set(today.data?.map((visit) => visit.appointment_id));
   const later = (upcoming.data ?? []).filter((appointment) => appointment.status === "booked" && !todays.has(appointment.id));
   const firstName = session.person.display_name.split(" ")[0] ?? session.person.display_name;
-  const end = <Button tone="quiet" onClick={signOut} data-testid="sign-out">{t.common.signOut}</Button>;
 
   return (
-    <Shell title={t.visits.today} end={end}>
+    <>
       <header className="page-head">
         <p className="eyebrow">{format.day(Date.now())}</p>
         <h1>{t.visits.greeting(firstName)}</h1>
@@ -38,7 +37,7 @@ export function Visits() {
         {upcoming.data !== null && later.length === 0 && <p className="muted">{t.visits.noUpcoming}</p>}
         <ul className="upcoming-list">{later.map((appointment) => <Upcoming key={appointment.id} appointment={appointment} />)}</ul>
       </section>
-    </Shell>
+    </>
   );
 }
 

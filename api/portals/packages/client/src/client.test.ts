@@ -1,6 +1,6 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { ApiError, ClinicApi, EventParser, type Message, newIdempotencyKey, Transport, type Visit } from "./index.ts";
 
 type Handler = (request: IncomingMessage, response: ServerResponse, body: string) => void;
@@ -46,6 +46,34 @@ describe("requests", () => {
     await api.visitCheckIn("v 1");
     expect(seen.map((request) => request.headers["x-csrf-token"])).toEqual([undefined, undefined, "tok"]);
     expect(seen[2]?.url).toBe("/v1/visits/v%201/check-in");
+  });
+
+  it("wait for one proof where they want a fresh one, and are then sent again", async () => {
+    let proofs = 0;
+    let proved = false;
+    const { api, seen } = await listening((_, response) => {
+      if (proved) answer(200, { recovery_codes: ["a"] })(_, response, "");
+      else problem(403, "step_up_required")(_, response, "");
+    });
+    api.onStepUp = async () => {
+      proofs += 1;
+      await vi.waitUntil(() => seen.length === 2);
+      proved = true;
+      return true;
+    };
+    const both = await Promise.all([api.account.recoveryCodesReplace(), api.account.recoveryCodesReplace()]);
+    expect(both).toEqual([["a"], ["a"]]);
+    expect([proofs, seen.length]).toEqual([1, 4]);
+  });
+
+  it("end in the refusal when the proof is not given, or is not enough", async () => {
+    const { api, seen } = await listening(problem(403, "step_up_required"));
+    await expect(api.account.totpRemove()).rejects.toMatchObject({ code: "step_up_required" });
+    api.onStepUp = async () => false;
+    await expect(api.account.totpRemove()).rejects.toMatchObject({ code: "step_up_required" });
+    api.onStepUp = async () => true;
+    await expect(api.account.totpRemove()).rejects.toMatchObject({ code: "step_up_required" });
+    expect(seen).toHaveLength(4);
   });
 
   it("turn problem documents into errors with code and reference", async () => {

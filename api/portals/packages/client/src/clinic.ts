@@ -1,9 +1,9 @@
 /** The API as methods named like its operations (`appointment_create` → `appointmentCreate`). */
+import { AccountApi } from "./account.ts";
 import { followVisit, type LiveHandlers } from "./live.ts";
-import type { PasskeyAssertion, PasskeyCreationOptions, PasskeyRegistration, PasskeyRequestOptions } from "./passkey.ts";
 import { Transport } from "./transport.ts";
 import type {
-  Appointment, Candidate, Enrolment, Message, NewAppointment, NewPerson, Page, Person, Proof, Role, Session, SignalingRequest, SignalingSession, TotpSetup, Visit,
+  Appointment, Candidate, ClinicSettings, Invitation, Message, NewAppointment, NewInvitation, NewPerson, Page, Person, Role, Session, SignalingRequest, SignalingSession, Visit,
 } from "./types.ts";
 
 /** A fresh key for one intent; keep it for every retry of that intent. */
@@ -14,11 +14,21 @@ export function newIdempotencyKey(): string {
 const id = encodeURIComponent;
 
 export class ClinicApi {
-  constructor(readonly transport: Transport = new Transport()) {}
+  /** What people do with their own sign-in: factors, devices, password. */
+  readonly account: AccountApi;
+
+  constructor(readonly transport: Transport = new Transport()) {
+    this.account = new AccountApi(transport);
+  }
 
   /** Called when the server says that the session has ended. */
   set onSignedOut(handler: (() => void) | null) {
     this.transport.onSignedOut = handler;
+  }
+
+  /** Called when a request wants a fresh proof; see `Transport.onStepUp`. */
+  set onStepUp(handler: (() => Promise<boolean>) | null) {
+    this.transport.onStepUp = handler;
   }
 
   async login(email: string, password: string): Promise<Session> {
@@ -44,46 +54,25 @@ export class ClinicApi {
     await this.transport.request("POST", "/v1/auth/link", { body: { token, password } });
   }
 
-  /** What to ask the device for, to sign in with a passkey alone. */
-  async passkeyOptions(): Promise<PasskeyRequestOptions> {
-    return this.#post("/v1/auth/passkey/options", undefined);
-  }
-
-  async passkeyLogin(credential: PasskeyAssertion): Promise<Session> {
-    return this.#keep(await this.#post<Session>("/v1/auth/passkey/login", credential));
-  }
-
-  async mfaPasskeyOptions(): Promise<PasskeyRequestOptions> {
-    return this.#post("/v1/auth/mfa/passkey/options", undefined);
-  }
-
-  /** The second step of signing in. */
-  async mfaVerify(proof: Proof): Promise<Session> {
-    return this.#keep(await this.#post<Session>("/v1/auth/mfa/verify", proof));
-  }
-
-  async totpBegin(): Promise<TotpSetup> {
-    return this.#post("/v1/auth/mfa/totp", undefined);
-  }
-
-  async totpConfirm(code: string): Promise<Enrolment> {
-    return this.#enrolled(await this.#post<Enrolment>("/v1/auth/mfa/totp/confirm", { code }));
-  }
-
-  async passkeyBegin(): Promise<PasskeyCreationOptions> {
-    return this.#post("/v1/auth/mfa/passkeys/options", undefined);
-  }
-
-  async passkeyAdd(credential: PasskeyRegistration): Promise<Enrolment> {
-    return this.#enrolled(await this.#post<Enrolment>("/v1/auth/mfa/passkeys", credential));
-  }
-
   async people(query: { role?: Role; cursor?: string; limit?: number } = {}): Promise<Page<Person>> {
     return (await this.transport.request<Page<Person>>("GET", "/v1/people", { query })).data;
   }
 
   async personCreate(person: NewPerson, idempotencyKey: string): Promise<Person> {
     return this.#post("/v1/people", person, idempotencyKey);
+  }
+
+  /** Invites somebody, who chooses their password themselves. */
+  async invitationCreate(invitation: NewInvitation, idempotencyKey: string): Promise<Invitation> {
+    return this.#post("/v1/invitations", invitation, idempotencyKey);
+  }
+
+  async clinic(): Promise<ClinicSettings> {
+    return (await this.transport.request<ClinicSettings>("GET", "/v1/clinic")).data;
+  }
+
+  async clinicUpdate(change: { media_regions: readonly string[] }, etag: string): Promise<ClinicSettings> {
+    return (await this.transport.request<ClinicSettings>("PATCH", "/v1/clinic", { body: change, ifMatch: etag })).data;
   }
 
   async appointments(query: { from?: string; to?: string; cursor?: string; limit?: number } = {}): Promise<Page<Appointment>> {
@@ -160,11 +149,6 @@ export class ClinicApi {
 
   async signalingSession(request: SignalingRequest): Promise<SignalingSession> {
     return this.#set("/v1/signaling/session", request);
-  }
-
-  #enrolled(enrolment: Enrolment): Enrolment {
-    this.#keep(enrolment.session);
-    return enrolment;
   }
 
   #keep(session: Session): Session {

@@ -9,6 +9,7 @@ export type ProblemCode =
   | "login_failed"
   | "forbidden"
   | "csrf_refused"
+  | "step_up_required"
   | "not_found"
   | "slot_taken"
   | "request_in_flight"

@@ -29,6 +29,9 @@ export class Transport {
   #csrf: string | null = null;
   /** Called once per request that was refused because the session has ended. */
   onSignedOut: (() => void) | null = null;
+  /** Called when a request wants a proof that is only minutes old; answers whether one was given, and the request is sent again. */
+  onStepUp: (() => Promise<boolean>) | null = null;
+  #proof: Promise<boolean> | null = null;
 
   constructor(
     private readonly base: string = "",
@@ -41,6 +44,23 @@ export class Transport {
   }
 
   async request<T>(method: Method, path: string, options: RequestOptions = {}): Promise<Answer<T>> {
+    try {
+      return await this.#persist<T>(method, path, options);
+    } catch (error) {
+      const wantsProof = error instanceof ApiError && error.code === "step_up_required";
+      if (!wantsProof || !(await this.#prove())) throw error;
+      return this.#persist<T>(method, path, options);
+    }
+  }
+
+  /** One proof serves every request that waits for it. */
+  #prove(): Promise<boolean> {
+    if (this.onStepUp === null) return Promise.resolve(false);
+    this.#proof ??= this.onStepUp().finally(() => { this.#proof = null; });
+    return this.#proof;
+  }
+
+  async #persist<T>(method: Method, path: string, options: RequestOptions): Promise<Answer<T>> {
     const repeatable = method === "GET" || options.repeatable === true || options.idempotencyKey !== undefined;
     const attempts = repeatable ? ATTEMPTS_MAX : 1;
     for (let attempt = 1; ; attempt += 1) {

@@ -43,6 +43,34 @@ export interface Enrolment {
   readonly recovery_codes?: readonly string[];
 }
 
+/** What a person can prove themselves with. */
+export interface Factors {
+  /** Since when there is an authenticator app. */
+  readonly totp_since?: string | null;
+  readonly passkeys: readonly Passkey[];
+  readonly recovery_codes_left: number;
+  /** Whether the person may do without a second factor. */
+  readonly is_optional: boolean;
+}
+
+export interface Passkey {
+  readonly id: string;
+  /** Browser and system it was made with; empty when they did not say. */
+  readonly device: string;
+  readonly is_synced: boolean;
+  readonly created_at: string;
+  readonly used_at?: string | null;
+}
+
+/** A session in a person's list of devices. */
+export interface Device {
+  readonly id: string;
+  readonly device: string;
+  readonly created_at: string;
+  readonly seen_at: string;
+  readonly is_present: boolean;
+}
+
 export interface Person extends PersonRef {
   readonly email?: string | null;
   readonly roles: readonly Role[];
@@ -152,4 +180,34 @@ export interface NewAppointment {
   readonly starts_at: string;
   readonly ends_at: string;
   readonly reason?: string;
+}
+
+export interface NewInvitation {
+  readonly display_name: string;
+  readonly email: string;
+  readonly roles: readonly Role[];
+  readonly locale: string;
+}
+
+/** A link that sets a password, once. */
+export interface AccountLink {
+  readonly url: string;
+  readonly expires_at: string;
+}
+
+export interface Invitation {
+  readonly person: Person;
+  /** Only where the clinic sends no mail; shown this once. */
+  readonly link?: AccountLink | null;
+}
+
+export interface ClinicSettings {
+  readonly id: string;
+  readonly name: string;
+  readonly time_zone: string;
+  /** Where its rows, keys and objects live. */
+  readonly home_region: string;
+  /** Regions whose edges may carry its visits; empty is any. */
+  readonly media_regions: readonly string[];
+  readonly version: number;
 }

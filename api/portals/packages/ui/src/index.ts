@@ -1,6 +1,11 @@
 export { I18nProvider, useI18n } from "./i18n/I18n.tsx";
 export { LANGUAGES, LANGUAGE_NAMES, chooseLanguage } from "./i18n/language.ts";
 export { Gate, useAccount, type Account } from "./account/Gate.tsx";
+export { AccountPage } from "./account/AccountPage.tsx";
+export { PASSWORD_CHARS_MAX, PASSWORD_CHARS_MIN } from "./account/SetPassword.tsx";
+export { Confirm } from "./components/Confirm.tsx";
+export { ACCOUNT, PortalShell, type Place } from "./components/PortalShell.tsx";
+export { useAttempt } from "./hooks/attempt.ts";
 export { Avatar, Badge, Button, Card, Check, Dialog, Empty, Loading, Notice, SelectField, TextField } from "./components/basics.tsx";
 export { Icon, Mark } from "./components/Icon.tsx";
 export { LanguageSwitch, Shell, useTitle } from "./components/Shell.tsx";

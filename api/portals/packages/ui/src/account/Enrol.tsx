@@ -1,10 +1,11 @@
 import { hasPasskeys, passkeyCreate, type ClinicApi, type Enrolment, type Session, type TotpSetup } from "@medmesh/client";
-import { useState, type FormEvent, type ReactNode } from "react";
-import { Button, Check, Notice, TextField } from "../components/basics.tsx";
-import { QrCode } from "../components/QrCode.tsx";
+import { useState } from "react";
+import { Button, Notice } from "../components/basics.tsx";
 import { useTitle } from "../components/Shell.tsx";
 import { errorText } from "../hooks/errors.ts";
 import { useI18n } from "../i18n/I18n.tsx";
+import { Codes } from "./Codes.tsx";
+import { ScanApp } from "./ScanApp.tsx";
 import { SignInFrame } from "./SignInFrame.tsx";
 
 interface Props {
@@ -35,18 +36,28 @@ export function Enrol({ api, onSession, onSignOut }: Props) {
       setBusy(false);
     }
   };
-  const app = () => attempt(async () => ({ kind: "app", setup: await api.totpBegin() }));
+  const app = () => attempt(async () => ({ kind: "app", setup: await api.account.totpBegin() }));
   const passkey = () => attempt(async () => {
-    const credential = await passkeyCreate(await api.passkeyBegin());
-    return credential === null ? null : { kind: "codes", enrolment: await api.passkeyAdd(credential) };
+    const credential = await passkeyCreate(await api.account.passkeyBegin());
+    return credential === null ? null : { kind: "codes", enrolment: await api.account.passkeyAdd(credential) };
   });
-  const confirm = (code: string) => attempt(async () => ({ kind: "codes", enrolment: await api.totpConfirm(code) }));
+  const confirm = (code: string) => attempt(async () => ({ kind: "codes", enrolment: await api.account.totpConfirm(code) }));
   const failure = error !== null && <Notice tone="error" testId="enrol-error">{errorText(error, t)}</Notice>;
   const leave = <Button tone="quiet" onClick={onSignOut} data-testid="sign-out">{t.common.signOut}</Button>;
 
-  if (step.kind === "codes") return <SignInFrame><Codes enrolment={step.enrolment} onDone={onSession} /></SignInFrame>;
+  if (step.kind === "codes") return <SignInFrame><FirstCodes enrolment={step.enrolment} onDone={onSession} /></SignInFrame>;
   if (step.kind === "app") {
-    return <SignInFrame><ScanApp setup={step.setup} busy={busy} onCode={(code) => void confirm(code)} failure={failure} leave={leave} /></SignInFrame>;
+    return (
+      <SignInFrame>
+        <div className="sign-in-form" data-testid="enrol-scan">
+          <div>
+            <h1>{t.enrol.scanTitle}</h1>
+            <p className="lead">{t.enrol.scanLead}</p>
+          </div>
+          <ScanApp setup={step.setup} busy={busy} onCode={(code) => void confirm(code)} failure={failure} leave={leave} />
+        </div>
+      </SignInFrame>
+    );
   }
   return (
     <SignInFrame>
@@ -66,59 +77,16 @@ export function Enrol({ api, onSession, onSignOut }: Props) {
   );
 }
 
-interface ScanProps {
-  readonly setup: TotpSetup;
-  readonly busy: boolean;
-  readonly onCode: (code: string) => void;
-  readonly failure: ReactNode;
-  readonly leave: ReactNode;
-}
-
-function ScanApp({ setup, busy, onCode, failure, leave }: ScanProps) {
+/** Recovery codes come with the first factor. */
+function FirstCodes({ enrolment, onDone }: { readonly enrolment: Enrolment; readonly onDone: (session: Session) => void }) {
   const { t } = useI18n();
-  const [code, setCode] = useState("");
-  const submit = (event: FormEvent) => {
-    event.preventDefault();
-    onCode(code);
-  };
-  return (
-    <form className="sign-in-form" onSubmit={submit} data-testid="enrol-scan">
-      <div>
-        <h1>{t.enrol.scanTitle}</h1>
-        <p className="lead">{t.enrol.scanLead}</p>
-      </div>
-      <QrCode text={setup.uri} label={t.enrol.qr} />
-      <div>
-        <p className="field-hint">{t.enrol.secretHint}</p>
-        <p><code className="secret" data-testid="enrol-secret">{setup.secret.replaceAll(/(.{4})/g, "$1 ").trim()}</code></p>
-      </div>
-      {failure}
-      <TextField
-        label={t.secondStep.code} required inputMode="numeric" autoComplete="one-time-code" minLength={6} maxLength={10}
-        value={code} onChange={(event) => setCode(event.target.value)} data-testid="enrol-code"
-      />
-      <Button type="submit" tone="primary" large busy={busy} data-testid="enrol-submit">{t.enrol.confirm}</Button>
-      {leave}
-    </form>
-  );
-}
-
-/** Recovery codes are shown this once; going on wants a yes. */
-function Codes({ enrolment, onDone }: { readonly enrolment: Enrolment; readonly onDone: (session: Session) => void }) {
-  const { t } = useI18n();
-  const [kept, setKept] = useState(false);
-  const codes = enrolment.recovery_codes ?? [];
   return (
     <div className="sign-in-form" data-testid="enrol-codes">
       <div>
         <h1>{t.enrol.codesTitle}</h1>
         <p className="lead">{t.enrol.codesLead}</p>
       </div>
-      <ol className="codes">
-        {codes.map((code) => <li key={code}><code className="secret" data-testid="recovery-code">{code}</code></li>)}
-      </ol>
-      <Check label={t.enrol.kept} checked={kept} onChange={(event) => setKept(event.target.checked)} data-testid="enrol-kept" />
-      <Button tone="primary" large disabled={!kept} onClick={() => onDone(enrolment.session)} data-testid="enrol-done">{t.enrol.done}</Button>
+      <Codes codes={enrolment.recovery_codes ?? []} onDone={() => onDone(enrolment.session)} />
     </div>
   );
 }

@@ -1,5 +1,5 @@
 import { ApiError, ClinicApi, type Role, type Session } from "@medmesh/client";
-import { createContext, useCallback, useContext, useEffect, useMemo, useState, type ReactNode } from "react";
+import { createContext, useCallback, useContext, useEffect, useMemo, useRef, useState, type ReactNode } from "react";
 import { Button, Loading, Notice } from "../components/basics.tsx";
 import { errorText } from "../hooks/errors.ts";
 import { useI18n } from "../i18n/I18n.tsx";
@@ -8,11 +8,14 @@ import { Enrol } from "./Enrol.tsx";
 import { SecondStep } from "./SecondStep.tsx";
 import { SetPassword, takeLinkToken } from "./SetPassword.tsx";
 import { SignIn } from "./SignIn.tsx";
+import { StepUp } from "./StepUp.tsx";
 
 export interface Account {
   readonly api: ClinicApi;
   readonly session: Session;
   signOut(): void;
+  /** The session has changed: another factor, another language. */
+  take(session: Session): void;
 }
 
 const Context = createContext<Account | null>(null);
@@ -31,6 +34,8 @@ export function Gate({ portal, roles, children }: { readonly portal: "patient" |
   const api = useMemo(() => new ClinicApi(), []);
   const [state, setState] = useState<State>({ kind: "asking" });
   const [linkToken, setLinkToken] = useState(takeLinkToken);
+  const [asked, setAsked] = useState(false);
+  const settle = useRef<(proved: boolean) => void>(() => undefined);
 
   const enter = useCallback((session: Session) => {
     setLanguage(chooseLanguage([session.locale]), false);
@@ -48,17 +53,30 @@ export function Gate({ portal, roles, children }: { readonly portal: "patient" |
   }, [api, enter]);
 
   useEffect(() => {
-    api.onSignedOut = () => setState((before) => ({ kind: "out", ended: before.kind === "in" }));
+    api.onSignedOut = () => {
+      setAsked(false);
+      settle.current(false);
+      setState((before) => ({ kind: "out", ended: before.kind === "in" }));
+    };
+    api.onStepUp = () => {
+      setAsked(true);
+      return new Promise((done) => { settle.current = done; });
+    };
     void ask();
-    return () => { api.onSignedOut = null; };
+    return () => { api.onSignedOut = api.onStepUp = null; };
   }, [api, ask]);
 
   const signOut = useCallback(() => {
     api.logout().catch(() => undefined).finally(() => setState({ kind: "out", ended: false }));
   }, [api]);
 
+  const proved = (yes: boolean) => {
+    setAsked(false);
+    settle.current(yes);
+  };
+
   const allowed = state.kind === "in" && state.session.person.roles.some((role) => roles.includes(role));
-  const account = useMemo(() => (state.kind === "in" ? { api, session: state.session, signOut } : null), [api, state, signOut]);
+  const account = useMemo(() => (state.kind === "in" ? { api, session: state.session, signOut, take: enter } : null), [api, state, signOut, enter]);
 
   if (linkToken !== null) return <SetPassword api={api} token={linkToken} onDone={() => setLinkToken(null)} />;
   if (state.kind === "asking") return <Loading />;
@@ -76,5 +94,10 @@ export function Gate({ portal, roles, children }: { readonly portal: "patient" |
   const { session } = account;
   if (session.standing === "mfa_required") return <SecondStep api={api} session={session} onSession={enter} onSignOut={signOut} />;
   if (session.standing === "mfa_enrolment_required") return <Enrol api={api} onSession={enter} onSignOut={signOut} />;
-  return <Context value={account}>{children}</Context>;
+  return (
+    <Context value={account}>
+      {children}
+      {asked && <StepUp api={api} session={session} onProved={(fresh) => { enter(fresh); proved(true); }} onCancel={() => proved(false)} />}
+    </Context>
+  );
 }

@@ -8,7 +8,8 @@ import { SignInFrame } from "./SignInFrame.tsx";
 
 const FRAGMENT = "#set-password=";
 /** Shorter ones are refused by the service too (NIST SP 800-63B-4). */
-const LENGTH_MIN = 15;
+export const PASSWORD_CHARS_MIN = 15;
+export const PASSWORD_CHARS_MAX = 128;
 
 /** The token of the link that led here, taken out of the address so that neither history nor a screenshot keeps it. */
 export function takeLinkToken(): string | null {
@@ -47,11 +48,11 @@ export function SetPassword({ api, token, onDone }: { readonly api: ClinicApi; r
           <h1>{t.setPassword.title}</h1>
           <p className="lead">{t.setPassword.lead}</p>
         </div>
-        {error !== null && <Notice tone="error" testId="set-password-error">{errorText(error, t)}</Notice>}
+        {error !== null && <Notice tone="error" testId="set-password-error">{errorText(error, t, { unprocessable: t.setPassword.guessable })}</Notice>}
         {done ? <Notice tone="good" testId="set-password-done">{t.setPassword.done}</Notice> : (
           <TextField
             label={t.setPassword.password} hint={t.setPassword.hint} type="password" autoComplete="new-password" required autoFocus
-            minLength={LENGTH_MIN} maxLength={128} value={password} onChange={(event) => setPassword(event.target.value)} data-testid="set-password-new"
+            minLength={PASSWORD_CHARS_MIN} maxLength={PASSWORD_CHARS_MAX} value={password} onChange={(event) => setPassword(event.target.value)} data-testid="set-password-new"
           />
         )}
         {!done && <Button type="submit" tone="primary" large busy={busy} data-testid="set-password-submit">{t.setPassword.submit}</Button>}

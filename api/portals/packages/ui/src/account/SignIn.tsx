@@ -43,8 +43,8 @@ export function SignIn({ portal, api, onSession, refused, ended }: Props) {
     setAsking(true);
     setError(null);
     try {
-      const credential = await passkeyGet(await api.passkeyOptions());
-      if (credential !== null) onSession(await api.passkeyLogin(credential));
+      const credential = await passkeyGet(await api.account.passkeyOptions());
+      if (credential !== null) onSession(await api.account.passkeyLogin(credential));
     } catch (cause) {
       setError(cause);
     } finally {

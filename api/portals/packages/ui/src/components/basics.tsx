@@ -138,6 +138,8 @@ export function Dialog({ title, onClose, children, testId, wide = false }: { rea
   useEffect(() => {
     const element = dialog.current;
     if (element !== null && !element.open) element.showModal();
+    // The first thing to type, if there is one; else the browser's choice.
+    element?.querySelector<HTMLElement>("input:not([type=checkbox]), textarea")?.focus();
     return () => element?.close();
   }, []);
   return (

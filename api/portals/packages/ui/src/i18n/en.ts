@@ -1,9 +1,12 @@
+import { account } from "./en/account.ts";
+import { clinic } from "./en/clinic.ts";
 import { plural } from "./plural.ts";
 
 /** The English catalogue; its type is what the other languages must fill. */
 export const en = {
   brand: "medmesh",
   common: {
+    pages: "Pages",
     loading: "Loading…",
     retry: "Try again",
     cancel: "Cancel",
@@ -19,6 +22,8 @@ export const en = {
     required: "required",
     optional: "optional",
   },
+  account,
+  clinic,
   home: {
     title: "Welcome to medmesh",
     lead: "Video visits that stay close to you.",
@@ -51,6 +56,7 @@ export const en = {
     passkey: "Sign in with a passkey",
   },
   setPassword: {
+    guessable: "This password is too easy to guess. Choose another.",
     title: "Choose a password",
     lead: "You sign in with your address and this password.",
     password: "New password",
@@ -93,7 +99,8 @@ export const en = {
     login_failed: "The email or the password is wrong.",
     second_factor_refused: "That did not prove it. Try again, or use another way.",
     link_spent: "The link is no longer good. Ask for a new one.",
-    unprocessable: "This password is too easy to guess. Choose another.",
+    unprocessable: "A rule does not allow this.",
+    step_up_required: "You did not confirm that it is you, so nothing was changed.",
     rate_limited: "Too many attempts. Wait a little, then try again.",
     forbidden: "You may not do this.",
     not_found: "This no longer exists, or it is not yours to see.",
@@ -110,6 +117,7 @@ export const en = {
     reference: (id: string) => `Reference: ${id}`,
   },
   visits: {
+    title: "Visits",
     today: "Today",
     upcoming: "Coming up",
     scheduleTitle: "Today’s schedule",

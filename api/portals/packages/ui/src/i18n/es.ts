@@ -1,9 +1,12 @@
+import { account } from "./es/account.ts";
+import { clinic } from "./es/clinic.ts";
 import type { Catalogue } from "./en.ts";
 import { plural } from "./plural.ts";
 
 export const es: Catalogue = {
   brand: "medmesh",
   common: {
+    pages: "Páginas",
     loading: "Cargando…",
     retry: "Volver a intentar",
     cancel: "Cancelar",
@@ -19,6 +22,8 @@ export const es: Catalogue = {
     required: "obligatorio",
     optional: "opcional",
   },
+  account,
+  clinic,
   home: {
     title: "Le damos la bienvenida a medmesh",
     lead: "Consultas por vídeo que están cerca de usted.",
@@ -51,6 +56,7 @@ export const es: Catalogue = {
     passkey: "Entrar con una llave de acceso",
   },
   setPassword: {
+    guessable: "Esta contraseña es demasiado fácil de adivinar. Elija otra.",
     title: "Elija una contraseña",
     lead: "Entrará con su dirección y esta contraseña.",
     password: "Nueva contraseña",
@@ -93,7 +99,8 @@ export const es: Catalogue = {
     login_failed: "El correo o la contraseña no son correctos.",
     second_factor_refused: "Eso no lo ha confirmado. Inténtelo de nuevo o de otra manera.",
     link_spent: "El enlace ya no sirve. Pida uno nuevo.",
-    unprocessable: "Esta contraseña es demasiado fácil de adivinar. Elija otra.",
+    unprocessable: "Una regla no lo permite.",
+    step_up_required: "No ha confirmado que es usted, así que no ha cambiado nada.",
     rate_limited: "Demasiados intentos. Espere un poco y vuelva a intentarlo.",
     forbidden: "No tiene permiso para hacer esto.",
     not_found: "Esto ya no existe o no está a su alcance.",
@@ -110,6 +117,7 @@ export const es: Catalogue = {
     reference: (id) => `Referencia: ${id}`,
   },
   visits: {
+    title: "Visitas",
     today: "Hoy",
     upcoming: "Próximamente",
     scheduleTitle: "Agenda de hoy",

@@ -1,9 +1,12 @@
+import { account } from "./fr/account.ts";
+import { clinic } from "./fr/clinic.ts";
 import type { Catalogue } from "./en.ts";
 import { plural } from "./plural.ts";
 
 export const fr: Catalogue = {
   brand: "medmesh",
   common: {
+    pages: "Rubriques",
     loading: "Chargement…",
     retry: "Réessayer",
     cancel: "Annuler",
@@ -19,6 +22,8 @@ export const fr: Catalogue = {
     required: "obligatoire",
     optional: "facultatif",
   },
+  account,
+  clinic,
   home: {
     title: "Bienvenue sur medmesh",
     lead: "Des consultations vidéo au plus près de vous.",
@@ -51,6 +56,7 @@ export const fr: Catalogue = {
     passkey: "Se connecter avec une clé d’accès",
   },
   setPassword: {
+    guessable: "Ce mot de passe est trop facile à deviner. Choisissez-en un autre.",
     title: "Choisissez un mot de passe",
     lead: "Vous vous connecterez avec votre adresse et ce mot de passe.",
     password: "Nouveau mot de passe",
@@ -93,7 +99,8 @@ export const fr: Catalogue = {
     login_failed: "L’adresse ou le mot de passe est incorrect.",
     second_factor_refused: "Cela n’a pas suffi. Réessayez, ou autrement.",
     link_spent: "Le lien n’est plus valable. Demandez-en un nouveau.",
-    unprocessable: "Ce mot de passe est trop facile à deviner. Choisissez-en un autre.",
+    unprocessable: "Une règle ne le permet pas.",
+    step_up_required: "Vous n’avez pas confirmé que c’est vous : rien n’a été changé.",
     rate_limited: "Trop de tentatives. Attendez un peu, puis réessayez.",
     forbidden: "Vous n’avez pas le droit de faire cela.",
     not_found: "Cela n’existe plus ou ne vous est pas accessible.",
@@ -110,6 +117,7 @@ export const fr: Catalogue = {
     reference: (id) => `Référence : ${id}`,
   },
   visits: {
+    title: "Consultations",
     today: "Aujourd’hui",
     upcoming: "À venir",
     scheduleTitle: "Agenda du jour",

@@ -42,6 +42,8 @@ export interface Formats {
   time(instant: string | number | Date, zone?: string): string;
   /** "Monday, November 23" */
   day(instant: string | number | Date, zone?: string): string;
+  /** "Nov 23, 2026" */
+  date(instant: string | number | Date, zone?: string): string;
   /** "Mon, Nov 23, 9:30 AM" */
   moment(instant: string | number | Date, zone?: string): string;
   number(value: number, digits?: number): string;
@@ -55,6 +57,7 @@ export function formatsFor(language: Language): Formats {
   return {
     time: (instant, zone) => date({ hour: "numeric", minute: "2-digit" }, zone).format(new Date(instant)),
     day: (instant, zone) => date({ weekday: "long", day: "numeric", month: "long" }, zone).format(new Date(instant)),
+    date: (instant, zone) => date({ day: "numeric", month: "short", year: "numeric" }, zone).format(new Date(instant)),
     moment: (instant, zone) =>
       date({ weekday: "short", day: "numeric", month: "short", hour: "numeric", minute: "2-digit" }, zone).format(new Date(instant)),
     number: (value, digits = 0) => new Intl.NumberFormat(language, { maximumFractionDigits: digits }).format(value),

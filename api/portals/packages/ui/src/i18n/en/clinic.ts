@@ -1,0 +1,21 @@
+/** How a clinic is run. */
+export const clinic = {
+  settings: "Settings",
+  name: "Clinic",
+  zone: "Time zone",
+  home: "Home region",
+  homeHint: "Records, keys and files live there and nowhere else. It cannot be changed here.",
+  residency: "Where visits may run",
+  residencyLead: "Sound and pictures of a visit pass through media servers. Name the regions where those may stand.",
+  anywhere: "Visits may run in any region.",
+  only: (regions: string) => `Visits run in ${regions} only. If no server stands there, they do not start.`,
+  region: "Region",
+  regionHint: "For example eu-central",
+  addRegion: "Add",
+  saved: "Saved. Visits that start from now on keep to it.",
+  invite: "Send invitation",
+  invited: (name: string) => `${name} is invited`,
+  handOver: (until: string) => `This clinic sends no mail: hand this link over yourself. It is shown only now and works once, until ${until}.`,
+  givePassword: "Give them a first password",
+  givePasswordHint: "Otherwise they receive a link and choose one themselves.",
+};
