@@ -1,11 +1,10 @@
 //! The description of the operator's API, made from the routes themselves.
 
-use medmesh_api_types::problem::{PROBLEM_JSON, Problem};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
-use utoipa::openapi::{ContentBuilder, InfoBuilder, License, OpenApi, Ref, ResponseBuilder};
-use utoipa::{PartialSchema as _, ToSchema as _};
+use utoipa::openapi::{InfoBuilder, License, OpenApi};
 
 use super::operator;
+use crate::http::statuses::{self, Callers};
 
 const OPERATOR: &str = "operator";
 
@@ -25,29 +24,10 @@ pub fn fleet() -> OpenApi {
         .license(Some(License::new("Apache-2.0")))
         .build();
     let components = api.components.get_or_insert_default();
-    let mut schemas = vec![("Problem".to_owned(), Problem::schema())];
-    Problem::schemas(&mut schemas);
-    components.schemas.extend(schemas);
     let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
     components.add_security_scheme(OPERATOR, SecurityScheme::Http(bearer));
     api.security = Some(vec![SecurityRequirement::new(OPERATOR, [] as [&str; 0])]);
-    let operations = api.paths.paths.values_mut();
-    for operation in operations
-        .flat_map(|item| [&mut item.get, &mut item.post, &mut item.delete])
-        .flatten()
-    {
-        let content = ContentBuilder::new()
-            .schema(Some(Ref::from_schema_name("Problem")))
-            .build();
-        let problem = ResponseBuilder::new()
-            .description("Why not.")
-            .content(PROBLEM_JSON, content)
-            .build();
-        operation
-            .responses
-            .responses
-            .insert("default".to_owned(), problem.into());
-    }
+    statuses::describe(&mut api, Callers::Operator);
     api
 }
 

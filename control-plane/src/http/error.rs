@@ -115,6 +115,7 @@ pub(super) fn code_for(status: StatusCode) -> ProblemCode {
         StatusCode::FORBIDDEN => ProblemCode::Forbidden,
         StatusCode::NOT_FOUND => ProblemCode::NotFound,
         StatusCode::METHOD_NOT_ALLOWED => ProblemCode::MethodNotAllowed,
+        StatusCode::NOT_ACCEPTABLE => ProblemCode::NotAcceptable,
         StatusCode::PRECONDITION_FAILED => ProblemCode::VersionMismatch,
         StatusCode::PAYLOAD_TOO_LARGE => ProblemCode::BodyTooLarge,
         StatusCode::UNSUPPORTED_MEDIA_TYPE => ProblemCode::UnsupportedMediaType,

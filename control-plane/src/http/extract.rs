@@ -6,7 +6,7 @@ use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use garde::Validate;
-use http::header::{CONTENT_TYPE, IF_MATCH};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, IF_MATCH};
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
 use medmesh_api_types::session::IDEMPOTENCY_HEADER;
@@ -14,6 +14,7 @@ use medmesh_base::ProblemCode;
 use serde::de::DeserializeOwned;
 
 use super::error::ApiError;
+use super::negotiate::{JSON, MEDMESH_JSON};
 
 /// Deepest nesting of a body: our deepest request has three levels.
 const NESTING_MAX: usize = 16;
@@ -34,7 +35,7 @@ where
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        if !is_json(request.headers()) {
+        if !is_json(request.headers()) || is_packed(request.headers()) {
             return Err(ProblemCode::UnsupportedMediaType.into());
         }
         let bytes = Bytes::from_request(request, state).await.map_err(unreadable)?;
@@ -49,7 +50,15 @@ fn is_json(headers: &HeaderMap) -> bool {
         return false;
     };
     let essence = kind.split(';').next().unwrap_or_default().trim();
-    essence.eq_ignore_ascii_case("application/json")
+    [JSON, MEDMESH_JSON]
+        .iter()
+        .any(|known| essence.eq_ignore_ascii_case(known))
+}
+
+/// Compressed bodies are not taken: what they unpack to has no bound (RFC 9110 section 8.4).
+fn is_packed(headers: &HeaderMap) -> bool {
+    let mut encodings = headers.get_all(CONTENT_ENCODING).iter();
+    encodings.any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
 fn unreadable(rejection: BytesRejection) -> ApiError {

@@ -28,6 +28,7 @@ mod error;
 mod extract;
 mod mapping;
 mod metrics;
+mod negotiate;
 mod observe;
 pub mod openapi;
 mod password;
@@ -35,6 +36,7 @@ mod portals;
 mod routes;
 pub mod server;
 mod state;
+pub(crate) mod statuses;
 mod throttle;
 
 use std::path::Path;
@@ -42,6 +44,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;
 use medmesh_base::ProblemCode;
@@ -52,6 +55,7 @@ pub(crate) use challenge::Challenges;
 pub use error::ApiError;
 pub(crate) use extract::Body;
 pub use metrics::Metrics;
+use negotiate::Description;
 pub(crate) use observe::AsIs;
 pub(crate) use password::Passwords;
 pub use password::password_hash;
@@ -73,7 +77,11 @@ pub(crate) struct PortalFiles<'a> {
 pub(crate) fn router(api: &Api, portals: Option<PortalFiles<'_>>, more: Router) -> Router {
     let (clinic, _) = routes::clinic().into_inner().split_for_parts();
     let clinic = clinic.layer(axum::middleware::from_fn(caller::renew_cookie));
-    let mut router = clinic.with_state(api.clone()).merge(more);
+    let described = Description::of([openapi::clinic(), crate::fleet::openapi::fleet()], &api.metrics);
+    let mut router = clinic
+        .with_state(api.clone())
+        .merge(more)
+        .route_layer(from_fn_with_state(described, negotiate::negotiate));
     if let Some(portals) = portals {
         router = router.merge(portals::routes(portals.dir, &portals.connect_origins));
     }
@@ -91,7 +99,7 @@ pub(crate) fn layered(router: Router, metrics: Metrics) -> Router {
             ANSWER_TIMEOUT,
         ))
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(axum::middleware::from_fn_with_state(metrics, observe::observe))
+        .layer(from_fn_with_state(metrics, observe::observe))
 }
 
 #[allow(

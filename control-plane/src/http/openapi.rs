@@ -1,15 +1,15 @@
 //! The description of the clinic API, made from the routes themselves.
 
-use medmesh_api_types::problem::{PROBLEM_JSON, Problem};
+use http::Method;
 use medmesh_api_types::session::{CSRF_HEADER, SESSION_COOKIE};
-use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn, PathItem};
+use medmesh_clinic::audit::Purpose;
+use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityRequirement, SecurityScheme};
-use utoipa::openapi::{
-    ContentBuilder, InfoBuilder, License, ObjectBuilder, OpenApi, Ref, Required, ResponseBuilder, Type,
-};
-use utoipa::{PartialSchema as _, ToSchema as _};
+use utoipa::openapi::{InfoBuilder, License, ObjectBuilder, OpenApi, Required, Type};
 
+use super::caller::PURPOSE;
 use super::routes;
+use super::statuses::{self, Callers};
 
 const SESSION: &str = "session";
 
@@ -25,17 +25,23 @@ pub fn clinic() -> OpenApi {
         .license(Some(License::new("Apache-2.0")))
         .build();
     let components = api.components.get_or_insert_default();
-    let mut schemas = vec![("Problem".to_owned(), Problem::schema())];
-    Problem::schemas(&mut schemas);
-    components.schemas.extend(schemas);
     components.add_security_scheme(
         SESSION,
         SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::new(SESSION_COOKIE))),
     );
     api.security = Some(vec![SecurityRequirement::new(SESSION, [] as [&str; 0])]);
     for item in api.paths.paths.values_mut() {
-        complete(item);
+        for (method, operation) in statuses::operations(item) {
+            if operation.security.is_some() {
+                continue;
+            }
+            if method != Method::GET {
+                require_csrf(operation);
+            }
+            offer_purpose(operation);
+        }
     }
+    statuses::describe(&mut api, Callers::People);
     api
 }
 
@@ -45,34 +51,6 @@ and holds the CSRF token that every unsafe request repeats in `X-CSRF-Token`. Cr
 `Idempotency-Key`: repeating one replays its answer byte for byte. Errors are RFC 9457 problem documents. \
 What the caller may not know exists is answered with 404.";
 
-/// Adds what holds for every operation of a path.
-fn complete(item: &mut PathItem) {
-    for (operation, is_unsafe) in [
-        (&mut item.get, false),
-        (&mut item.post, true),
-        (&mut item.patch, true),
-        (&mut item.put, true),
-        (&mut item.delete, true),
-    ] {
-        let Some(operation) = operation else { continue };
-        let is_open = operation.security.is_some();
-        if is_unsafe && !is_open {
-            require_csrf(operation);
-        }
-        let content = ContentBuilder::new()
-            .schema(Some(Ref::from_schema_name("Problem")))
-            .build();
-        let problem = ResponseBuilder::new()
-            .description("Why not.")
-            .content(PROBLEM_JSON, content)
-            .build();
-        operation
-            .responses
-            .responses
-            .insert("default".to_owned(), problem.into());
-    }
-}
-
 fn require_csrf(operation: &mut Operation) {
     let header = ParameterBuilder::new()
         .name(CSRF_HEADER)
@@ -80,6 +58,23 @@ fn require_csrf(operation: &mut Operation) {
         .required(Required::True)
         .description(Some("`csrf_token` of the session."))
         .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
+        .build();
+    operation.parameters.get_or_insert_default().push(header.into());
+}
+
+fn offer_purpose(operation: &mut Operation) {
+    let words = Purpose::ALL.iter().map(|purpose| purpose.as_str());
+    let schema = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .enum_values(Some(words));
+    let header = ParameterBuilder::new()
+        .name(PURPOSE.as_str())
+        .parameter_in(ParameterIn::Header)
+        .required(Required::False)
+        .description(Some(
+            "What the request is for: only what is allowed for that then counts.",
+        ))
+        .schema(Some(schema))
         .build();
     operation.parameters.get_or_insert_default().push(header.into());
 }

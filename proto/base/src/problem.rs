@@ -63,6 +63,8 @@ problem_codes! {
     NotFound = "not_found", 404, "There is nothing here.";
     /// The path exists, the method does not.
     MethodNotAllowed = "method_not_allowed", 405, "That method is not offered here.";
+    /// The client takes no form that there is an answer in.
+    NotAcceptable = "not_acceptable", 406, "There is no answer in a form you accept.";
     /// The clinician or patient is already taken in that time.
     SlotTaken = "slot_taken", 409, "That time is no longer free.";
     /// A request with the same `Idempotency-Key` is still running.

@@ -48,7 +48,8 @@ pub(super) fn routes() -> Routes {
 /// prove or set up that: `standing` says which. A wrong address and a wrong password are answered alike. Too many tries are answered
 /// with 429 and `Retry-After`.
 #[utoipa::path(post, path = "/v1/auth/login", tag = TAG, request_body = LoginRequest, security(()),
-    responses((status = 200, description = "Signed in.", body = Session)))]
+    responses((status = 200, description = "Signed in.", body = Session),
+        (status = 401, description = "`login_failed`")))]
 async fn auth_login(
     State(api): State<Api>,
     Extension(peer): Extension<Peer>,

@@ -112,7 +112,7 @@ const NOBODY: &str = "nobody@nowhere.invalid";
 /// Sets the password by a link, which is then used up; every session of the account ends. Signing in
 /// afterwards still takes the second factor. 410 `link_spent` for a link that is old, used or unknown.
 #[utoipa::path(post, path = "/v1/auth/link", tag = TAG, request_body = LinkRedeem, security(()),
-    responses((status = 204, description = "Set.")))]
+    responses((status = 204, description = "Set."), (status = 410, description = "`link_spent`")))]
 async fn link_redeem(
     State(api): State<Api>,
     Extension(request_id): Extension<RequestId>,

@@ -100,7 +100,8 @@ async fn passkey_options(
 /// Signs a person in with a passkey that knows whose it is, and sets the session cookie. No
 /// password and no second step: the device has checked its owner.
 #[utoipa::path(post, path = "/v1/auth/passkey/login", tag = TAG, request_body = PasskeyAssertion, security(()),
-    responses((status = 200, description = "Signed in.", body = Session)))]
+    responses((status = 200, description = "Signed in.", body = Session),
+        (status = 401, description = "`second_factor_refused`")))]
 async fn passkey_login(
     State(api): State<Api>,
     Extension(peer): Extension<Peer>,
