@@ -1,15 +1,16 @@
 //! One TURN client with one channel.
 
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 use medmesh_turn::codec::{
     Builder, Class, Datagram, IntegrityKind, Message, Method, TransactionId, attribute, decode,
     decode_xor_address,
 };
-use medmesh_turn::{Secret, long_term_key};
+use medmesh_turn::{IntegrityKey, Secret, long_term_key};
 
 /// Realm and secret both servers are given.
 pub(super) const REALM: &str = "medmesh";
@@ -23,6 +24,10 @@ const RTO: Duration = Duration::from_millis(100);
 const REQUESTS_MAX: u32 = 7;
 /// The wait after the last, in RTOs (RFC 8489 §6.2.1: Rm).
 const LAST_WAIT: u32 = 16;
+/// The 5-tuple has an allocation already (RFC 8656 §19).
+const ALLOCATION_MISMATCH: u16 = 437;
+/// Ports a flow tries; an earlier flow's is met in one of some hundred.
+const PORTS_TRIED: usize = 8;
 
 /// An allocation with a channel to the sink.
 pub(super) struct Flow {
@@ -72,68 +77,39 @@ impl Flow {
         index: u32,
         channel: bool,
     ) -> anyhow::Result<Self> {
-        let socket = UdpSocket::bind((IpAddr::from(Ipv4Addr::LOCALHOST), 0))?;
-        socket.connect(server)?;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
-        let username = format!("{}:bench-{index}", now + 3600);
-        let key = long_term_key(&username, REALM, &Secret::new(1, SECRET).password(&username));
-        let mut transaction = 0_u32;
-        let mut nonce = Vec::new();
-        let mut call = |method, attributes: &dyn Fn(Builder) -> Builder, wanted| -> anyhow::Result<Vec<u8>> {
-            transaction += 1;
-            let mut id = [0; 12];
-            id[..4].copy_from_slice(&transaction.to_be_bytes());
-            id[4..8].copy_from_slice(&index.to_be_bytes());
-            let request = attributes(Builder::new(Class::Request, method, id));
-            let request = if nonce.is_empty() {
-                request.finish()
-            } else {
-                request
-                    .attribute(attribute::USERNAME, username.as_bytes())
-                    .attribute(attribute::REALM, REALM.as_bytes())
-                    .attribute(attribute::NONCE, &nonce)
-                    .integrity(IntegrityKind::Sha1, &key)
-                    .finish()
+        // Flows of earlier loads went without a word, and the kernel gives their ports away again:
+        // who meets such an allocation takes another port (RFC 8656 §7.4).
+        let taken = |error: &anyhow::Error| error.downcast_ref() == Some(&Refused(ALLOCATION_MISMATCH));
+        let mut result = Self::try_open(server, peer, index, channel);
+        for _ in 0..PORTS_TRIED {
+            result = match result {
+                Err(error) if taken(&error) => Self::try_open(server, peer, index, channel),
+                other => return other,
             };
-            let answer = exchange(&socket, &request, id).with_context(|| format!("{method:?}"))?;
-            let Ok(Datagram::Message(message)) = decode(&answer) else {
-                anyhow::bail!("the answer is no STUN message")
-            };
-            let value = find(&message, wanted);
-            if wanted == attribute::NONCE {
-                nonce.clone_from(&value.clone().context("no challenge")?);
-            }
-            match (value, wanted) {
-                (Some(value), attribute::XOR_RELAYED_ADDRESS) => {
-                    let address = decode_xor_address(&value, &message.transaction()).context("no address")?;
-                    Ok(address.to_string().into_bytes())
-                }
-                (Some(value), _) => {
-                    ensure!(
-                        message.class == Class::Success || wanted == attribute::NONCE,
-                        "refused: {method:?}"
-                    );
-                    Ok(value)
-                }
-                (None, _) => anyhow::bail!("refused: {method:?} {:?}", find(&message, attribute::ERROR_CODE)),
-            }
-        };
+        }
+        result
+    }
+
+    fn try_open(server: SocketAddr, peer: SocketAddr, index: u32, channel: bool) -> anyhow::Result<Self> {
+        let mut caller = Caller::new(server, index)?;
         let udp = |r: Builder| r.attribute(attribute::REQUESTED_TRANSPORT, &[17, 0, 0, 0]);
-        call(Method::ALLOCATE, &udp, attribute::NONCE)?;
-        let relayed = call(Method::ALLOCATE, &udp, attribute::XOR_RELAYED_ADDRESS)?;
-        let relayed: SocketAddr = String::from_utf8(relayed)?.parse()?;
+        caller.challenge(udp)?;
+        let relayed = caller.call(Method::ALLOCATE, udp, |message| {
+            let value = find(message, attribute::XOR_RELAYED_ADDRESS)?;
+            decode_xor_address(&value, &message.transaction())
+        })?;
         let number = 0x4000 + u16::try_from(index % 0x0FFF)?;
         let permit = |r: Builder| r.address(attribute::XOR_PEER_ADDRESS, peer);
         let [n1, n0] = number.to_be_bytes();
         let bind = |r: Builder| permit(r.attribute(attribute::CHANNEL_NUMBER, &[n1, n0, 0, 0]));
         if channel {
-            call(Method::CHANNEL_BIND, &bind, attribute::MESSAGE_INTEGRITY)?;
+            caller.call(Method::CHANNEL_BIND, bind, |_| Some(()))?;
         } else {
-            call(Method::CREATE_PERMISSION, &permit, attribute::MESSAGE_INTEGRITY)?;
+            caller.call(Method::CREATE_PERMISSION, permit, |_| Some(()))?;
         }
-        socket.set_nonblocking(true)?;
+        caller.socket.set_nonblocking(true)?;
         Ok(Self {
-            socket,
+            socket: caller.socket,
             relayed,
             number: Some(number),
             peer,
@@ -156,6 +132,92 @@ impl Flow {
             .finish();
         // Header, peer attribute of 12 bytes, header of the data attribute.
         (indication, 20 + 12 + 4)
+    }
+}
+
+/// A client's side of requests and answers.
+struct Caller {
+    socket: UdpSocket,
+    index: u32,
+    username: String,
+    key: IntegrityKey,
+    nonce: Vec<u8>,
+    requests: u32,
+}
+
+/// The server's error code.
+#[derive(Debug, PartialEq, Eq)]
+struct Refused(u16);
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "refused with {}", self.0)
+    }
+}
+
+impl std::error::Error for Refused {}
+
+impl Caller {
+    fn new(server: SocketAddr, index: u32) -> anyhow::Result<Self> {
+        let socket = UdpSocket::bind((IpAddr::from(Ipv4Addr::LOCALHOST), 0))?;
+        socket.connect(server)?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+        let username = format!("{}:bench-{index}", now + 3600);
+        let key = long_term_key(&username, REALM, &Secret::new(1, SECRET).password(&username));
+        Ok(Self {
+            socket,
+            index,
+            username,
+            key,
+            nonce: Vec::new(),
+            requests: 0,
+        })
+    }
+
+    fn begin(&mut self, method: Method) -> (Builder, TransactionId) {
+        self.requests += 1;
+        let mut id = [0; 12];
+        id[..4].copy_from_slice(&self.requests.to_be_bytes());
+        id[4..8].copy_from_slice(&self.index.to_be_bytes());
+        (Builder::new(Class::Request, method, id), id)
+    }
+
+    /// Asks without credentials, and keeps the nonce of the refusal.
+    fn challenge(&mut self, attributes: impl Fn(Builder) -> Builder) -> anyhow::Result<()> {
+        let (request, id) = self.begin(Method::ALLOCATE);
+        let answer = exchange(&self.socket, &attributes(request).finish(), id)?;
+        let nonce = message(&answer).and_then(|message| find(&message, attribute::NONCE));
+        self.nonce = nonce.context("no challenge")?;
+        Ok(())
+    }
+
+    /// Asks with credentials; `read` takes what is wanted from the answer.
+    fn call<T>(
+        &mut self,
+        method: Method,
+        attributes: impl Fn(Builder) -> Builder,
+        read: impl Fn(&Message<'_>) -> Option<T>,
+    ) -> anyhow::Result<T> {
+        let (request, id) = self.begin(method);
+        let request = attributes(request)
+            .attribute(attribute::USERNAME, self.username.as_bytes())
+            .attribute(attribute::REALM, REALM.as_bytes())
+            .attribute(attribute::NONCE, &self.nonce)
+            .integrity(IntegrityKind::Sha1, &self.key)
+            .finish();
+        let answer = exchange(&self.socket, &request, id)?;
+        let message = message(&answer).context("the answer is no STUN message")?;
+        if let Some([_, _, class, number, ..]) = find(&message, attribute::ERROR_CODE).as_deref() {
+            return Err(Refused(u16::from(*class) * 100 + u16::from(*number)).into());
+        }
+        read(&message).with_context(|| format!("{method:?}: the answer lacks what was asked for"))
+    }
+}
+
+fn message(bytes: &[u8]) -> Option<Message<'_>> {
+    match decode(bytes) {
+        Ok(Datagram::Message(message)) => Some(message),
+        _ => None,
     }
 }
 
@@ -183,7 +245,7 @@ fn exchange(socket: &UdpSocket, request: &[u8], id: TransactionId) -> anyhow::Re
                 Ok(length) => {
                     let answer = &buffer[..length];
                     // The answer to an earlier request, which was sent twice, is not this one's.
-                    if matches!(decode(answer), Ok(Datagram::Message(m)) if m.transaction() == id) {
+                    if message(answer).is_some_and(|message| message.transaction() == id) {
                         return Ok(answer.to_vec());
                     }
                 }
