@@ -3,6 +3,7 @@
 mod config;
 pub(crate) mod forward;
 mod handle;
+mod icmp;
 mod locals;
 mod metrics;
 mod mmsg;

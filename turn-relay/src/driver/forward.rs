@@ -38,6 +38,7 @@ pub fn forward(listen: SocketAddr, peer: SocketAddr) -> io::Result<()> {
     let (mut batch, mut send) = (RecvBatch::new(BATCH), SendBatch::new());
     let mut events = Events::with_capacity(EVENTS_MAX);
     let (mut ready, mut next) = (Vec::new(), Vec::new());
+    let mut entries: Vec<(usize, usize)> = Vec::with_capacity(BATCH);
     loop {
         let patience = if ready.is_empty() {
             None
@@ -60,26 +61,20 @@ pub fn forward(listen: SocketAddr, peer: SocketAddr) -> io::Result<()> {
             let Ok(count) = batch.receive(fd, BATCH) else {
                 continue;
             };
-            let all = (0..count).filter_map(|index| batch.get(index));
             if let Some(flow) = token.checked_sub(1) {
                 let to = flows[flow].client;
-                let segments = all.flat_map(Received::datagrams).map(|(_, data)| Segment {
-                    to,
-                    prefix: &[],
-                    data,
-                    padding: &[],
-                });
+                let all = (0..count).filter_map(|index| batch.get(index));
+                let segments = all
+                    .flat_map(Received::datagrams)
+                    .map(|(_, data)| segment(to, data));
                 send.send(listener.as_fd(), None, segments);
             } else {
-                for received in all {
+                for message in 0..count {
+                    let Some(received) = batch.get(message) else {
+                        continue;
+                    };
                     if let Some(flow) = by_client.get(&received.source) {
-                        let segments = received.datagrams().map(|(_, data)| Segment {
-                            to: peer,
-                            prefix: &[],
-                            data,
-                            padding: &[],
-                        });
-                        send.send(flows[*flow].socket.as_fd(), None, segments);
+                        entries.push((*flow, message));
                         continue;
                     }
                     let own = socket::relay(SocketAddr::new(listen.ip(), 0))?;
@@ -93,11 +88,30 @@ pub fn forward(listen: SocketAddr, peer: SocketAddr) -> io::Result<()> {
                         socket: own,
                     });
                 }
+                // Each flow's in one go, as the relay does it.
+                entries.sort_unstable();
+                for group in entries.chunk_by(|a, b| a.0 == b.0) {
+                    let all = group.iter().filter_map(|(_, message)| batch.get(*message));
+                    let segments = all
+                        .flat_map(Received::datagrams)
+                        .map(|(_, data)| segment(peer, data));
+                    send.send(flows[group[0].0].socket.as_fd(), None, segments);
+                }
+                entries.clear();
             }
             if count == BATCH {
                 next.push(Token(token));
             }
         }
         std::mem::swap(&mut ready, &mut next);
+    }
+}
+
+fn segment(to: SocketAddr, data: &[u8]) -> Segment<'_> {
+    Segment {
+        to,
+        prefix: &[],
+        data,
+        padding: &[],
     }
 }

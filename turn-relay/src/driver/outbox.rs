@@ -60,13 +60,24 @@ impl PeerOutbox {
                 unsent.failed += group.len() as u64;
                 continue;
             };
-            let segments = group.iter().map(|entry| Segment {
-                to: entry.out.peer,
-                prefix: &[],
-                data: bytes(entry.message, entry.out.data.clone()),
-                padding: &[],
-            });
-            unsent += send.send(relay.fd(), None, segments);
+            for group in group.chunk_by(|a, b| a.out.dont_fragment == b.out.dont_fragment) {
+                let whole = group[0].out.dont_fragment;
+                if whole && let Err(error) = relay.set_dont_fragment(true) {
+                    tracing::debug!(%error, "cannot forbid fragments");
+                    unsent.failed += group.len() as u64;
+                    continue;
+                }
+                let segments = group.iter().map(|entry| Segment {
+                    to: entry.out.peer,
+                    prefix: &[],
+                    data: bytes(entry.message, entry.out.data.clone()),
+                    padding: &[],
+                });
+                unsent += send.send(relay.fd(), None, segments);
+                if whole && let Err(error) = relay.set_dont_fragment(false) {
+                    tracing::debug!(%error, "cannot allow fragments again");
+                }
+            }
         }
         self.entries.clear();
         unsent

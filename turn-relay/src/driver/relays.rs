@@ -9,8 +9,8 @@ use mio::unix::SourceFd;
 use mio::{Interest, Registry};
 
 use super::handle::Shared;
-use super::socket;
 use super::token::Source;
+use super::{icmp, mmsg, socket};
 use crate::codec::Family;
 use crate::server::{Port, Protocol, RelayId};
 
@@ -38,7 +38,11 @@ pub(super) enum Socket {
 impl Socket {
     fn bind(address: SocketAddr, protocol: Protocol) -> io::Result<Self> {
         Ok(match protocol {
-            Protocol::Udp => Self::Udp(socket::relay(address)?),
+            Protocol::Udp => {
+                let socket = socket::relay(address)?;
+                icmp::enable(&socket, address.is_ipv6())?;
+                Self::Udp(socket)
+            }
             Protocol::Tcp => Self::Tcp(socket::relay_listener(address)?),
         })
     }
@@ -54,6 +58,12 @@ impl Socket {
 impl RelaySocket {
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
         self.socket.fd()
+    }
+
+    /// Forbids fragments of what is sent from here, or allows them again. Linux has no such flag
+    /// for single messages of IPv4; those who ask for it look for the path's MTU and are few.
+    pub(super) fn set_dont_fragment(&self, on: bool) -> io::Result<()> {
+        mmsg::set_dont_fragment(self.fd(), self.id.family == Family::V6, on)
     }
 
     /// Begins a connection with `peer` from this address.

@@ -208,7 +208,7 @@ fn moving_frees_nobodys_quota() {
         r.attribute(attribute::MOBILITY_TICKET, &ticket)
     });
     assert_eq!(moved.code(), 0);
-    assert_eq!(ours.stats().allocations, 1);
+    eventually("one allocation", || ours.stats().allocations == 1);
     let mut third = home.elsewhere(server);
     assert_eq!(third.request(Method::ALLOCATE, udp).code(), 486);
     assert_eq!(home.request(Method::ALLOCATE, udp).code(), 486);

@@ -6,6 +6,7 @@ mod clients;
 mod coturn;
 mod differential;
 mod handle;
+mod icmp;
 mod process;
 mod rotation;
 mod streams;

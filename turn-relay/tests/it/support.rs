@@ -128,6 +128,10 @@ pub(crate) struct WireClient {
 pub(crate) struct Reply(Vec<u8>);
 
 impl Reply {
+    pub(crate) fn new(bytes: &[u8]) -> Self {
+        Self(bytes.to_vec())
+    }
+
     pub(crate) fn message(&self) -> Message<'_> {
         let Ok(Datagram::Message(message)) = decode(&self.0) else {
             panic!("not a message: {:?}", self.0)

@@ -1,9 +1,10 @@
 //! Real sockets on loopback.
 
-use std::net::UdpSocket;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd as _;
 use std::time::{Duration, Instant};
 
+use super::control::{CONTROL_BYTES, Control, Name, WORD};
 use super::*;
 
 const PATIENCE: Duration = Duration::from_secs(10);
