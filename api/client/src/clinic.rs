@@ -451,7 +451,7 @@ fn value(text: &str) -> Result<HeaderValue, ClientError> {
     HeaderValue::from_str(text).map_err(|_| ClientError::Configuration("header"))
 }
 
-fn if_match(version: i64) -> HeaderMap {
+pub(crate) fn if_match(version: i64) -> HeaderMap {
     let etag = HeaderValue::from_str(&format!("\"{version}\"")).expect("digits are header text");
     HeaderMap::from_iter([(IF_MATCH, etag)])
 }
@@ -468,7 +468,7 @@ fn session_cookie(headers: &HeaderMap) -> Option<Secret> {
 }
 
 /// The path with the members of a flat query; absent ones are left out.
-fn with_query(path: &str, query: &impl Serialize) -> Result<String, ClientError> {
+pub(crate) fn with_query(path: &str, query: &impl Serialize) -> Result<String, ClientError> {
     let unusable = || ClientError::Configuration("query");
     let query = serde_json::to_value(query).map_err(|_| unusable())?;
     let mut url = reqwest::Url::parse("http://query").map_err(|_| unusable())?;

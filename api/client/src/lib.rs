@@ -5,6 +5,7 @@
 //! its code and request id.
 
 mod account;
+mod care;
 mod clinic;
 mod error;
 mod events;

@@ -16,7 +16,10 @@
 pub mod account;
 pub mod appointment;
 pub mod audit;
+pub mod break_glass;
+pub mod care;
 pub mod clinic;
+pub mod consent;
 pub mod factor;
 pub mod fleet;
 pub mod job;

@@ -14,6 +14,8 @@ pub const PASSWORD_MIN: usize = 15;
 pub const PASSWORD_MAX: usize = 128;
 /// Longest reason for an appointment or a cancellation, characters.
 pub const REASON_MAX: usize = 500;
+/// Longest name of a document, characters.
+pub const DOCUMENT_MAX: usize = 80;
 /// Longest chat message, characters: a long paragraph; documents travel otherwise.
 pub const MESSAGE_MAX: usize = 4000;
 /// Longest search, characters: as a name.
@@ -100,6 +102,36 @@ pub(crate) fn reason(reason: &Option<Phi<String>>, _: &()) -> Check {
     let Some(reason) = reason else { return Ok(()) };
     within(reason.expose(), 0, REASON_MAX)?;
     printable(reason.expose())
+}
+
+/// A reason that must be given.
+pub(crate) fn reason_given(reason: &Phi<String>, _: &()) -> Check {
+    within(reason.expose().trim(), 1, REASON_MAX)?;
+    within(reason.expose(), 1, REASON_MAX)?;
+    printable(reason.expose())
+}
+
+/// The name of a document: a name, and no text that could say anything about anybody.
+pub(crate) fn document(name: &str, _: &()) -> Check {
+    within(name, 1, DOCUMENT_MAX)?;
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"._/-".contains(&b);
+    if name.bytes().all(plain) {
+        Ok(())
+    } else {
+        Err(garde::Error::new("may have letters, digits and . _ / -"))
+    }
+}
+
+pub(crate) fn sha256(digest: &Option<String>, _: &()) -> Check {
+    let Some(digest) = digest else { return Ok(()) };
+    let is_hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+    if digest.len() == 64 && digest.bytes().all(is_hex) {
+        Ok(())
+    } else {
+        Err(garde::Error::new(
+            "is not a SHA-256 in lower-case hexadecimal digits",
+        ))
+    }
 }
 
 pub(crate) fn message_body(body: &Phi<String>, _: &()) -> Check {

@@ -5,7 +5,10 @@
 
 mod event;
 
-use medmesh_base::{AppointmentId, ClinicId, MessageId, ParticipantId, PersonId, SessionId, VisitId};
+use medmesh_base::{
+    AppointmentId, BreakGlassId, CareTeamMemberId, ClinicId, ConsentId, MessageId, ParticipantId, PersonId,
+    ReferralId, SessionId, VisitId,
+};
 use uuid::Uuid;
 
 use crate::word::words;
@@ -73,6 +76,30 @@ words! {
         AnswerReplay = "answer_replay",
         /// Changed how the clinic is set up.
         ClinicUpdate = "clinic_update",
+        /// Read who cares for a patient.
+        CareTeamRead = "care_team_read",
+        /// Put somebody on a care team.
+        CareTeamAdd = "care_team_add",
+        /// Took somebody off a care team.
+        CareTeamEnd = "care_team_end",
+        /// Read where a patient was referred.
+        ReferralRead = "referral_read",
+        /// Referred a patient.
+        ReferralCreate = "referral_create",
+        /// Took a referral back.
+        ReferralEnd = "referral_end",
+        /// Read what a patient agreed to.
+        ConsentRead = "consent_read",
+        /// Recorded what a patient said.
+        ConsentRecord = "consent_record",
+        /// Broke the glass.
+        BreakGlassOpen = "break_glass_open",
+        /// Read who broke the glass.
+        BreakGlassRead = "break_glass_read",
+        /// Settled a broken glass.
+        BreakGlassReview = "break_glass_review",
+        /// Named the privacy officer.
+        PrivacyOfficerSet = "privacy_officer_set",
         /// Read the audit log.
         AuditRead = "audit_read",
         /// Had the whole log verified.
@@ -127,6 +154,14 @@ words! {
         Answer = "answer",
         /// The audit log itself.
         Audit = "audit",
+        /// A place on a care team.
+        CareTeamMember = "care_team_member",
+        /// A referral.
+        Referral = "referral",
+        /// What a patient agreed to.
+        Consent = "consent",
+        /// A broken glass.
+        BreakGlass = "break_glass",
     }
 }
 
@@ -171,4 +206,8 @@ object_from! {
     VisitId => Visit,
     ParticipantId => Participant,
     MessageId => Message,
+    CareTeamMemberId => CareTeamMember,
+    ReferralId => Referral,
+    ConsentId => Consent,
+    BreakGlassId => BreakGlass,
 }

@@ -12,6 +12,8 @@
 mod access;
 pub mod audit;
 pub mod authz;
+mod break_glass;
+mod care;
 mod consent;
 pub mod identity;
 mod message;
@@ -23,7 +25,14 @@ mod visit;
 mod word;
 
 pub use access::{Actor, Caller, SystemActor};
-pub use consent::Segment;
+pub use break_glass::{
+    BREAK_GLASS_DEFAULT, BREAK_GLASS_MAX, BreakGlass, Finding, Review, alert_mail, reviewable,
+};
+pub use care::{CARE_TEAM, CareTeamMember, REFERRAL_DEFAULT, REFERRAL_MAX, Referral, carer, ends_at};
+pub use consent::{
+    CONSENT_PURPOSES, CONSENT_TEXT_LATEST, Consent, ConsentDecision, ConsentText, DOCUMENT_CHARS_MAX,
+    Segment, Signature, SignedBy, consent_text,
+};
 pub use identity::{
     Clinic, DISPLAY_NAME_CHARS_MAX, DisplayName, EMAIL_BYTES_MAX, Email, Locale, NewPerson, Person,
     PersonRef, Role, Roles, TimeZone,

@@ -106,6 +106,27 @@ pub enum Refusal {
     /// The person cannot be on a care team, or be referred to.
     #[error("the person does not give care here")]
     CarerUnsuitable,
+    /// A time that is over, or too far away.
+    #[error("the period is over, or too long")]
+    PeriodUnsuitable,
+    /// It has ended.
+    #[error("it has ended already")]
+    AlreadyEnded,
+    /// A signature for somebody else, or without what would prove it.
+    #[error("the signature does not prove who signed")]
+    SignatureUnsound,
+    /// What was on the screen is not the text that is signed today.
+    #[error("the text to sign has changed")]
+    ConsentTextOld,
+    /// Settling what one did oneself.
+    #[error("somebody else has to settle it")]
+    OwnAct,
+    /// Somebody settled it before.
+    #[error("it is settled already")]
+    AlreadySettled,
+    /// The person does not work here.
+    #[error("the person cannot look after privacy here")]
+    OfficerUnsuitable,
     /// Care for, or a referral to, oneself.
     #[error("that takes two people")]
     NotThemselves,
@@ -123,6 +144,10 @@ impl Refusal {
             | Self::ClinicianUnsuitable
             | Self::ParticipantUnsuitable
             | Self::CarerUnsuitable
+            | Self::PeriodUnsuitable
+            | Self::SignatureUnsound
+            | Self::OwnAct
+            | Self::OfficerUnsuitable
             | Self::NotThemselves
             | Self::SamePerson => ProblemCode::Unprocessable,
             Self::LinkSpent => ProblemCode::LinkSpent,
@@ -136,6 +161,9 @@ impl Refusal {
             | Self::NotWaiting
             | Self::VisitFull
             | Self::AlreadyOnTeam
+            | Self::AlreadyEnded
+            | Self::ConsentTextOld
+            | Self::AlreadySettled
             | Self::AlreadyTakesPart
             | Self::EnrolmentNotBegun
             | Self::LastFactor

@@ -249,6 +249,7 @@ impl App {
             };
             // Each kind of job gets its handler here.
             let handlers = mail.handlers(&store, Handlers::default());
+            let handlers = mail.alert_handlers(&store, handlers);
             let publisher = Publisher::new(store.clone(), keys, shelf, witness);
             tokio::join!(
                 audit::sequence(publisher.clone(), audit_metrics.clone(), drain.clone()),

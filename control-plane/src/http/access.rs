@@ -89,26 +89,12 @@ mod tests {
     use super::*;
     use crate::http::openapi;
 
-    /// Actions that are decided on inside of others' routes, those of the system, and those
-    /// whose facts are kept before there is a way to ask.
+    /// Actions that are decided on inside of others' routes, those of the system, and the audit
+    /// log's.
     const NO_ROUTE_OF_ITS_OWN: &[Action] = &[
         Action::AppointmentLabel,
         Action::ParticipantPresence,
         Action::AuditList,
-        Action::CareTeamList,
-        Action::CareTeamAdd,
-        Action::CareTeamEnd,
-        Action::ReferralList,
-        Action::ReferralCreate,
-        Action::ReferralEnd,
-        Action::ConsentList,
-        Action::ConsentRecord,
-        Action::BreakGlassOpen,
-        Action::BreakGlassList,
-        Action::BreakGlassAlerts,
-        Action::BreakGlassReview,
-        Action::PrivacyOfficerGet,
-        Action::PrivacyOfficerSet,
     ];
 
     #[test]

@@ -115,7 +115,7 @@ pub(super) fn person(person: clinic::Person) -> Person {
     }
 }
 
-fn person_ref(person: clinic::PersonRef) -> PersonRef {
+pub(super) fn person_ref(person: clinic::PersonRef) -> PersonRef {
     PersonRef {
         id: person.id,
         display_name: person.display_name,
@@ -168,6 +168,17 @@ pub(super) fn message(message: clinic::Message) -> Message {
         body: message.body,
         sent_at: message.sent_at,
     }
+}
+
+/// The entity tag of a version.
+pub(super) fn etag_of(version: i64) -> String {
+    format!("\"{version}\"")
+}
+
+/// A reason as the domain wants it; a blank one is none.
+pub(super) fn reason(text: Option<String>) -> Result<Option<clinic::Reason>, clinic::Invalid> {
+    let text = text.filter(|text| !text.trim().is_empty());
+    text.map(|text| text.parse()).transpose()
 }
 
 pub(super) fn page<A, B>(page: store::Page<A>, item: impl Fn(A) -> B) -> Page<B> {

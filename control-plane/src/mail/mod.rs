@@ -3,6 +3,8 @@
 //! A link's token exists only here and in the mail: a job that fails and runs again makes a
 //! new one, and those before are no longer good. Nothing of a mail is logged.
 
+mod alert;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -138,9 +140,9 @@ impl Mail {
         purpose: LinkPurpose,
     ) -> Result<(), JobFailure> {
         // Nobody can be told; an operator was, at the start.
-        let Some(sender) = &self.0.sender else {
+        if !self.is_configured() {
             return Ok(());
-        };
+        }
         let actor = Actor::System(SystemActor::Login);
         let token = LinkToken::generate();
         let mut tx = store
@@ -157,17 +159,23 @@ impl Mail {
         tx.link_issue(person, purpose, &token).await.map_err(again)?;
         tx.commit().await.map_err(again)?;
         let mail = link_mail(purpose, to.locale, &name, &self.link(to.portal(), &token));
-        let address = to
-            .email
-            .expose()
+        self.deliver(to.email.expose(), mail.subject, mail.text).await
+    }
+
+    /// Hands one mail to the mail server, if there is one.
+    async fn deliver(&self, address: &str, subject: String, text: String) -> Result<(), JobFailure> {
+        let Some(sender) = &self.0.sender else {
+            return Ok(());
+        };
+        let address = address
             .parse()
             .map_err(|_| JobFailure::Never("address_unusable"))?;
         let message = Message::builder()
             .from(sender.from.clone())
             .to(Mailbox::new(None, address))
-            .subject(mail.subject)
+            .subject(subject)
             .header(ContentType::TEXT_PLAIN)
-            .body(mail.text)
+            .body(text)
             .map_err(|_| JobFailure::Never("mail_unusable"))?;
         match sender.transport.send(message).await {
             Ok(_) => Ok(()),
@@ -179,6 +187,6 @@ impl Mail {
 
 #[allow(clippy::needless_pass_by_value, reason = "the shape map_err wants")]
 fn again(error: StoreError) -> JobFailure {
-    tracing::warn!(%error, "link not made");
+    tracing::warn!(%error, "mail not made");
     JobFailure::Again("database")
 }

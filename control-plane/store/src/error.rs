@@ -120,6 +120,16 @@ impl StoreError {
     }
 }
 
+/// Whether the row still is what the caller saw.
+pub(crate) fn matching(if_match: Version, current: i64) -> Result<(), StoreError> {
+    let current = Version(current);
+    if if_match == current {
+        Ok(())
+    } else {
+        Err(StoreError::VersionMismatch { current })
+    }
+}
+
 macro_rules! constraints {
     ($($(#[$doc:meta])* $variant:ident = $name:literal,)+) => {
         /// The named constraints of the schema; a test compares the list with the catalogue.
@@ -228,6 +238,10 @@ constraints! {
     ConsentSignedByKnown = "consent_signed_by_known",
     /// A SHA-256 has 32 bytes.
     ConsentProofLength = "consent_proof_length",
+    /// A SHA-256 has 32 bytes.
+    ConsentTextLength = "consent_text_length",
+    /// Who signs on a screen was signed in, under a text.
+    ConsentSignatureSound = "consent_signature_sound",
     /// Time runs forward.
     BreakGlassForward = "break_glass_forward",
     /// A review is whole.
@@ -295,6 +309,8 @@ impl Constraint {
             | Self::ConsentDecisionKnown
             | Self::ConsentSignedByKnown
             | Self::ConsentProofLength
+            | Self::ConsentTextLength
+            | Self::ConsentSignatureSound
             | Self::BreakGlassForward
             | Self::BreakGlassReviewSound
             | Self::AuditDenialSound

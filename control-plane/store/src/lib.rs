@@ -26,7 +26,10 @@
 mod account_link;
 mod appointment;
 mod audit;
+mod break_glass;
+mod care_team;
 mod clinic;
+mod consent;
 #[cfg(feature = "embedded")]
 pub mod embedded;
 mod error;
@@ -39,6 +42,8 @@ mod outbox;
 mod page;
 mod passkey;
 mod person;
+mod privacy_officer;
+mod referral;
 mod relationship;
 mod search;
 pub mod seed;
@@ -56,6 +61,8 @@ pub use audit::{
     AUDIT_BATCH_MAX, AUDIT_READ_MAX, AuditBacklog, AuditContent, AuditEntry, AuditLead, AuditLeaf, AuditTree,
     Kept, LeafFault, Promise,
 };
+pub use break_glass::{BreakGlassAlert, NewBreakGlass};
+pub use consent::{NewConsent, consent_text_digest};
 pub use error::{Constraint, Fault, SetupError, StoreError};
 pub use factor::{Factors, TOTP_PENDING_FOR};
 pub use idempotency::{Claim, IdempotencyKey, RequestDigest, StoredResponse, Ticket};
@@ -65,6 +72,7 @@ pub use message::MESSAGES_PER_LIST_MAX;
 pub use outbox::{Event, EventKind, OUTBOX_BATCH_MAX, OUTBOX_LEASE};
 pub use page::{Cursor, PAGE_DEFAULT, PAGE_MAX, Page, PageRequest};
 pub use passkey::{PASSKEYS_MAX, PasskeyEntry};
+pub use privacy_officer::PrivacyOfficer;
 pub use relationship::{Leave, Target};
 pub use search::{SEARCH_DEFAULT, SEARCH_MAX};
 pub use session::{

@@ -25,6 +25,16 @@ pub struct Cursor {
     pub(crate) id: Uuid,
 }
 
+impl Cursor {
+    /// Of a listing in the order of ids.
+    pub(crate) const fn by_id(id: Uuid) -> Self {
+        Self {
+            at: OffsetDateTime::UNIX_EPOCH,
+            id,
+        }
+    }
+}
+
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let micros = i64::try_from(self.at.unix_timestamp_nanos() / 1_000).unwrap_or(i64::MAX);
@@ -89,6 +99,17 @@ pub struct Page<T> {
 }
 
 impl<T> Page<T> {
+    /// The same page of something else.
+    pub(crate) fn try_map<U>(
+        self,
+        item: impl FnMut(T) -> Result<U, StoreError>,
+    ) -> Result<Page<U>, StoreError> {
+        Ok(Page {
+            items: self.items.into_iter().map(item).collect::<Result<_, _>>()?,
+            next_cursor: self.next_cursor,
+        })
+    }
+
     pub(crate) fn of(mut rows: Vec<T>, request: PageRequest, key: impl Fn(&T) -> Cursor) -> Self {
         let more = rows.len() > request.rows();
         rows.truncate(request.rows());

@@ -1,5 +1,7 @@
 //! People of a clinic and their roles.
 
+use std::collections::HashMap;
+
 use medmesh_base::{AccountId, PersonId, Phi};
 use medmesh_clinic::audit::{Action, ObjectKind};
 use medmesh_clinic::authz::{self, View};
@@ -84,7 +86,40 @@ pub(crate) struct Bookable {
     pub(crate) roles: Roles,
 }
 
+/// People by id, as short as others' rows need them.
+pub(crate) struct PersonRefs(HashMap<Uuid, PersonRef>);
+
+impl PersonRefs {
+    /// One of those this was made for.
+    pub(crate) fn of(&self, id: Uuid) -> Result<PersonRef> {
+        self.0.get(&id).cloned().ok_or(StoreError::corrupt("person.id"))
+    }
+}
+
 impl Tx {
+    /// The names of these people, in one query.
+    pub(crate) async fn person_refs(&mut self, ids: impl IntoIterator<Item = Uuid>) -> Result<PersonRefs> {
+        let mut ids: Vec<Uuid> = ids.into_iter().collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let rows: Vec<(Uuid, Vec<u8>, i64)> =
+            sqlx::query_as("SELECT id, display_name, seal_version FROM person WHERE id = ANY ($1)")
+                .bind(ids)
+                .fetch_all(self.db())
+                .await?;
+        let opener = self
+            .opener(rows.iter().map(|row| sealed_name(row.0, row.2, &row.1)))
+            .await?;
+        let people = rows.iter().map(|(id, name, version)| {
+            let person = PersonRef {
+                id: PersonId::from_uuid(*id),
+                display_name: opener.text(&sealed_name(*id, *version, name))?,
+            };
+            Ok((*id, person))
+        });
+        Ok(PersonRefs(people.collect::<Result<_>>()?))
+    }
+
     /// Adds a person with a login of their own.
     ///
     /// # Errors

@@ -5,7 +5,7 @@
 //! thing) or [`Tx::authorise_listing`] (many, each judged by itself). A denial undoes what the
 //! transaction had done, leaves its leaf, and is an error.
 
-use medmesh_base::{AppointmentId, BreakGlassId, PersonId, VisitId};
+use medmesh_base::{AppointmentId, BreakGlassId, CareTeamMemberId, PersonId, ReferralId, VisitId};
 use medmesh_clinic::Segment;
 use medmesh_clinic::audit::{Object, ObjectKind, Purpose};
 use medmesh_clinic::authz::{
@@ -34,6 +34,10 @@ pub enum Target {
     Appointment(AppointmentId),
     /// A visit.
     Visit(VisitId),
+    /// A place on a care team.
+    CareTeamMember(CareTeamMemberId),
+    /// A referral.
+    Referral(ReferralId),
 }
 
 impl Target {
@@ -44,6 +48,8 @@ impl Target {
             Self::Booking { .. } => Object::none_of(ObjectKind::Appointment),
             Self::Appointment(id) => id.into(),
             Self::Visit(id) => id.into(),
+            Self::CareTeamMember(id) => id.into(),
+            Self::Referral(id) => id.into(),
         }
     }
 
@@ -53,6 +59,8 @@ impl Target {
             Self::Patient(_) => Kind::Patient,
             Self::Appointment(_) => Kind::Appointment,
             Self::Visit(_) => Kind::Visit,
+            Self::CareTeamMember(_) => Kind::CareTeamMember,
+            Self::Referral(_) => Kind::Referral,
         }
     }
 }
@@ -139,6 +147,80 @@ macro_rules! patients_reached {
     };
 }
 pub(crate) use patients_reached;
+
+/// The facts about the one row `r` that a query gives; `$3` and `$4` are the target's own.
+macro_rules! facts_of {
+    ($row:literal) => {
+        concat!("SELECT ", relation_columns!(), "FROM (", $row, ") r")
+    };
+}
+
+impl Target {
+    /// How the facts about it are read, and the ids that takes.
+    const fn facts(self) -> (&'static str, Option<Uuid>, Option<Uuid>) {
+        match self {
+            Self::Clinic => (
+                facts_of!(
+                    "SELECT NULL::uuid AS patient_id, NULL::uuid AS clinician_id, NULL::uuid AS visit_id,
+                         'general' AS segment"
+                ),
+                None,
+                None,
+            ),
+            Self::Patient(patient) => (
+                facts_of!(
+                    "SELECT p.person_id AS patient_id, NULL::uuid AS clinician_id, NULL::uuid AS visit_id,
+                         'general' AS segment
+                     FROM person_role p WHERE p.person_id = $3 AND p.role = 'patient'"
+                ),
+                Some(patient.as_uuid()),
+                None,
+            ),
+            Self::Booking { patient, clinician } => (
+                facts_of!(
+                    "SELECT $3::uuid AS patient_id, $4::uuid AS clinician_id, NULL::uuid AS visit_id,
+                         'general' AS segment"
+                ),
+                Some(patient.as_uuid()),
+                Some(clinician.as_uuid()),
+            ),
+            Self::Appointment(id) => (
+                facts_of!(
+                    "SELECT a.patient_id, a.clinician_id, v.id AS visit_id, a.segment
+                     FROM appointment a JOIN visit v ON v.clinic_id = a.clinic_id AND v.appointment_id = a.id
+                     WHERE a.id = $3"
+                ),
+                Some(id.as_uuid()),
+                None,
+            ),
+            Self::Visit(id) => (
+                facts_of!(
+                    "SELECT a.patient_id, a.clinician_id, v.id AS visit_id, a.segment
+                     FROM visit v JOIN appointment a ON a.clinic_id = v.clinic_id AND a.id = v.appointment_id
+                     WHERE v.id = $3"
+                ),
+                Some(id.as_uuid()),
+                None,
+            ),
+            Self::CareTeamMember(id) => (
+                facts_of!(
+                    "SELECT c.patient_id, NULL::uuid AS clinician_id, NULL::uuid AS visit_id, 'general' AS segment
+                     FROM care_team c WHERE c.id = $3"
+                ),
+                Some(id.as_uuid()),
+                None,
+            ),
+            Self::Referral(id) => (
+                facts_of!(
+                    "SELECT e.patient_id, NULL::uuid AS clinician_id, NULL::uuid AS visit_id, 'general' AS segment
+                     FROM referral e WHERE e.id = $3"
+                ),
+                Some(id.as_uuid()),
+                None,
+            ),
+        }
+    }
+}
 
 impl Facts {
     fn patient(&self) -> Option<PersonId> {
@@ -257,57 +339,14 @@ impl Tx {
 
     async fn facts(&mut self, target: Target) -> Result<Option<Facts>> {
         let (me, now) = (self.actor_person(), self.now());
-        let query = match target {
-            Target::Clinic => sqlx::query_as(concat!(
-                "SELECT ",
-                relation_columns!(),
-                "FROM (SELECT NULL::uuid AS patient_id, NULL::uuid AS clinician_id, NULL::uuid AS visit_id,
-                     'general' AS segment) r"
-            ))
-            .bind(me)
-            .bind(now),
-            Target::Patient(patient) => sqlx::query_as(concat!(
-                "SELECT ",
-                relation_columns!(),
-                "FROM (SELECT p.person_id AS patient_id, NULL::uuid AS clinician_id, NULL::uuid AS visit_id,
-                     'general' AS segment
-                     FROM person_role p WHERE p.person_id = $3 AND p.role = 'patient') r"
-            ))
+        let (sql, thing, other) = target.facts();
+        Ok(sqlx::query_as(sql)
             .bind(me)
             .bind(now)
-            .bind(patient.as_uuid()),
-            Target::Booking { patient, clinician } => sqlx::query_as(concat!(
-                "SELECT ",
-                relation_columns!(),
-                "FROM (SELECT $3::uuid AS patient_id, $4::uuid AS clinician_id, NULL::uuid AS visit_id,
-                     'general' AS segment) r"
-            ))
-            .bind(me)
-            .bind(now)
-            .bind(patient.as_uuid())
-            .bind(clinician.as_uuid()),
-            Target::Appointment(id) => sqlx::query_as(concat!(
-                "SELECT ",
-                relation_columns!(),
-                "FROM (SELECT a.patient_id, a.clinician_id, v.id AS visit_id, a.segment
-                     FROM appointment a JOIN visit v ON v.clinic_id = a.clinic_id AND v.appointment_id = a.id
-                     WHERE a.id = $3) r"
-            ))
-            .bind(me)
-            .bind(now)
-            .bind(id.as_uuid()),
-            Target::Visit(id) => sqlx::query_as(concat!(
-                "SELECT ",
-                relation_columns!(),
-                "FROM (SELECT a.patient_id, a.clinician_id, v.id AS visit_id, a.segment
-                     FROM visit v JOIN appointment a ON a.clinic_id = v.clinic_id AND a.id = v.appointment_id
-                     WHERE v.id = $3) r"
-            ))
-            .bind(me)
-            .bind(now)
-            .bind(id.as_uuid()),
-        };
-        Ok(query.fetch_optional(self.db()).await?)
+            .bind(thing)
+            .bind(other)
+            .fetch_optional(self.db())
+            .await?)
     }
 
     /// Undoes what was done, leaves the leaf for good, and gives the error to return.

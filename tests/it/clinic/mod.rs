@@ -11,6 +11,7 @@ mod links;
 mod live;
 mod protocols;
 mod quiet;
+mod relations;
 mod shared;
 pub(crate) mod visit;
 

@@ -106,6 +106,8 @@ words! {
         ReferralEnd = "referral_end",
         /// See what a patient agreed to.
         ConsentList = "consent_list",
+        /// Read a text that is signed.
+        ConsentTextGet = "consent_text_get",
         /// Record that a patient agrees, or no longer does.
         ConsentRecord = "consent_record",
         /// Break the glass.

@@ -97,6 +97,10 @@ pub enum Kind {
     Appointment,
     /// A visit with its messages.
     Visit,
+    /// A place on a care team.
+    CareTeamMember,
+    /// A referral.
+    Referral,
 }
 
 impl Kind {
@@ -108,6 +112,8 @@ impl Kind {
             Self::Patient => Some(Action::PersonList),
             Self::Appointment => Some(Action::AppointmentGet),
             Self::Visit => Some(Action::VisitGet),
+            Self::CareTeamMember => Some(Action::CareTeamList),
+            Self::Referral => Some(Action::ReferralList),
         }
     }
 }

@@ -148,6 +148,10 @@ impl Rule {
         Self { sees, ..self }
     }
 
+    const fn at(self, level: Level) -> Self {
+        Self { level, ..self }
+    }
+
     const fn with_consent(self) -> Self {
         Self {
             consent: true,
@@ -195,14 +199,14 @@ pub const RULES: &[Rule] = &[
     rule("the desk keeps the calendar", DESK, APPOINTMENT, Clinic, Purpose::Operations).seeing(View::Administrative),
     rule("admins assign care teams", ADMIN, &[CareTeamList, CareTeamAdd, CareTeamEnd], Clinic, Purpose::Operations)
         .seeing(View::Administrative),
-    rule("admins name the privacy officer", ADMIN, &[PrivacyOfficerSet], Clinic, Purpose::Operations),
-    rule("everybody may know whom to turn to", ANYONE, &[PrivacyOfficerGet], Clinic, Purpose::Operations),
+    rule("admins name the privacy officer", ADMIN, &[PrivacyOfficerSet], Clinic, Purpose::Operations).at(Level::StepUp),
+    rule("everybody may know whom to turn to and what is signed", ANYONE, &[PrivacyOfficerGet, ConsentTextGet], Clinic, Purpose::Operations),
     rule("the privacy officer settles broken glass", STAFF, &[BreakGlassAlerts, BreakGlassReview], PrivacyOfficer, Purpose::Operations),
     rule("auditors and admins read the audit log", &[Role::Auditor, Role::Admin], &[AuditList], Clinic, Purpose::Operations)
         .seeing(View::Administrative),
 
     // Emergencies.
-    rule("who gives care may break the glass", CARE, &[BreakGlassOpen], Clinic, Purpose::Emergency),
+    rule("who gives care may break the glass", CARE, &[BreakGlassOpen], Clinic, Purpose::Emergency).at(Level::StepUp),
     rule("broken glass opens the record", CARE, RECORD, BreakGlass, Purpose::Emergency),
 
     // The system itself.

@@ -2,7 +2,10 @@
 
 mod appointments;
 mod auth;
+mod break_glass;
+mod care;
 mod clinic;
+mod consent;
 mod events;
 mod messages;
 mod patients;
@@ -19,6 +22,9 @@ pub(super) fn clinic() -> Routes {
         .merge(clinic::routes())
         .merge(people::routes())
         .merge(patients::routes())
+        .merge(care::routes())
+        .merge(consent::routes())
+        .merge(break_glass::routes())
         .merge(appointments::routes())
         .merge(visits::routes())
         .merge(messages::routes())
