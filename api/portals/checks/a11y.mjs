@@ -39,6 +39,11 @@ async function run({ language, width, scheme }) {
     const context = await browser.newContext({
       viewport: { width, height: width < 500 ? 640 : 800 }, colorScheme: scheme, locale: language, reducedMotion: "reduce", permissions: ["camera", "microphone"],
     });
+    // What the content policy refused, told by the page itself: a refusal need not reach the console.
+    await context.exposeBinding("policyRefused", (_, what) => findings.push(`${name}: the policy refused ${what}`));
+    await context.addInitScript(() => document.addEventListener("securitypolicyviolation", (event) => {
+      globalThis.policyRefused(`${event.violatedDirective} ${event.blockedURI} ${event.sourceFile ?? ""}:${event.lineNumber} ${event.sample}`);
+    }));
     const page = await context.newPage();
     page.on("console", (message) => { if (message.type() === "error" && /Content Security|Uncaught/.test(message.text())) findings.push(`${name}: ${message.text()}`); });
     page.on("pageerror", (error) => findings.push(`${name}: ${error.message}`));
@@ -57,6 +62,7 @@ async function run({ language, width, scheme }) {
     await secondStep(await open(), await open(), look, signIn, fixture);
     await denied(await open(), look, signIn);
     await visit(await open(), await open(), look, signIn, fixture);
+    await enforced(await (await browser.newContext()).newPage(), fixture);
   } finally {
     for (const context of browser.contexts()) await context.close();
     await fixture.stop();
@@ -263,6 +269,26 @@ async function visit(patient, clinician, look, signIn, fixture) {
   await look(patient, "50-visit-screen");
   await patient.getByTestId("leave").click();
   await patient.getByTestId("join").waitFor();
+}
+
+/** That the policy is in force and not only written down: a string is no markup here, and a stranger's script does not run. */
+async function enforced(page, fixture) {
+  await page.goto(`${fixture.url}/patient/`);
+  await page.getByTestId("sign-in").waitFor();
+  const passed = await page.evaluate(() => {
+    const tries = {
+      innerHTML: () => { document.createElement("div").innerHTML = "<b>x</b>"; },
+      policy: () => { globalThis.trustedTypes.createPolicy("default", { createHTML: (text) => text }); },
+      script: () => {
+        const script = document.createElement("script");
+        script.append("globalThis.intruder = true");
+        document.body.append(script);
+        if (globalThis.intruder !== true) throw new TypeError("refused");
+      },
+    };
+    return Object.entries(tries).filter(([, attempt]) => { try { attempt(); return true; } catch { return false; } }).map(([name]) => name);
+  });
+  for (const name of passed) findings.push(`the policy lets ${name} pass`);
 }
 
 async function inspect(page, name) {

@@ -2,18 +2,22 @@
  * Contract-shaped answers for checks of layout and accessibility only: the built pages under the real content policy, one
  * patient, one clinician, one admin, one day of visits. It knows no rules; what the service does is tested against the service.
  */
+import { randomBytes } from "node:crypto";
 import { createServer } from "node:http";
 import { readFile } from "node:fs/promises";
 import { extname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { NONCE_MARK } from "../scripts/portals.mjs";
 import { account, passkeys } from "./fixture-account.mjs";
 
 const DIST = fileURLToPath(new URL("../dist", import.meta.url));
 const TYPES = { ".html": "text/html; charset=utf-8", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".woff2": "font/woff2" };
 
-export const POLICY = [
-  "default-src 'none'", "script-src 'self'", "style-src 'self'", "img-src 'self' data: blob:", "media-src 'self' blob: mediastream:",
-  "connect-src 'self' http://edge.invalid http://other-edge.invalid", "worker-src 'self'", "font-src 'self'", "frame-ancestors 'none'", "base-uri 'none'", "form-action 'self'",
+/** The policy of the service (`control-plane/src/http/portals/shell.rs`), for an edge that stands nowhere. */
+const policyWith = (nonce) => [
+  "default-src 'none'", `script-src 'nonce-${nonce}'`, `style-src 'nonce-${nonce}'`, "img-src 'self' data: blob:", "font-src 'self'", "media-src 'self' blob:",
+  "worker-src 'self'", "manifest-src 'self'", "connect-src 'self' http://edge.invalid http://other-edge.invalid http://third-edge.invalid",
+  "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'", "require-trusted-types-for 'script'", "trusted-types 'none'",
 ].join("; ");
 
 const person = (id, display_name) => ({ id, display_name });
@@ -66,7 +70,7 @@ function appointments() {
 
 /** Starts on a free port of the loopback. `handlers` may be changed by a check while it runs. */
 export async function startFixture({ locale = "en" } = {}) {
-  const state = { visits: visits(), messages: [], streams: new Set(), fresh: false, passkeys: passkeys(), clinic: { ...CLINIC, home_region: "eu-south", media_regions: ["eu-south", "eu-west"], version: 1 } };
+  const state = { visits: visits(), messages: [], streams: new Set(), fresh: false, signalled: 0, edges: null, passkeys: passkeys(), clinic: { ...CLINIC, home_region: "eu-south", media_regions: ["eu-south", "eu-west"], version: 1 } };
   state.sessionOf = sessionOf;
   const sessions = new Map();
 
@@ -101,7 +105,8 @@ export async function startFixture({ locale = "en" } = {}) {
     if (path === "/v1/signaling/candidates") return { body: { edges: [] } };
     if (path === "/v1/signaling/session") {
       const visit = state.visits.find((candidate) => candidate.id === body.visit_id);
-      const edges = [
+      state.signalled += 1;
+      const edges = state.edges ?? [
         { id: "e1", name: "madrid-1", region: "eu-south", whip_url: "http://edge.invalid/v1/whip" },
         { id: "e2", name: "paris-1", region: "eu-west", whip_url: "http://other-edge.invalid/v1/whip" },
       ];
@@ -196,8 +201,13 @@ async function page(path, response) {
   const file = extname(path) === "" ? join(DIST, portal ?? "home", "index.html") : join(DIST, portal === undefined ? "home" : "", path);
   try {
     const content = await readFile(file);
-    response.writeHead(200, { "Content-Type": TYPES[extname(file)] ?? "application/octet-stream", "Content-Security-Policy": POLICY });
-    response.end(content);
+    if (extname(file) !== ".html") {
+      response.writeHead(200, { "Content-Type": TYPES[extname(file)] ?? "application/octet-stream" });
+      return response.end(content);
+    }
+    const nonce = randomBytes(16).toString("base64");
+    response.writeHead(200, { "Content-Type": TYPES[".html"], "Content-Security-Policy": policyWith(nonce) });
+    response.end(content.toString().replaceAll(NONCE_MARK, nonce));
   } catch {
     response.writeHead(404).end();
   }

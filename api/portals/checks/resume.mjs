@@ -1,6 +1,7 @@
 /**
  * `npm run check:resume`: the edge falls silent in the middle of a visit; the page notices, moves to the next edge with the
- * resume token and a proof by its key, and shows pictures again. Later the new edge asks it to move once more.
+ * resume token and a proof by its key, and shows pictures again. Later the new edge asks it to move once more. At last no edge
+ * of its session has room, and it asks for a new session by itself.
  */
 import assert from "node:assert/strict";
 import { chromium } from "playwright-core";
@@ -66,8 +67,24 @@ try {
   assert.ok(told.includes("source"), "the new edge hears what is on");
   await third.waitForFunction(() => window.far.received.some((message) => message.type === "wish"));
 
+  // The fleet drains: every edge that the session names answers that it has no room.
+  const fourth = await browser.newPage();
+  fixture.state.edges = [{ id: "e3", name: "lisbon-1", region: "eu-south", whip_url: "http://third-edge.invalid/v1/whip" }];
+  const asked = fixture.state.signalled;
+  for (const origin of ["http://edge.invalid", "http://other-edge.invalid"]) {
+    await page.unroute(`${origin}/**`);
+    await page.route(`${origin}/**`, (route) => route.fulfill({ status: 503, headers: { "Access-Control-Allow-Origin": "*", "Access-Control-Allow-Headers": "*", "Access-Control-Allow-Methods": "*" } }));
+  }
+  await attachEdge(page, fourth, script, "http://third-edge.invalid");
+  await third.evaluate(() => window.far.channel.send(JSON.stringify({ type: "migrate", reason: "drain" })));
+  await page.waitForFunction(() => window.__medmesh.counters.resumes === 3);
+  assert.equal(fixture.state.signalled, asked + 1, "one new session");
+  assert.deepEqual(requests.slice(3).map(({ url }) => new URL(url).host), ["other-edge.invalid", "edge.invalid", "third-edge.invalid"]);
+  await picture.waitFor();
+  await playing(page);
+
   const counters = await page.evaluate(() => window.__medmesh.counters);
-  assert.deepEqual(counters, { sdp_exchanges: 3, ice_restarts: 0, resumes: 2, heartbeats_missed: 3 });
+  assert.deepEqual(counters, { sdp_exchanges: 4, ice_restarts: 0, resumes: 3, heartbeats_missed: 3 });
   await page.getByTestId("leave").click();
   await page.getByTestId("join").waitFor();
   console.log(`noticed after ${noticedMs} ms, back after ${backMs} ms`);

@@ -10,7 +10,10 @@ export const PORTALS = [
   { name: "admin", base: "/admin/" },
 ];
 
-/** Vite's configuration of one portal. Nothing may be inlined: the pages' policy allows only files of their own origin. */
+/** Stands in the built pages where the service puts the nonce of each answer (`control-plane/src/http/portals/shell.rs`). */
+export const NONCE_MARK = "__MEDMESH_NONCE__";
+
+/** Vite's configuration of one portal. Nothing may be inlined: the pages' policy allows only what carries the answer's nonce. */
 export function configOf(portal) {
   return {
     configFile: false,
@@ -18,6 +21,7 @@ export function configOf(portal) {
     base: portal.base,
     cacheDir: `${root}node_modules/.vite/${portal.name}`,
     logLevel: "warn",
+    html: { cspNonce: NONCE_MARK },
     resolve: { dedupe: ["react", "react-dom"] },
     build: {
       outDir: `${root}dist/${portal.name}`,

@@ -1,5 +1,7 @@
 //! The portals' builds, as static files.
 //!
+//! Each answer with a page has a policy and a nonce of its own ([`shell`]).
+//!
 //! `/` is the chooser (`home`), `/patient/`, `/clinician/` and `/admin/` are one
 //! page each: a path below them that is no file is a view inside the page. Files
 //! under `assets/` carry a hash of their content in their name and may be kept
@@ -11,13 +13,18 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::get;
-use http::header::{CACHE_CONTROL, HeaderName, HeaderValue};
+use http::header::{CACHE_CONTROL, HeaderValue};
 use http::{StatusCode, Uri};
 use medmesh_base::ProblemCode;
 use tower::ServiceExt as _;
-use tower_http::services::{ServeDir, ServeFile};
+use tower_http::services::ServeDir;
 
+use self::shell::Shell;
 use super::error::ApiError;
+
+mod shell;
+#[cfg(test)]
+mod tests;
 
 /// Where each build is served, and the folder it is in.
 const APPS: [&str; 3] = ["patient", "clinician", "admin"];
@@ -31,22 +38,19 @@ const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 #[derive(Clone)]
 struct App {
     files: ServeDir,
-    page: ServeFile,
+    page: Shell,
     /// Taken off the path before a file is looked for.
     prefix: &'static str,
-    policy: HeaderValue,
 }
 
 /// Routes of every build under `dir`. `connect` are the further origins a page may speak to: the edges'.
 pub(super) fn routes<S: Clone + Send + Sync + 'static>(dir: &Path, connect: &[String]) -> Router<S> {
-    let policy = policy(connect);
     let app = |folder: &str, prefix| {
         let folder: PathBuf = dir.join(folder);
         App {
-            page: ServeFile::new(folder.join("index.html")),
+            page: Shell::new(folder.join("index.html"), connect),
             files: ServeDir::new(folder).append_index_html_on_directories(false),
             prefix,
-            policy: policy.clone(),
         }
     };
     let home = app(HOME, "");
@@ -76,17 +80,8 @@ pub(super) fn routes<S: Clone + Send + Sync + 'static>(dir: &Path, connect: &[St
 }
 
 /// The page itself.
-async fn page(State(app): State<App>, request: Request) -> Response {
-    let policy = app.policy.clone();
-    let Ok(response) = app.page.oneshot(request).await;
-    let mut response = response.into_response();
-    if response.status() == StatusCode::NOT_FOUND {
-        return ApiError::from(ProblemCode::NotFound).into_response();
-    }
-    let headers = response.headers_mut();
-    headers.insert(CACHE_CONTROL, NO_STORE);
-    headers.insert(HeaderName::from_static("content-security-policy"), policy);
-    response
+async fn page(State(app): State<App>) -> Response {
+    app.page.answer().await
 }
 
 /// A file with a hash in its name.
@@ -121,22 +116,11 @@ async fn file_or_page(state: State<App>, request: Request) -> Response {
     if last.contains('.') {
         file(state, request).await
     } else {
-        page(state, request).await
+        page(state).await
     }
 }
 
 fn below(prefix: &str, uri: &Uri) -> Uri {
     let path = uri.path().strip_prefix(prefix).unwrap_or("/");
     path.parse().unwrap_or_else(|_| Uri::from_static("/"))
-}
-
-/// The policy of a page: its own files, its own API, the edges; nothing inline.
-fn policy(connect: &[String]) -> HeaderValue {
-    let connect = connect.join(" ");
-    let text = format!(
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; font-src 'self'; \
-         media-src 'self' blob:; worker-src 'self'; manifest-src 'self'; connect-src 'self' {connect}; \
-         base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    );
-    HeaderValue::from_str(&text).expect("origins are checked with the configuration")
 }

@@ -9,6 +9,7 @@ import type { EdgeProbes, ProbeResult } from "./probes.ts";
 import { type CallReport, summarise } from "./report.ts";
 import { Store } from "./store.ts";
 import { Timings } from "./timings.ts";
+import { EdgeWalk } from "./walk.ts";
 import { type Credential, WhipError } from "./whip.ts";
 import { WishBook } from "./wishes.ts";
 
@@ -60,8 +61,10 @@ const IDLE: SessionState = {
 const PROBES_WAIT_MS = 400;
 const RESUME_BACKOFF_BASE_MS = 250;
 const RESUME_BACKOFF_MAX_MS = 4_000;
-/** Whoever was away longer joins again by hand. */
-const RESUME_ATTEMPTS_MAX = 60;
+/** Rounds of all edges: about three minutes of pauses. Whoever was away longer joins again by hand. */
+const RESUME_ROUNDS_MAX = 60;
+/** A control plane that does not answer must not keep anybody from the edges there are. */
+const RENEW_WAIT_MS = 3_000;
 
 export class VisitSession {
   readonly state = new Store<SessionState>(IDLE);
@@ -244,11 +247,14 @@ export class VisitSession {
     if (this.#resuming || this.#isOver || grant === null) return;
     this.#resuming = true;
     this.state.patch({ phase: "reconnecting" });
+    const walk = new EdgeWalk(grant.edges.length, this.#edgeIndex);
     try {
-      for (let attempt = 0; attempt < RESUME_ATTEMPTS_MAX && !this.#isOver; attempt += 1) {
-        if (await this.#resumeOnce()) return;
-        const round = Math.floor((attempt + 1) / Math.max(this.#grant?.edges.length ?? 1, 1));
-        if (round > 0) await this.#pause(Math.min(RESUME_BACKOFF_BASE_MS * 2 ** round, RESUME_BACKOFF_MAX_MS));
+      while (walk.rounds < RESUME_ROUNDS_MAX && !this.#isOver) {
+        const status = await this.#resumeAt(walk.next());
+        if (status === null) return;
+        const { renew, pause } = walk.failed(status);
+        if (renew && await this.#renewGrant()) walk.restart(this.#grant?.edges.length ?? 0);
+        if (pause) await this.#pause(Math.min(RESUME_BACKOFF_BASE_MS * 2 ** walk.rounds, RESUME_BACKOFF_MAX_MS));
       }
       if (!this.#isOver) this.#finish("ended", "unreachable", false);
     } finally {
@@ -256,40 +262,45 @@ export class VisitSession {
     }
   }
 
-  async #resumeOnce(): Promise<boolean> {
+  /** Tries one edge of the grant. `null` when that is settled, else what the edge answered, 0 for nothing. */
+  async #resumeAt(index: number): Promise<number | null> {
     const key = await this.#key;
     const grant = this.#grant;
-    if (grant === null || key === null || grant.edges.length === 0) return false;
-    this.#edgeIndex = (this.#edgeIndex + 1) % grant.edges.length;
-    const edge = grant.edges[this.#edgeIndex];
+    const edge = grant?.edges[index];
+    if (grant === null || key === null || edge === undefined) return 0;
+    this.#edgeIndex = index;
     const next = this.#newConnection();
     const before = this.#connection;
     try {
-      await this.#connect(next, edge?.whip_url ?? "", { kind: "resume", token: grant.resume_token, key });
+      await this.#connect(next, edge.whip_url, { kind: "resume", token: grant.resume_token, key });
     } catch (error) {
       next.close(false);
-      const refused = error instanceof WhipError && error.status >= 400 && error.status < 500 && error.status !== 429;
-      if (refused) await this.#renewGrant();
-      return false;
+      return error instanceof WhipError ? error.status : 0;
     }
     if (this.#isOver) {
       next.close(true);
-      return true;
+      return null;
     }
     this.timings.counters.resumes += 1;
     this.#paused.clear();
     this.#use(next);
     before?.close(false);
-    return true;
+    return null;
   }
 
-  /** The tokens do not count any more (the visit moved, or they expired): ask for new ones, if the control plane is there. */
-  async #renewGrant(): Promise<void> {
+  /** The tokens or the edges are of no use any more: asks for new ones, if the control plane is there. */
+  async #renewGrant(): Promise<boolean> {
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const late = new Promise<null>((done) => { timer = setTimeout(() => done(null), RENEW_WAIT_MS); });
     try {
-      this.#grant = await this.#newGrant();
-      this.#edgeIndex = this.#grant.edges.length - 1;
+      const grant = await Promise.race([this.#newGrant(), late]);
+      if (grant !== null) this.#grant = grant;
+      return grant !== null;
     } catch {
-      // Not now; the loop goes on, and the old tokens may still work on another edge.
+      // Not now; the walk goes on, and the old tokens may still work on another edge.
+      return false;
+    } finally {
+      clearTimeout(timer);
     }
   }
 
