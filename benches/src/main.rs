@@ -4,7 +4,7 @@
 
 use clap::{Parser, Subcommand};
 use medmesh_benches::report::{self, Row};
-use medmesh_benches::{forward, raft, turn};
+use medmesh_benches::{clinic, forward, raft, turn};
 
 /// Measures medmesh beside its peers and the machine's limits
 #[derive(Parser)]
@@ -22,6 +22,10 @@ enum Bench {
     Forward(forward::Options),
     /// Commits per second of three control nodes, beside etcd.
     Raft(raft::Options),
+    /// A clinic's key replaced while the clinic works.
+    Rotation(clinic::RotationOptions),
+    /// Somebody looked for among a million by a name that is spelt almost right.
+    Search(clinic::SearchOptions),
     /// One node of the `raft` bench, which starts it.
     #[command(hide = true)]
     RaftNode(raft::NodeOptions),
@@ -36,7 +40,7 @@ enum Bench {
 }
 
 /// What `all` runs, by subcommand.
-const ALL: [&str; 3] = ["forward", "turn", "raft"];
+const ALL: [&str; 5] = ["forward", "turn", "raft", "rotation", "search"];
 
 fn main() -> anyhow::Result<()> {
     let rows = rows(Arguments::parse().bench)?;
@@ -58,6 +62,8 @@ fn rows(bench: Bench) -> anyhow::Result<Vec<Row>> {
         }
         Bench::Forward(options) => forward::rows(&options)?,
         Bench::Raft(options) => raft::rows(&options)?,
+        Bench::Rotation(options) => clinic::rotation(&options)?,
+        Bench::Search(options) => clinic::search(&options)?,
         Bench::Turn(options) => turn::rows(&options)?,
         Bench::RaftNode(options) => return raft::run_node(&options).map(|()| Vec::new()),
         Bench::TurnForward(options) => return turn::forward(&options).map(|()| Vec::new()),

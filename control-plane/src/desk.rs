@@ -59,6 +59,7 @@ pub(crate) fn described() -> OpenApiRouter<Desk> {
         .routes(routes!(audit_leaf_prove))
         .routes(routes!(job_list))
         .routes(routes!(job_retry))
+        .merge(crate::keys::described())
 }
 
 impl Desk {
@@ -189,6 +190,8 @@ fn job(job: JobSummary) -> Job {
         attempts_max: job.attempts_max,
         dead_at: job.dead_at,
         last_error: job.last_error,
+        moved: job.moved.map(i64::cast_unsigned),
+        remaining: job.remaining.map(i64::cast_unsigned),
     }
 }
 

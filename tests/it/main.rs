@@ -5,3 +5,4 @@ mod audit;
 mod clinic;
 mod fleet;
 mod house;
+mod keys;

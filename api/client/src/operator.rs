@@ -6,6 +6,7 @@ use medmesh_api_types::fleet::{
     Sessions,
 };
 use medmesh_api_types::job::Job;
+use medmesh_api_types::key::{KeyList, KeyRestored, KeyRotation, KeyRotationCreate};
 use medmesh_api_types::page::List;
 use medmesh_base::{AuditId, ClinicId, ControlId, EdgeId, JobId, RoomId};
 
@@ -175,6 +176,32 @@ impl Operator {
     pub async fn job_retry(&self, id: JobId) -> Result<(), ClientError> {
         self.transport
             .post(&format!("/v1/fleet/jobs/{id}/retry"), &())
+            .await
+    }
+
+    /// Every key's versions, without a key.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn key_list(&self) -> Result<KeyList, ClientError> {
+        self.transport.get("/v1/fleet/keys").await
+    }
+
+    /// Replaces a key.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn key_rotate(&self, wanted: &KeyRotationCreate) -> Result<KeyRotation, ClientError> {
+        self.transport.post("/v1/fleet/keys/rotations", wanted).await
+    }
+
+    /// Accepts the keys of a database that was put back on purpose.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn key_restored(&self, clinic_id: ClinicId) -> Result<(), ClientError> {
+        self.transport
+            .post("/v1/fleet/keys/restored", &KeyRestored { clinic_id })
             .await
     }
 

@@ -45,4 +45,10 @@ pub struct Job {
     /// What its handler said last.
     #[schema(required)]
     pub last_error: Option<String>,
+    /// Of long work: how much is done.
+    #[schema(required)]
+    pub moved: Option<u64>,
+    /// And how much is left, where that is known.
+    #[schema(required)]
+    pub remaining: Option<u64>,
 }

@@ -23,6 +23,7 @@ pub mod consent;
 pub mod factor;
 pub mod fleet;
 pub mod job;
+pub mod key;
 pub mod message;
 pub mod page;
 pub mod person;

@@ -100,6 +100,12 @@ words! {
         BreakGlassReview = "break_glass_review",
         /// Named the privacy officer.
         PrivacyOfficerSet = "privacy_officer_set",
+        /// Had a key replaced.
+        KeyRotate = "key_rotate",
+        /// Ended older versions of a key.
+        KeyRetire = "key_retire",
+        /// Accepted the keys of a database that was put back.
+        KeyRestore = "key_restore",
         /// Read the audit log.
         AuditRead = "audit_read",
         /// Had the whole log verified.
@@ -152,6 +158,8 @@ words! {
         Message = "message",
         /// A stored answer.
         Answer = "answer",
+        /// A key: the patient's who is named, or else the clinic's.
+        Key = "key",
         /// The audit log itself.
         Audit = "audit",
         /// A place on a care team.

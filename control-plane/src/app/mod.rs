@@ -240,8 +240,8 @@ impl App {
         let job_metrics = JobMetrics::new(&self.registry);
         let mail = self.api.mail.clone();
         let audit_metrics = AuditMetrics::new(&self.registry);
-        let (keys, shelf) = (self.log_keys.clone(), self.shelf.clone());
-        let witness = Arc::new(self.fleet.clone());
+        let (log_keys, shelf) = (self.log_keys.clone(), self.shelf.clone());
+        let (witness, fleet) = (Arc::new(self.fleet.clone()), self.fleet.clone());
         back.spawn(async move {
             let store = tokio::select! {
                 store = database.connected() => store,
@@ -250,13 +250,15 @@ impl App {
             // Each kind of job gets its handler here.
             let handlers = mail.handlers(&store, Handlers::default());
             let handlers = mail.alert_handlers(&store, handlers);
-            let publisher = Publisher::new(store.clone(), keys, shelf, witness);
+            let handlers = keys::handlers(&store, handlers);
+            let publisher = Publisher::new(store.clone(), log_keys, shelf, witness);
             tokio::join!(
                 audit::sequence(publisher.clone(), audit_metrics.clone(), drain.clone()),
                 audit::watch_promises(publisher, audit_metrics, drain.clone()),
                 live::relay(store.clone(), news, drain.clone()),
                 jobs::work(store.clone(), handlers, job_metrics, drain.clone()),
                 live::cut(live, store.clone(), drain.clone()),
+                keys::watch_floors(fleet, store.clone(), drain.clone()),
                 jobs::upkeep(store, drain.clone()),
             );
         });

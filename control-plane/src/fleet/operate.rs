@@ -86,6 +86,17 @@ impl Fleet {
         self.decide(Command::RoomClose { room, now }).await.map(drop)
     }
 
+    /// Keeps a few bytes by name, at every voter.
+    ///
+    /// # Errors
+    /// [`OperateError`].
+    pub async fn checkpoint_put(&self, name: String, bytes: Vec<u8>) -> Result<(), OperateError> {
+        let now = now_unix_ms();
+        self.decide(Command::CheckpointPut { name, bytes, now })
+            .await
+            .map(drop)
+    }
+
     /// A token that lets one edge in, once. Only the hash of its secret is kept.
     ///
     /// # Errors

@@ -137,6 +137,7 @@ impl From<medmesh_store::StoreError> for ApiError {
                 problem.saying(sentence(&text))
             }
             StoreError::EmailTaken => problem.saying("That address is in use."),
+            StoreError::RotationUnderWay => problem.saying("That key is being rotated already."),
             StoreError::PasskeyKnown => problem.saying("That passkey is set up already."),
             StoreError::Contention(_) | StoreError::Unavailable(_) => problem.retry_after(1).because(error),
             StoreError::Internal(_) => problem.because(error),

@@ -11,4 +11,4 @@ mod tests;
 
 pub use metrics::JobMetrics;
 pub use upkeep::upkeep;
-pub use worker::{Handlers, JobFailure, Run, work};
+pub use worker::{Handlers, JobFailure, Run, Turn, work};

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use medmesh_base::drain::Drain;
-use medmesh_store::Store;
+use medmesh_clinic::SystemActor;
+use medmesh_store::{Store, StoreError};
 use time::OffsetDateTime;
 
 /// Between rounds of upkeep. Each removes a bounded number, so that a backlog goes in small bites.
@@ -19,6 +20,7 @@ pub async fn upkeep(store: Store, drain: Drain) {
         if let Err(error) = store.audit_months(OffsetDateTime::now_utc()).await {
             tracing::warn!(%error, "months of the audit log not prepared");
         }
+        wear(&store).await;
         match store.upkeep(OffsetDateTime::now_utc()).await {
             Ok(removed) => tracing::debug!(
                 sessions = removed.sessions,
@@ -26,6 +28,25 @@ pub async fn upkeep(store: Store, drain: Drain) {
                 "upkeep done"
             ),
             Err(error) => tracing::warn!(%error, "upkeep failed"),
+        }
+    }
+}
+
+/// Counts what the keys have sealed, and replaces those that have sealed half of what they may.
+async fn wear(store: &Store) {
+    if let Err(error) = store.key_counts_report().await {
+        tracing::warn!(%error, "what keys have sealed was not counted; it is counted later");
+    }
+    store.keyring().sweep();
+    let worn = match store.keys_worn().await {
+        Ok(worn) => worn,
+        Err(error) => return tracing::warn!(%error, "keys not looked through"),
+    };
+    for subject in worn {
+        match store.rotation_begin(SystemActor::Upkeep, subject).await {
+            Ok(version) => tracing::info!(?subject, version, "a key is worn: its rotation begins"),
+            Err(StoreError::RotationUnderWay) => {}
+            Err(error) => tracing::warn!(%error, ?subject, "a worn key is not rotated"),
         }
     }
 }

@@ -45,8 +45,32 @@ pub enum JobFailure {
     Never(&'static str),
 }
 
+/// What a try came to that did not fail.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Turn {
+    /// There is nothing left to do.
+    Done,
+    /// This turn is over; the next one goes on from `work`.
+    GoOn {
+        /// The payload from now on.
+        work: serde_json::Value,
+        /// When the next turn is due.
+        due_at: OffsetDateTime,
+        /// How much is done, for whoever looks.
+        moved: u64,
+        /// How much is left, where that is known.
+        remaining: Option<u64>,
+    },
+}
+
+impl From<()> for Turn {
+    fn from((): ()) -> Self {
+        Self::Done
+    }
+}
+
 type Handler =
-    Arc<dyn Fn(Run, serde_json::Value) -> BoxFuture<'static, Result<(), JobFailure>> + Send + Sync>;
+    Arc<dyn Fn(Run, serde_json::Value) -> BoxFuture<'static, Result<Turn, JobFailure>> + Send + Sync>;
 
 /// Who does which kind of job.
 #[derive(Clone, Default)]
@@ -55,16 +79,20 @@ pub struct Handlers(BTreeMap<&'static str, Handler>);
 impl Handlers {
     /// Registers the handler of a kind. It may run more than once for one job.
     #[must_use]
-    pub fn on<K, F, R>(mut self, handler: F) -> Self
+    pub fn on<K, F, R, T>(mut self, handler: F) -> Self
     where
         K: JobKind,
         F: Fn(Run, K) -> R + Send + Sync + 'static,
-        R: Future<Output = Result<(), JobFailure>> + Send + 'static,
+        R: Future<Output = Result<T, JobFailure>> + Send + 'static,
+        T: Into<Turn>,
     {
         let handler = Arc::new(
-            move |run, payload| -> BoxFuture<'static, Result<(), JobFailure>> {
+            move |run, payload| -> BoxFuture<'static, Result<Turn, JobFailure>> {
                 match serde_json::from_value::<K>(payload) {
-                    Ok(work) => Box::pin(handler(run, work)),
+                    Ok(work) => {
+                        let turn = handler(run, work);
+                        Box::pin(async { turn.await.map(Into::into) })
+                    }
                     Err(_) => Box::pin(async { Err(JobFailure::Never("payload_unreadable")) }),
                 }
             },
@@ -141,7 +169,16 @@ async fn attempt(store: &Store, metrics: &JobMetrics, handler: &Handler, job: &J
         }
     };
     let (word, recorded) = match outcome {
-        Ok(()) => ("done", store.job_done(job).await),
+        Ok(Turn::Done) => ("done", store.job_done(job).await),
+        Ok(Turn::GoOn {
+            work,
+            due_at,
+            moved,
+            remaining,
+        }) => {
+            let recorded = store.job_go_on(job, &work, due_at, moved, remaining).await;
+            ("turn", recorded)
+        }
         Err(JobFailure::Again(why)) if job.attempts < job.attempts_max => {
             let again_at = OffsetDateTime::now_utc() + backoff(job.attempts);
             ("again", store.job_failed(job, why, Some(again_at)).await)

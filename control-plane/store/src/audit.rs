@@ -129,6 +129,9 @@ impl Tx {
             | Action::LinkIssue
             | Action::PasswordSet
             | Action::SessionRevoke
+            | Action::KeyRotate
+            | Action::KeyRetire
+            | Action::KeyRestore
             | Action::Denied => Purpose::Security,
             _ => own.or(leave).map_or(Purpose::Operations, |grant| grant.purpose),
         };

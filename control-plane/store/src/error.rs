@@ -70,6 +70,9 @@ pub enum StoreError {
     /// The passkey belongs to somebody already.
     #[error("passkey known")]
     PasskeyKnown,
+    /// That key is being rotated already.
+    #[error("rotation under way")]
+    RotationUnderWay,
     /// The same idempotency key came with another request.
     #[error("idempotency key reused")]
     IdempotencyKeyReused,
@@ -107,7 +110,7 @@ impl StoreError {
             Self::Refused(refusal) => refusal.problem(),
             Self::VersionMismatch { .. } => ProblemCode::VersionMismatch,
             Self::SlotTaken => ProblemCode::SlotTaken,
-            Self::EmailTaken | Self::PasskeyKnown => ProblemCode::StateConflict,
+            Self::EmailTaken | Self::PasskeyKnown | Self::RotationUnderWay => ProblemCode::StateConflict,
             Self::IdempotencyKeyReused => ProblemCode::IdempotencyKeyReused,
             Self::RequestInFlight => ProblemCode::RequestInFlight,
             Self::Contention(_) | Self::Unavailable(_) => ProblemCode::Unavailable,

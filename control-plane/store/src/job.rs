@@ -102,6 +102,10 @@ pub struct JobSummary {
     pub dead_at: Option<OffsetDateTime>,
     /// What the handler said last.
     pub last_error: Option<String>,
+    /// Of long work: how much is done.
+    pub moved: Option<i64>,
+    /// And how much is left, where that is known.
+    pub remaining: Option<i64>,
 }
 
 /// How many jobs of one kind there are. For metrics.
@@ -236,6 +240,31 @@ impl Store {
         Ok(failed == 1)
     }
 
+    /// Gives a job back that is not done and did not fail: `work` says from where it goes on at `due_at`,
+    /// with all its tries. `moved` and `remaining` are what a person sees of it.
+    ///
+    /// # Errors
+    /// When the database fails; the job comes again from where it was.
+    pub async fn job_go_on(
+        &self,
+        job: &Job,
+        work: &Value,
+        due_at: OffsetDateTime,
+        moved: u64,
+        remaining: Option<u64>,
+    ) -> Result<bool> {
+        let gone_on: i64 = sqlx::query_scalar("SELECT job_go_on($1, $2, $3, $4, $5, $6)")
+            .bind(job.id.as_uuid())
+            .bind(job.claim)
+            .bind(Json(work))
+            .bind(due_at)
+            .bind(i64::try_from(moved).unwrap_or(i64::MAX))
+            .bind(remaining.map(|left| i64::try_from(left).unwrap_or(i64::MAX)))
+            .fetch_one(&self.pool)
+            .await?;
+        Ok(gone_on == 1)
+    }
+
     /// Jobs in order of their making, for a person: dead ones, unfinished ones, or all.
     ///
     /// # Errors
@@ -257,6 +286,8 @@ impl Store {
             Option<OffsetDateTime>,
             Option<OffsetDateTime>,
             Option<String>,
+            Option<i64>,
+            Option<i64>,
         );
         let rows: Vec<Row> = sqlx::query_as("SELECT * FROM job_list($1, $2, $3)")
             .bind(dead)
@@ -275,6 +306,8 @@ impl Store {
             claimed_until: row.7,
             dead_at: row.8,
             last_error: row.9,
+            moved: row.10,
+            remaining: row.11,
         };
         Ok(rows.into_iter().map(summary).collect())
     }

@@ -27,6 +27,7 @@ mod account_link;
 mod appointment;
 mod audit;
 mod break_glass;
+mod bulk;
 mod care_team;
 mod clinic;
 mod consent;
@@ -62,12 +63,16 @@ pub use audit::{
     Kept, LeafFault, Promise,
 };
 pub use break_glass::{BreakGlassAlert, NewBreakGlass};
+pub use bulk::BULK_MAX;
 pub use consent::{NewConsent, consent_text_digest};
 pub use error::{Constraint, Fault, SetupError, StoreError};
 pub use factor::{Factors, TOTP_PENDING_FOR};
 pub use idempotency::{Claim, IdempotencyKey, RequestDigest, StoredResponse, Ticket};
 pub use job::{JOB_BATCH_MAX, JOB_LEASE, JOBS_PER_LIST_MAX, Job, JobCounts, JobKind, JobOptions, JobSummary};
-pub use keys::{Column, KeySummary, Keyring, KeyringSettings, Owner, ROTATION_STEP_MAX};
+pub use keys::{
+    Column, KeySummary, Keyring, KeyringSettings, Owner, ROTATION_STEP_MAX, Rotation, RotationStep,
+    RotationSubject,
+};
 pub use message::MESSAGES_PER_LIST_MAX;
 pub use outbox::{Event, EventKind, OUTBOX_BATCH_MAX, OUTBOX_LEASE};
 pub use page::{Cursor, PAGE_DEFAULT, PAGE_MAX, Page, PageRequest};

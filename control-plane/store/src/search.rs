@@ -62,12 +62,16 @@ impl Tx {
         limit: usize,
         with_email: bool,
     ) -> Result<Vec<(f64, Person)>> {
-        let index = self.clinic_scope()?.search().clone();
+        // Two while the index is made anew: some are found by the one, the others by the other.
+        let indexes = self.clinic_scope()?.searches();
         let mut seen: HashSet<Uuid> = HashSet::new();
         let mut found: Vec<(f64, Person)> = Vec::new();
         for way in &query.ways {
-            let ids = self.patient_search_by(&index, way).await?;
-            let fresh: Vec<Uuid> = ids.into_iter().filter(|id| seen.insert(*id)).collect();
+            let mut fresh: Vec<Uuid> = Vec::new();
+            for index in &indexes {
+                let ids = self.patient_search_by(index, way).await?;
+                fresh.extend(ids.into_iter().filter(|id| seen.insert(*id)));
+            }
             if fresh.is_empty() {
                 continue;
             }
@@ -133,28 +137,36 @@ impl Tx {
         .bind(with_email)
         .fetch_all(self.db())
         .await?;
-        let opener = Opener::of_patients(self.clinic_id(), rings);
+        let opener = Opener::of_patients(self.clinic_id(), rings, 0);
         rows.into_iter().map(|row| row.into_person(&opener)).collect()
+    }
+
+    /// What somebody can be found by, under the latest index.
+    pub(crate) fn search_tokens(&self, name: &str, email: &str) -> Result<Vec<i64>> {
+        let scope = self.clinic_scope()?;
+        let (_, index) = scope.search();
+        let terms = terms_of(name, email);
+        let mut tokens: Vec<i64> = terms.iter().map(|term| token(index, term)).collect();
+        // In the order of the terms they would say which token is the address.
+        tokens.sort_unstable();
+        Ok(tokens)
     }
 
     /// Makes a patient findable by name and address, in place of what they were found by before.
     /// With every write of either.
     pub(crate) async fn search_index(&mut self, patient: PersonId, name: &str, email: &str) -> Result<()> {
-        let index = self.clinic_scope()?.search().clone();
-        let mut tokens: Vec<i64> = terms_of(name, email)
-            .iter()
-            .map(|term| token(&index, term))
-            .collect();
-        // In the order of the terms they would say which token is the address.
-        tokens.sort_unstable();
+        let (version, _) = self.clinic_scope()?.search();
+        let tokens = self.search_tokens(name, email)?;
         let clinic = self.clinic();
         sqlx::query(
-            "INSERT INTO patient_search (clinic_id, patient_id, tokens) VALUES ($1, $2, $3)
-             ON CONFLICT (clinic_id, patient_id) DO UPDATE SET tokens = excluded.tokens",
+            "INSERT INTO patient_search (clinic_id, patient_id, tokens, index_version) VALUES ($1, $2, $3, $4)
+             ON CONFLICT (clinic_id, patient_id) DO UPDATE
+                 SET tokens = excluded.tokens, index_version = excluded.index_version",
         )
         .bind(clinic)
         .bind(patient.as_uuid())
         .bind(tokens)
+        .bind(version.cast_signed())
         .execute(self.db())
         .await?;
         Ok(())

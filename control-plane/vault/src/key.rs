@@ -1,6 +1,7 @@
 //! One symmetric key of the hierarchy, and what it may seal.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
@@ -73,6 +74,51 @@ impl DataKey {
     }
 }
 
+/// How many messages are under one key. Whoever takes the same key into use again hands the same
+/// count over, so that nothing sealed in between is forgotten.
+#[derive(Debug, Default)]
+pub struct SealCount {
+    /// What the keeper of the count knows of.
+    known: AtomicU64,
+    /// Sealed here since, and not reported yet.
+    fresh: AtomicU64,
+}
+
+impl SealCount {
+    /// Takes note of the keeper's number, which other processes add to as well.
+    pub fn learn(&self, known: u64) {
+        self.known.fetch_max(known, Ordering::Relaxed);
+    }
+
+    /// Every message known of.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        let known = self.known.load(Ordering::Relaxed);
+        known.saturating_add(self.fresh.load(Ordering::Relaxed))
+    }
+
+    /// What was sealed here and not reported yet, for the keeper to add. A crash loses at most what
+    /// was sealed since the last report.
+    #[must_use]
+    pub fn take(&self) -> u64 {
+        let taken = self.fresh.swap(0, Ordering::Relaxed);
+        self.known.fetch_add(taken, Ordering::Relaxed);
+        taken
+    }
+
+    /// Takes back what could not be reported.
+    pub fn give_back(&self, taken: u64) {
+        self.known.fetch_sub(taken, Ordering::Relaxed);
+        self.fresh.fetch_add(taken, Ordering::Relaxed);
+    }
+
+    /// One more. Says whether it is still allowed.
+    fn add(&self) -> bool {
+        let fresh = self.fresh.fetch_add(1, Ordering::Relaxed);
+        self.known.load(Ordering::Relaxed).saturating_add(fresh) < SEALS_PER_KEY_MAX
+    }
+}
+
 /// A key in use: seals and opens fields, wraps the keys below it, counts what it sealed.
 ///
 /// The library zeroes its key schedule when it is dropped; the bytes kept beside it are zeroed too.
@@ -81,11 +127,7 @@ pub struct Key {
     version: u32,
     fields: RandomizedNonceKey,
     secret: DataKey,
-    /// What was sealed under it before this process took it into use.
-    sealed_before: u64,
-    sealed: AtomicU64,
-    /// Of [`Key::sealed`], what [`Key::take_uncounted`] has reported.
-    reported: AtomicU64,
+    count: Arc<SealCount>,
 }
 
 impl fmt::Debug for Key {
@@ -103,6 +145,21 @@ impl Key {
     /// # Errors
     /// [`VaultError::Crypto`], never expected.
     pub fn new(kind: KeyKind, version: u32, secret: DataKey, sealed_before: u64) -> Result<Self, VaultError> {
+        let count = SealCount::default();
+        count.learn(sealed_before);
+        Self::counted(kind, version, secret, Arc::new(count))
+    }
+
+    /// [`Key::new`] that goes on with a count.
+    ///
+    /// # Errors
+    /// [`VaultError::Crypto`], never expected.
+    pub fn counted(
+        kind: KeyKind,
+        version: u32,
+        secret: DataKey,
+        count: Arc<SealCount>,
+    ) -> Result<Self, VaultError> {
         let field_key = secret.derive(b"medmesh fields v1", b"");
         let fields =
             RandomizedNonceKey::new(&AES_256_GCM, field_key.as_slice()).map_err(|_| VaultError::Crypto)?;
@@ -111,9 +168,7 @@ impl Key {
             version,
             fields,
             secret,
-            sealed_before,
-            sealed: AtomicU64::new(0),
-            reported: AtomicU64::new(0),
+            count,
         })
     }
 
@@ -134,8 +189,7 @@ impl Key {
     /// # Errors
     /// [`VaultError::Exhausted`] when the key has sealed all it may; [`VaultError::Crypto`].
     pub fn seal(&self, field: &Field<'_>, plain: &[u8]) -> Result<Vec<u8>, VaultError> {
-        let here = self.sealed.fetch_add(1, Ordering::Relaxed);
-        if self.sealed_before.saturating_add(here) >= SEALS_PER_KEY_MAX {
+        if !self.count.add() {
             return Err(VaultError::Exhausted);
         }
         let header = Header {
@@ -206,11 +260,9 @@ impl Key {
         self.secret.derive(b"medmesh object v1", salt)
     }
 
-    /// Messages sealed by this process that were not reported yet. The keeper adds them to the
-    /// key's count; a crash loses at most what was sealed since the last report.
+    /// How many messages are under it, as far as known here.
     #[must_use]
-    pub fn take_uncounted(&self) -> u64 {
-        let sealed = self.sealed.load(Ordering::Relaxed);
-        sealed.saturating_sub(self.reported.swap(sealed, Ordering::Relaxed))
+    pub const fn count(&self) -> &Arc<SealCount> {
+        &self.count
     }
 }

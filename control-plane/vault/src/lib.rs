@@ -28,7 +28,7 @@ pub mod turn;
 pub use blind::BlindIndex;
 pub use cache::Cache;
 pub use envelope::{Field, Header, KeyKind};
-pub use key::{DataKey, KEY_BYTES, Key, SEALS_PER_KEY_MAX, SEALS_PER_KEY_ROTATE};
+pub use key::{DataKey, KEY_BYTES, Key, SEALS_PER_KEY_MAX, SEALS_PER_KEY_ROTATE, SealCount};
 pub use kms::{Kms, KmsError};
 pub use secret::ClusterSecret;
 pub use sign::{Jwks, TokenSigner, public_jwk_check};

@@ -24,7 +24,7 @@ pub enum JobVerb {
 }
 
 pub(super) fn list_table(jobs: &Vec<Job>) -> String {
-    let mut rows = table(&["JOB", "KIND", "STATE", "DUE", "TRIES", "LAST ERROR"]);
+    let mut rows = table(&["JOB", "KIND", "STATE", "DUE", "TRIES", "PROGRESS", "LAST ERROR"]);
     for job in jobs {
         rows.add_row([
             job.id.to_string(),
@@ -32,8 +32,18 @@ pub(super) fn list_table(jobs: &Vec<Job>) -> String {
             if job.dead_at.is_some() { "dead" } else { "waiting" }.to_owned(),
             job.due_at.format(&Rfc3339).unwrap_or_else(|_| NONE.to_owned()),
             format!("{}/{}", job.attempts, job.attempts_max),
+            progress(job),
             job.last_error.clone().unwrap_or_else(|| NONE.to_owned()),
         ]);
     }
     format!("{rows}\n")
+}
+
+/// How far long work is.
+fn progress(job: &Job) -> String {
+    match (job.moved, job.remaining) {
+        (Some(moved), Some(remaining)) => format!("{moved} done, {remaining} left"),
+        (Some(moved), None) => format!("{moved} done"),
+        _ => NONE.to_owned(),
+    }
 }

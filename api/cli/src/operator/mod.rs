@@ -4,6 +4,7 @@ mod audit;
 mod edge;
 mod insight;
 mod jobs;
+mod keys;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ use serde::Serialize;
 
 pub use audit::{AuditVerb, Unsound};
 pub use jobs::JobVerb;
+pub use keys::{KeyRotate, KeyVerb};
 
 /// Largest token file read; a token is one line.
 const TOKEN_FILE_BYTES_MAX: u64 = 4096;
@@ -103,6 +105,12 @@ pub enum Verb {
         #[command(subcommand)]
         verb: JobVerb,
     },
+    /// The keys behind sealed records: versions and counts, and new ones for old
+    Keys {
+        /// What to do
+        #[command(subcommand)]
+        verb: KeyVerb,
+    },
     /// Make a one-time token that lets an edge join
     JoinToken {
         /// How long it can be used, seconds (at most a day)
@@ -159,6 +167,7 @@ pub async fn run(connection: &Connection, verb: Verb) -> anyhow::Result<String> 
             operator.job_retry(id).await?;
             Ok(format!("{id} is due now\n"))
         }
+        Verb::Keys { verb } => keys::run(connection, &operator, verb).await,
         Verb::Nodes => show(connection, &operator.nodes().await?, table::nodes),
         Verb::Sessions { limit } => show(
             connection,

@@ -45,14 +45,23 @@ fn sources<'a>(policy: &'a str, directive: &str) -> &'a str {
 async fn every_answer_brings_a_nonce_of_its_own_and_allows_nothing_without_it() {
     let dir = built();
     let mut seen = std::collections::HashSet::new();
-    for path in ["/patient/", "/patient/account", "/patient/visit/7/call", "/patient/"] {
+    for path in [
+        "/patient/",
+        "/patient/account",
+        "/patient/visit/7/call",
+        "/patient/",
+    ] {
         let (status, headers, page) = get(dir.path(), path).await;
         assert_eq!(status, StatusCode::OK, "{path}");
         assert_eq!(headers[CONTENT_TYPE], "text/html; charset=utf-8");
         assert_eq!(headers[CACHE_CONTROL], "no-store");
         let policy = policy(&headers);
         let scripts = sources(policy, "script-src");
-        let nonce = scripts.strip_prefix("'nonce-").unwrap().strip_suffix('\'').unwrap();
+        let nonce = scripts
+            .strip_prefix("'nonce-")
+            .unwrap()
+            .strip_suffix('\'')
+            .unwrap();
         assert_eq!(nonce.len(), 22, "128 bits in base64");
         assert_eq!(sources(policy, "style-src"), scripts);
         assert_eq!(page.matches(nonce).count(), 2, "{page}");

@@ -59,6 +59,25 @@ columns! {
 }
 
 impl Column {
+    /// Whether its values stay under the key they were sealed with, until their time is over.
+    /// All others are sealed anew by a rotation, and are then refused under older keys.
+    pub(crate) const fn keeps_its_key(self) -> bool {
+        match self {
+            // Append-only; and of a day at most.
+            Self::AuditEvent | Self::IdempotencyResponseBody => true,
+            Self::PersonDisplayName
+            | Self::PersonEmail
+            | Self::AppointmentReason
+            | Self::AppointmentCancelReason
+            | Self::MessageBody
+            | Self::TotpFactorSecret
+            | Self::ReferralReason
+            | Self::BreakGlassReason
+            | Self::PatientKeyWrapped
+            | Self::IndexKey => false,
+        }
+    }
+
     /// The place of one row's value.
     pub(crate) const fn field(self, clinic: Option<ClinicId>, row: Uuid, version: i64) -> Field<'static> {
         let (table, column) = self.names();

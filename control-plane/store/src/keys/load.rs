@@ -1,6 +1,6 @@
 //! From wrapped keys in rows to keys in use.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -12,15 +12,18 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{Column, Keyring, Ring, Scope, ScopeId, failed, unavailable, version_from};
-use crate::{Result, Store, StoreError, Tx};
+use crate::{Fault, Result, Store, StoreError, Tx};
 
 #[derive(sqlx::FromRow)]
 struct ScopeRow {
     version: i32,
     root: String,
     wrapped: Vec<u8>,
-    index_key: Vec<u8>,
+    /// Gone where a newer one took its place.
+    index_key: Option<Vec<u8>>,
     sealed: i64,
+    index_version: i32,
+    floor: i32,
 }
 
 /// One row of `patient_key`.
@@ -48,26 +51,36 @@ pub(super) const fn kind_of(id: ScopeId) -> KeyKind {
 /// Reads a scope's keys on a connection that may see them and unwraps them. `None` without any.
 async fn read_scope(db: &mut PgConnection, keyring: &Keyring, id: ScopeId) -> Result<Option<Arc<Scope>>> {
     let sql = match id {
-        Some(_) => "SELECT version, root, wrapped, index_key, sealed FROM clinic_key ORDER BY version",
-        None => "SELECT version, root, wrapped, index_key, sealed FROM system_key ORDER BY version",
+        Some(_) => {
+            "SELECT version, root, wrapped, index_key, sealed, index_version, floor
+             FROM clinic_key ORDER BY version"
+        }
+        None => {
+            "SELECT version, root, wrapped, index_key, sealed, 1 AS index_version, 0 AS floor
+             FROM system_key ORDER BY version"
+        }
     };
     let rows: Vec<ScopeRow> = sqlx::query_as(sql).fetch_all(db).await?;
-    let Some(last) = rows.last() else {
+    if rows.is_empty() {
         return Ok(None);
-    };
-    let (index_version, index_key) = (last.version, last.index_key.clone());
+    }
     let now = Instant::now();
-    let mut keys = Vec::with_capacity(rows.len());
+    let (mut keys, mut indexes, mut floor) = (Vec::with_capacity(rows.len()), BTreeMap::new(), 0);
     for row in rows {
-        keys.push(Arc::new(unwrap_scope_key(keyring, id, row).await?));
+        let index_version = version_from(row.index_version, Column::IndexKey)?;
+        floor = floor.max(version_from(row.floor, Column::IndexKey)?);
+        let wrapped = row.index_key.clone();
+        let key = unwrap_scope_key(keyring, id, row).await?;
+        if let Some(wrapped) = wrapped {
+            let index = key
+                .unwrap(&index_field(id, key.version()), &wrapped)
+                .map_err(|error| failed(&error, Column::IndexKey))?;
+            indexes.insert(index_version, index);
+        }
+        keys.push(Arc::new(key));
     }
     let ring = Ring::new(keys).expect("there was a row");
-    let version = version_from(index_version, Column::IndexKey)?;
-    let index = ring
-        .current()
-        .unwrap(&index_field(id, version), &index_key)
-        .map_err(|error| failed(&error, Column::IndexKey))?;
-    let scope = Arc::new(Scope::new(ring, index)?);
+    let scope = Arc::new(Scope::new(ring, floor, indexes)?);
     keyring.0.scopes.put(id, Arc::clone(&scope), now, None);
     Ok(Some(scope))
 }
@@ -86,8 +99,9 @@ async fn unwrap_scope_key(keyring: &Keyring, id: ScopeId, row: ScopeRow) -> Resu
         keyring.note_failure(id, &error);
         unavailable(&error)
     })?;
-    Key::new(kind_of(id), version, secret, row.sealed.cast_unsigned())
-        .map_err(|error| failed(&error, Column::IndexKey))
+    let count = keyring.seal_count(id, version);
+    count.learn(row.sealed.cast_unsigned());
+    Key::counted(kind_of(id), version, secret, count).map_err(|error| failed(&error, Column::IndexKey))
 }
 
 /// The first key of a scope, for a row of its own. Another node may be faster; then its key is it.
@@ -254,7 +268,8 @@ impl Tx {
         for row in rows {
             let clinic_version = version_from(row.clinic_key_version, Column::PatientKeyWrapped)?;
             let scope = self.clinic_scope_with(clinic_version).await?;
-            let key = unwrap_patient(clinic, &scope, &row)?;
+            let floor = self.keys.keyring.floor(clinic).max(scope.floor);
+            let key = unwrap_patient(clinic, &scope, floor, &row)?;
             keys.entry(PersonId::from_uuid(row.patient_id))
                 .or_default()
                 .push(Arc::new(key));
@@ -277,6 +292,21 @@ impl Tx {
         Ok(secret)
     }
 
+    /// A patient's key under the clinic's, and the clinic's version.
+    pub(crate) fn patient_key_wrap(
+        &self,
+        patient: PersonId,
+        version: u32,
+        secret: &DataKey,
+    ) -> Result<(i32, Vec<u8>)> {
+        let scope = self.clinic_scope()?;
+        let key = scope.ring.current();
+        let field = patient_key_field(self.clinic_id(), patient, version);
+        let wrapped = key.wrap(&field, secret);
+        let wrapped = wrapped.map_err(|error| failed(&error, Column::PatientKeyWrapped))?;
+        Ok((key.version().cast_signed(), wrapped))
+    }
+
     /// Stores a version of a patient's key.
     pub(crate) async fn patient_key_insert(
         &mut self,
@@ -284,12 +314,8 @@ impl Tx {
         version: u32,
         secret: &DataKey,
     ) -> Result<()> {
-        let scope = self.clinic_scope()?;
         let (clinic, now) = (self.clinic_id(), self.now());
-        let key = scope.ring.current();
-        let wrapped = key
-            .wrap(&patient_key_field(clinic, patient, version), secret)
-            .map_err(|error| failed(&error, Column::PatientKeyWrapped))?;
+        let (clinic_version, wrapped) = self.patient_key_wrap(patient, version, secret)?;
         sqlx::query(
             "INSERT INTO patient_key (clinic_id, patient_id, version, clinic_key_version, wrapped, created_at)
              VALUES ($1, $2, $3, $4, $5, $6)",
@@ -297,7 +323,7 @@ impl Tx {
         .bind(clinic.as_uuid())
         .bind(patient.as_uuid())
         .bind(version.cast_signed())
-        .bind(key.version().cast_signed())
+        .bind(clinic_version)
         .bind(wrapped)
         .bind(now)
         .execute(self.db())
@@ -315,10 +341,16 @@ pub(crate) fn patient_key_field(
     Column::PatientKeyWrapped.field(Some(clinic), patient.as_uuid(), i64::from(version))
 }
 
-fn unwrap_patient(clinic: ClinicId, scope: &Scope, row: &PatientKeyRow) -> Result<Key> {
+fn unwrap_patient(clinic: ClinicId, scope: &Scope, floor: u32, row: &PatientKeyRow) -> Result<Key> {
     let corrupt = || StoreError::corrupt(Column::PatientKeyWrapped.path());
     let version = version_from(row.version, Column::PatientKeyWrapped)?;
     let clinic_version = version_from(row.clinic_key_version, Column::PatientKeyWrapped)?;
+    if clinic_version < floor {
+        // A rotation moved every patient's key: this one was put back.
+        return Err(StoreError::Internal(Fault::Sealed(
+            Column::PatientKeyWrapped.path(),
+        )));
+    }
     let above = scope.ring.version(clinic_version).ok_or_else(corrupt)?;
     let field = patient_key_field(clinic, PersonId::from_uuid(row.patient_id), version);
     let secret = above

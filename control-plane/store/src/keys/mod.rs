@@ -10,24 +10,31 @@
 //! in plain text instead.
 
 mod column;
+mod count;
 mod load;
+mod overview;
+mod reseal;
 mod ring;
+mod root;
 mod rotate;
 mod seal;
+mod step;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use medmesh_base::{ClinicId, PersonId};
-use medmesh_vault::{Cache, Kms, KmsError, VaultError};
+use medmesh_vault::{Cache, Kms, KmsError, SealCount, VaultError};
 
 pub(crate) use column::WRITTEN_ONCE;
 pub use column::{Column, Owner};
 pub(crate) use load::PatientKeyRow;
+pub use overview::KeySummary;
 pub(crate) use ring::{Ring, Scope, version_from};
-pub use rotate::{KeySummary, ROTATION_STEP_MAX};
+pub use rotate::{Rotation, RotationSubject};
 pub(crate) use seal::{Opener, Sealed};
+pub use step::{ROTATION_STEP_MAX, RotationStep};
 
 use crate::StoreError;
 use crate::error::Fault;
@@ -71,6 +78,12 @@ struct Inner {
     patients: Cache<(ClinicId, PersonId), Ring>,
     /// When the KMS failed last for somebody, and how.
     failures: Mutex<HashMap<ScopeId, (Instant, KmsError)>>,
+    /// How much was sealed under which version, longer than the key itself is in memory. One small
+    /// entry for each version that was ever used here.
+    counts: Mutex<HashMap<(ScopeId, u32), Arc<SealCount>>>,
+    /// What the control nodes agreed on: below these versions of a clinic's key nothing is opened
+    /// but what keeps its key.
+    floors: RwLock<HashMap<ClinicId, u32>>,
 }
 
 impl Keyring {
@@ -82,6 +95,8 @@ impl Keyring {
             scopes: Cache::new(settings.lifetime, CLINICS_MAX),
             patients: Cache::new(settings.lifetime, settings.patients_max),
             failures: Mutex::default(),
+            counts: Mutex::default(),
+            floors: RwLock::default(),
         }))
     }
 
@@ -114,6 +129,31 @@ impl Keyring {
         let now = Instant::now();
         self.0.scopes.sweep(now);
         self.0.patients.sweep(now);
+    }
+
+    /// Takes over what the control nodes agreed on, in place of what was agreed before.
+    pub fn set_floors(&self, floors: HashMap<ClinicId, u32>) {
+        *self.0.floors.write().unwrap_or_else(PoisonError::into_inner) = floors;
+    }
+
+    /// The oldest version of a clinic's key that opens what a rotation seals anew; 0: all do.
+    #[must_use]
+    pub fn floor(&self, clinic: ClinicId) -> u32 {
+        let floors = self.0.floors.read().unwrap_or_else(PoisonError::into_inner);
+        floors.get(&clinic).copied().unwrap_or(0)
+    }
+
+    /// The count of one version, the same as long as the process lives.
+    fn seal_count(&self, id: ScopeId, version: u32) -> Arc<SealCount> {
+        let mut counts = self.0.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(counts.entry((id, version)).or_default())
+    }
+
+    fn seal_counts(&self) -> Vec<(ScopeId, u32, Arc<SealCount>)> {
+        let counts = self.0.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let each = counts.iter();
+        each.map(|((id, version), count)| (*id, *version, Arc::clone(count)))
+            .collect()
     }
 
     fn cached_scope(&self, id: ScopeId) -> Option<Arc<Scope>> {

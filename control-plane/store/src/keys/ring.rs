@@ -36,18 +36,28 @@ impl Ring {
 #[derive(Debug)]
 pub(crate) struct Scope {
     pub(crate) ring: Ring,
+    /// Versions below it open nothing but what keeps its key.
+    pub(crate) floor: u32,
     email: BlindIndex,
-    search: BlindIndex,
+    /// By version of the index key; more than one while an index is made anew.
+    search: BTreeMap<u32, BlindIndex>,
 }
 
 impl Scope {
-    pub(crate) fn new(ring: Ring, index: DataKey) -> Result<Self> {
-        // Its kind and version never reach an envelope: it derives digests and seals nothing.
-        let index = Key::new(KeyKind::System, 0, index, 0)
-            .map_err(|error| super::failed(&error, Column::IndexKey))?;
+    /// `indexes`: the keys of blind indexes, by their version.
+    pub(crate) fn new(ring: Ring, floor: u32, indexes: BTreeMap<u32, DataKey>) -> Result<Self> {
+        let (mut email, mut search) = (None, BTreeMap::new());
+        for (version, index) in indexes {
+            // Its kind and version never reach an envelope: it derives digests and seals nothing.
+            let index = Key::new(KeyKind::System, 0, index, 0)
+                .map_err(|error| super::failed(&error, Column::IndexKey))?;
+            email = Some(BlindIndex::new(&index, "email v1"));
+            search.insert(version, BlindIndex::new(&index, "search v1"));
+        }
         Ok(Self {
-            email: BlindIndex::new(&index, "email v1"),
-            search: BlindIndex::new(&index, "search v1"),
+            email: email.ok_or(StoreError::corrupt(Column::IndexKey.path()))?,
+            search,
+            floor,
             ring,
         })
     }
@@ -57,9 +67,15 @@ impl Scope {
         self.email.digest(email)
     }
 
-    /// Makes search tokens.
-    pub(crate) const fn search(&self) -> &BlindIndex {
-        &self.search
+    /// Makes search tokens, and the version to write beside them.
+    pub(crate) fn search(&self) -> (u32, &BlindIndex) {
+        let (version, index) = self.search.last_key_value().expect("a scope has an index");
+        (*version, index)
+    }
+
+    /// Every index patients may still be found by, newest first.
+    pub(crate) fn searches(&self) -> Vec<BlindIndex> {
+        self.search.values().rev().cloned().collect()
     }
 }
 

@@ -1,216 +1,233 @@
-//! New keys for old, while everything goes on.
+//! New keys for old, while everything goes on: how a rotation begins.
 //!
 //! A rotation begins with a new version, which seals from then on; what older versions
-//! sealed stays readable and is moved in bounded steps: the root's by rewrapping the
-//! keys of clinics, a clinic's by rewrapping the keys of its patients and sealing its
-//! staff's names anew, a patient's by sealing their rows anew. A node that does not know a
-//! version yet reads the keys again when it meets one. Steps may be repeated, and run on
-//! several nodes at once.
+//! sealed stays readable and is moved in bounded steps ([`super::step`]) by a job. The new
+//! version, its leaf in the audit log and the job commit together. A node that does not
+//! know a version yet reads the keys again when it meets one.
 //!
-//! Versions of clinics' keys stay: what is append-only (the audit log) is under them.
-
-use std::sync::Arc;
+//! Versions of clinics' keys stay: what is append-only (the audit log) is under them. But
+//! they open nothing else once the rotation is done.
 
 use medmesh_base::{ClinicId, PersonId, RequestId};
+use medmesh_clinic::audit::{Action, Object, ObjectKind};
 use medmesh_clinic::{Actor, SystemActor};
-use medmesh_vault::kms::{Context, Wrapped};
-use medmesh_vault::{DataKey, Key, KeyKind};
+use medmesh_vault::kms::Context;
+use medmesh_vault::{DataKey, Key};
+use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::load::{index_field, kind_of, patient_key_field};
-use super::{
-    Column, Owner, PatientKeyRow, Scope, ScopeId, Sealed, WRITTEN_ONCE, failed, unavailable, version_from,
-};
-use crate::{Result, Store, StoreError, Tx};
+use super::load::{index_field, kind_of};
+use super::{Column, Scope, ScopeId, failed, unavailable, version_from};
+use crate::{JobKind, JobOptions, Result, Store, StoreError, Tx};
 
-/// Rows moved by one step: some milliseconds of locks.
-pub const ROTATION_STEP_MAX: u32 = 500;
+/// Which key is replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "level", rename_all = "snake_case")]
+pub enum RotationSubject {
+    /// Whatever an older version of the root wrapped is wrapped by the present one.
+    Root,
+    /// The system's key.
+    System,
+    /// A clinic's.
+    Clinic {
+        /// Whose.
+        clinic_id: ClinicId,
+    },
+    /// A patient's.
+    Patient {
+        /// Of which clinic.
+        clinic_id: ClinicId,
+        /// Whose.
+        patient_id: PersonId,
+    },
+    /// The key by which a clinic's patients are found, and with it the clinic's own.
+    Index {
+        /// Whose.
+        clinic_id: ClinicId,
+    },
+}
 
-/// One version of a clinic's key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeySummary {
-    /// Whose.
-    pub clinic_id: ClinicId,
-    /// Which version.
+impl RotationSubject {
+    /// The clinic it concerns; `None` for the installation's.
+    #[must_use]
+    pub const fn clinic(&self) -> Option<ClinicId> {
+        match self {
+            Self::Root | Self::System => None,
+            Self::Clinic { clinic_id } | Self::Patient { clinic_id, .. } | Self::Index { clinic_id } => {
+                Some(*clinic_id)
+            }
+        }
+    }
+
+    /// One rotation of a key at a time.
+    fn dedupe_key(&self) -> String {
+        match self {
+            Self::Root => "root".to_owned(),
+            Self::System => "system".to_owned(),
+            Self::Clinic { .. } | Self::Index { .. } => "clinic".to_owned(),
+            Self::Patient { patient_id, .. } => patient_id.to_string(),
+        }
+    }
+}
+
+/// The job of a rotation: what it moves, and how far it is.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Rotation {
+    /// Which key.
+    pub subject: RotationSubject,
+    /// The version that seals since it began.
     pub version: u32,
-    /// The version of the root that wraps it.
-    pub root: String,
-    /// Messages sealed under it, as far as reported.
-    pub sealed: i64,
     /// Since when.
-    pub created_at: OffsetDateTime,
-    /// Patients' keys wrapped by it.
-    pub patients: i64,
+    #[serde(with = "time::serde::rfc3339")]
+    pub begun_at: OffsetDateTime,
+    /// Rows moved so far.
+    pub moved: u64,
+    /// Whether everything was walked through once; the second walk finds what nodes wrote which
+    /// did not know of the new version yet.
+    pub(super) is_second_walk: bool,
+    /// Which of the tables is walked through.
+    pub(super) table: usize,
+    /// After which row.
+    pub(super) after: Option<Uuid>,
+}
+
+impl JobKind for Rotation {
+    const KIND: &'static str = "key_rotation";
+}
+
+impl Rotation {
+    fn new(subject: RotationSubject, version: u32, begun_at: OffsetDateTime) -> Self {
+        Self {
+            subject,
+            version,
+            begun_at,
+            moved: 0,
+            is_second_walk: false,
+            table: 0,
+            after: None,
+        }
+    }
 }
 
 impl Store {
-    /// Every version of every clinic's key.
+    /// Begins a rotation: from now on the new version seals, and a job moves what older ones hold.
+    /// For the root, [`medmesh_vault::Kms::rotate`] comes before. Gives the new version, 0 for the root.
     ///
     /// # Errors
-    /// When the database fails.
-    pub async fn key_list(&self) -> Result<Vec<KeySummary>> {
-        type Row = (Uuid, i32, String, i64, OffsetDateTime, i64);
-        let rows: Vec<Row> =
-            sqlx::query_as("SELECT clinic_id, version, root, sealed, created_at, patients FROM key_scopes()")
-                .fetch_all(&self.pool)
-                .await?;
-        rows.into_iter()
-            .map(|(clinic, version, root, sealed, created_at, patients)| {
-                Ok(KeySummary {
-                    clinic_id: ClinicId::from_uuid(clinic),
-                    version: version_from(version, Column::IndexKey)?,
-                    root,
-                    sealed,
-                    created_at,
-                    patients,
-                })
-            })
-            .collect()
-    }
-
-    /// Wraps by the present root what older ones wrapped: the system's keys and every clinic's.
-    /// Says how many were moved; repeat after [`medmesh_vault::Kms::rotate`].
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`] when the KMS fails; what was moved stays moved.
-    pub async fn root_rewrap(&self) -> Result<u64> {
-        let root = self
-            .keyring
-            .kms()
-            .root()
-            .await
-            .map_err(|error| unavailable(&error))?;
-        let mut moved = self.scope_rewrap(None, &root).await?;
-        let mut clinics: Vec<ClinicId> = self.key_list().await?.iter().map(|key| key.clinic_id).collect();
-        clinics.dedup();
-        for clinic in clinics {
-            moved += self.scope_rewrap(Some(clinic), &root).await?;
+    /// [`StoreError::NotFound`] for somebody without keys; [`StoreError::RotationUnderWay`];
+    /// [`StoreError::Unavailable`] when the KMS fails.
+    pub async fn rotation_begin(&self, actor: SystemActor, subject: RotationSubject) -> Result<u32> {
+        match subject {
+            RotationSubject::Root => self.rotation_of_all(subject, 0).await,
+            RotationSubject::System => {
+                let version = self.system_key_add().await?;
+                self.rotation_of_all(subject, version).await
+            }
+            RotationSubject::Clinic { clinic_id } => self.clinic_key_add(actor, clinic_id, subject).await,
+            RotationSubject::Index { clinic_id } => self.clinic_key_add(actor, clinic_id, subject).await,
+            RotationSubject::Patient {
+                clinic_id,
+                patient_id,
+            } => self.patient_key_add(actor, clinic_id, patient_id, subject).await,
         }
-        Ok(moved)
     }
 
-    async fn scope_rewrap(&self, id: ScopeId, root: &str) -> Result<u64> {
-        let mut tx = self.begin_scope(id).await?;
-        let table = table_of(id);
-        let stale = format!("SELECT version, root, wrapped FROM {table} WHERE root <> $1 ORDER BY version");
-        let rows: Vec<(i32, String, Vec<u8>)> = sqlx::query_as(sqlx::AssertSqlSafe(stale))
-            .bind(root)
-            .fetch_all(&mut *tx)
-            .await?;
-        // The KMS is asked without a transaction open.
-        tx.commit().await?;
-        let mut moved = 0;
-        for (version, old_root, blob) in rows {
-            let context = Context {
-                clinic: id,
-                version: version_from(version, Column::IndexKey)?,
-            };
-            let old = Wrapped { root: old_root, blob };
-            let new = self
-                .keyring
-                .kms()
-                .rewrap(context, &old)
-                .await
-                .map_err(|error| unavailable(&error))?;
-            let mut tx = self.begin_scope(id).await?;
-            let update =
-                format!("UPDATE {table} SET root = $1, wrapped = $2 WHERE version = $3 AND wrapped = $4");
-            moved += sqlx::query(sqlx::AssertSqlSafe(update))
-                .bind(new.root)
-                .bind(new.blob)
-                .bind(version)
-                .bind(old.blob)
-                .execute(&mut *tx)
-                .await?
-                .rows_affected();
-            tx.commit().await?;
+    async fn rotation_of_all(&self, subject: RotationSubject, version: u32) -> Result<u32> {
+        let work = Rotation::new(subject, version, OffsetDateTime::now_utc());
+        match self.job_add(&work, once(&subject)).await? {
+            true => Ok(version),
+            false => Err(StoreError::RotationUnderWay),
         }
-        Ok(moved)
     }
 
-    /// A new version of a clinic's key (or of the system's), which seals from now on. Two that do it
-    /// at once make one.
-    ///
-    /// # Errors
-    /// [`StoreError::NotFound`] for a clinic without keys; [`StoreError::Unavailable`].
-    pub async fn key_rotate(&self, clinic: Option<ClinicId>) -> Result<u32> {
-        self.keyring.0.scopes.forget(|id| *id == clinic);
-        let scope = self.scope(clinic).await?.ok_or(StoreError::NotFound)?;
+    async fn system_key_add(&self) -> Result<u32> {
+        self.keyring.0.scopes.forget(Option::is_none);
+        let scope = self.system_scope().await?;
         let version = scope.ring.current().version() + 1;
-        let context = Context { clinic, version };
-        let (secret, wrapped) = self
-            .keyring
-            .kms()
-            .generate(context)
-            .await
-            .map_err(|error| unavailable(&error))?;
-        let key = Key::new(kind_of(clinic), version, secret, 0).map_err(index_failed)?;
-        let index_key = self.index_key_under(clinic, &scope, &key).await?;
-        let mut tx = self.begin_scope(clinic).await?;
-        let now = OffsetDateTime::now_utc();
-        let query = match clinic {
-            Some(_) => sqlx::query(
-                "INSERT INTO clinic_key (version, root, wrapped, index_key, created_at, clinic_id)
-                 VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
-            ),
-            None => sqlx::query(
-                "INSERT INTO system_key (version, root, wrapped, index_key, created_at)
-                 SELECT $1, $2, $3, $4, $5 WHERE $6::uuid IS NULL ON CONFLICT DO NOTHING",
-            ),
+        let context = Context {
+            clinic: None,
+            version,
         };
-        query
-            .bind(version.cast_signed())
-            .bind(wrapped.root)
-            .bind(wrapped.blob)
-            .bind(index_key)
-            .bind(now)
-            .bind(clinic.map(|clinic| clinic.as_uuid()))
-            .execute(&mut *tx)
-            .await?;
+        let (secret, wrapped) = self.generate(context).await?;
+        let key = Key::new(kind_of(None), version, secret, 0).map_err(index_failed)?;
+        let mut tx = self.begin_scope(None).await?;
+        let index_key = index_key_under(&mut tx, None, &scope, &key).await?;
+        sqlx::query(
+            "INSERT INTO system_key (version, root, wrapped, index_key, created_at)
+             VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
+        )
+        .bind(version.cast_signed())
+        .bind(wrapped.root)
+        .bind(wrapped.blob)
+        .bind(index_key)
+        .bind(OffsetDateTime::now_utc())
+        .execute(&mut *tx)
+        .await?;
         tx.commit().await?;
-        self.keyring.0.scopes.forget(|id| *id == clinic);
+        self.keyring.0.scopes.forget(Option::is_none);
         Ok(version)
     }
 
-    /// The key of blind indexes stays what it is, or nobody would be found; the new version wraps it too.
-    async fn index_key_under(&self, id: ScopeId, scope: &Scope, key: &Key) -> Result<Vec<u8>> {
-        let mut tx = self.begin_scope(id).await?;
-        let table = table_of(id);
-        let sql = format!("SELECT index_key FROM {table} WHERE version = $1");
-        let current = scope.ring.current();
-        let wrapped: Vec<u8> = sqlx::query_scalar(sqlx::AssertSqlSafe(sql))
-            .bind(current.version().cast_signed())
-            .fetch_one(&mut *tx)
-            .await?;
-        let index: DataKey = current
-            .unwrap(&index_field(id, current.version()), &wrapped)
-            .map_err(index_failed)?;
-        key.wrap(&index_field(id, key.version()), &index)
-            .map_err(index_failed)
-    }
-
-    /// Moves some of what older versions of a clinic's key hold to the latest: patients' keys, and
-    /// the names and addresses of staff. Says how many rows; 0 when nothing is left.
-    ///
-    /// # Errors
-    /// [`StoreError::NotFound`] for a clinic without keys; [`StoreError::Unavailable`].
-    pub async fn key_rotate_step(&self, clinic: ClinicId) -> Result<u64> {
-        let mut tx = self.begin_rotation(clinic).await?;
-        let mut moved = tx.patient_keys_rewrap().await?;
-        if moved == 0 {
-            moved = tx.staff_reseal().await?;
+    /// A new version of a clinic's key, with a new key of blind indexes where that is wanted.
+    async fn clinic_key_add(
+        &self,
+        actor: SystemActor,
+        clinic: ClinicId,
+        subject: RotationSubject,
+    ) -> Result<u32> {
+        self.keyring.0.scopes.forget(|id| *id == Some(clinic));
+        let scope = self.scope(Some(clinic)).await?.ok_or(StoreError::NotFound)?;
+        let version = scope.ring.current().version() + 1;
+        let context = Context {
+            clinic: Some(clinic),
+            version,
+        };
+        // The KMS is asked without a transaction open.
+        let (secret, wrapped) = self.generate(context).await?;
+        let key = Key::new(kind_of(Some(clinic)), version, secret, 0).map_err(index_failed)?;
+        let mut tx = self.begin_as(clinic, actor).await?;
+        let (old_index, _) = scope.search();
+        let (index_version, index_key) = if matches!(subject, RotationSubject::Index { .. }) {
+            let index = DataKey::generate().map_err(index_failed)?;
+            let wrapped = key.wrap(&index_field(Some(clinic), version), &index);
+            (old_index + 1, wrapped.map_err(index_failed)?)
+        } else {
+            let under = index_key_under(tx.db(), Some(clinic), &scope, &key).await?;
+            (old_index, under)
+        };
+        let now = tx.now();
+        let added = sqlx::query(
+            "INSERT INTO clinic_key (version, root, wrapped, index_key, created_at, clinic_id, index_version, floor)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
+        )
+        .bind(version.cast_signed())
+        .bind(wrapped.root)
+        .bind(wrapped.blob)
+        .bind(index_key)
+        .bind(now)
+        .bind(clinic.as_uuid())
+        .bind(index_version.cast_signed())
+        .bind(scope.floor.cast_signed())
+        .execute(tx.db())
+        .await?
+        .rows_affected();
+        if added == 0 {
+            return Err(StoreError::RotationUnderWay);
         }
-        tx.commit().await?;
-        Ok(moved)
+        self.rotation_commit(tx, subject, version, None).await?;
+        self.keyring.0.scopes.forget(|id| *id == Some(clinic));
+        Ok(version)
     }
 
-    /// A new version of a patient's key, which seals from now on.
-    ///
-    /// # Errors
-    /// [`StoreError::NotFound`] for somebody without a key.
-    pub async fn patient_key_rotate(&self, clinic: ClinicId, patient: PersonId) -> Result<u32> {
-        let mut tx = self.begin_rotation(clinic).await?;
+    async fn patient_key_add(
+        &self,
+        actor: SystemActor,
+        clinic: ClinicId,
+        patient: PersonId,
+        subject: RotationSubject,
+    ) -> Result<u32> {
+        let mut tx = self.begin_as(clinic, actor).await?;
         // One at a time: the person's row is the lock.
         sqlx::query("SELECT FROM person WHERE id = $1 FOR UPDATE")
             .bind(patient.as_uuid())
@@ -224,64 +241,48 @@ impl Store {
         let latest = version_from(latest.ok_or(StoreError::NotFound)?, Column::PatientKeyWrapped)?;
         let secret = DataKey::generate().map_err(|error| failed(&error, Column::PatientKeyWrapped))?;
         tx.patient_key_insert(patient, latest + 1, &secret).await?;
-        tx.commit().await?;
+        self.rotation_commit(tx, subject, latest + 1, Some(patient))
+            .await?;
         self.keyring.0.patients.forget(|key| *key == (clinic, patient));
         Ok(latest + 1)
     }
 
-    /// Seals some of a patient's rows anew under the latest version of their key. Says how many;
-    /// 0 when nothing is left.
-    ///
-    /// # Errors
-    /// [`StoreError::NotFound`] for somebody without a key; [`StoreError::Unavailable`].
-    pub async fn patient_reseal_step(&self, clinic: ClinicId, patient: PersonId) -> Result<u64> {
-        let mut tx = self.begin_rotation(clinic).await?;
-        let rings = tx.patient_rings(&[(patient, None)]).await?;
-        let ring = rings.get(&patient).ok_or(StoreError::NotFound)?;
-        let version = ring.current().version();
-        let mut moved = tx
-            .person_reseal(&[patient.as_uuid()], Owner::Patient(patient))
+    /// Leaf and job of a rotation, with its new version.
+    async fn rotation_commit(
+        &self,
+        mut tx: Tx,
+        subject: RotationSubject,
+        version: u32,
+        patient: Option<PersonId>,
+    ) -> Result<()> {
+        tx.audit(Action::KeyRotate, Object::none_of(ObjectKind::Key), patient)
             .await?;
-        moved += tx.appointments_reseal(patient, version).await?;
-        moved += tx.messages_reseal(patient, version).await?;
-        tx.commit().await?;
-        Ok(moved)
-    }
-
-    /// Destroys older versions of a patient's key. Only when every node has had time to learn of the
-    /// latest ([`super::Keyring::lifetime`] after it was made) and no row needs an older one.
-    ///
-    /// # Errors
-    /// [`StoreError::Contention`] while it is too early, or rows are left.
-    pub async fn patient_key_retire(&self, clinic: ClinicId, patient: PersonId) -> Result<u64> {
-        if self.patient_reseal_step(clinic, patient).await? > 0 {
-            return Err(too_early());
+        let work = Rotation::new(subject, version, tx.now());
+        if !tx.job_add(&work, once(&subject)).await? {
+            tx.rollback().await?;
+            return Err(StoreError::RotationUnderWay);
         }
-        let mut tx = self.begin_rotation(clinic).await?;
-        let lifetime = time::Duration::try_from(self.keyring.lifetime()).unwrap_or(time::Duration::MAX);
-        let before = tx.now() - lifetime;
-        let gone = sqlx::query(
-            "DELETE FROM patient_key k WHERE k.patient_id = $1
-                 AND k.version < (SELECT max(version) FROM patient_key l
-                     WHERE l.patient_id = $1 AND l.clinic_id = k.clinic_id)
-                 AND (SELECT max(created_at) FROM patient_key l
-                     WHERE l.patient_id = $1 AND l.clinic_id = k.clinic_id) <= $2",
-        )
-        .bind(patient.as_uuid())
-        .bind(before)
-        .execute(tx.db())
-        .await?
-        .rows_affected();
-        tx.commit().await?;
-        Ok(gone)
+        tx.commit().await
     }
 
-    async fn begin_rotation(&self, clinic: ClinicId) -> Result<Tx> {
-        let actor = Actor::System(SystemActor::Upkeep);
-        self.begin(clinic, actor, RequestId::generate()).await
+    async fn generate(&self, context: Context) -> Result<(DataKey, medmesh_vault::kms::Wrapped)> {
+        let made = self.keyring.kms().generate(context).await;
+        made.map_err(|error| unavailable(&error))
     }
 
-    async fn begin_scope(&self, id: ScopeId) -> Result<sqlx::Transaction<'static, sqlx::Postgres>> {
+    pub(super) async fn begin_rotation(&self, clinic: ClinicId) -> Result<Tx> {
+        self.begin_as(clinic, SystemActor::Upkeep).await
+    }
+
+    async fn begin_as(&self, clinic: ClinicId, actor: SystemActor) -> Result<Tx> {
+        self.begin(clinic, Actor::System(actor), RequestId::generate())
+            .await
+    }
+
+    pub(super) async fn begin_scope(
+        &self,
+        id: ScopeId,
+    ) -> Result<sqlx::Transaction<'static, sqlx::Postgres>> {
         let begin = match id {
             // A UUID's text needs no quoting.
             Some(clinic) => format!("BEGIN; SET LOCAL medmesh.clinic_id = '{clinic}'"),
@@ -291,211 +292,41 @@ impl Store {
     }
 }
 
-impl Tx {
-    async fn patient_keys_rewrap(&mut self) -> Result<u64> {
-        let scope = self.clinic_scope()?;
-        let current = Arc::clone(scope.ring.current());
-        let rows: Vec<PatientKeyRow> = sqlx::query_as(
-            "SELECT patient_id, version, clinic_key_version, wrapped FROM patient_key
-             WHERE clinic_key_version < $1 LIMIT $2 FOR UPDATE SKIP LOCKED",
-        )
+/// The key of blind indexes stays what it is, or nobody would be found; the new version wraps it too.
+async fn index_key_under(
+    db: &mut sqlx::PgConnection,
+    id: ScopeId,
+    scope: &Scope,
+    key: &Key,
+) -> Result<Vec<u8>> {
+    let sql = format!("SELECT index_key FROM {} WHERE version = $1", table_of(id));
+    let current = scope.ring.current();
+    let wrapped: Vec<u8> = sqlx::query_scalar(sqlx::AssertSqlSafe(sql))
         .bind(current.version().cast_signed())
-        .bind(i64::from(ROTATION_STEP_MAX))
-        .fetch_all(self.db())
+        .fetch_one(db)
         .await?;
-        let (mut patients, mut versions, mut wrapped) = (Vec::new(), Vec::new(), Vec::new());
-        for row in &rows {
-            let above = version_from(row.clinic_key_version, Column::PatientKeyWrapped)?;
-            let version = version_from(row.version, Column::PatientKeyWrapped)?;
-            let scope = self.clinic_scope_with(above).await?;
-            let old = scope
-                .ring
-                .version(above)
-                .ok_or(StoreError::corrupt(Column::PatientKeyWrapped.path()))?;
-            let field = patient_key_field(self.clinic_id(), PersonId::from_uuid(row.patient_id), version);
-            let secret = old.unwrap(&field, &row.wrapped).map_err(wrapped_failed)?;
-            wrapped.push(current.wrap(&field, &secret).map_err(wrapped_failed)?);
-            patients.push(row.patient_id);
-            versions.push(row.version);
-        }
-        let moved = sqlx::query(
-            "UPDATE patient_key k SET wrapped = n.wrapped, clinic_key_version = $1
-             FROM unnest($2::uuid[], $3::integer[], $4::bytea[]) AS n (patient_id, version, wrapped)
-             WHERE k.patient_id = n.patient_id AND k.version = n.version",
-        )
-        .bind(current.version().cast_signed())
-        .bind(patients)
-        .bind(versions)
-        .bind(wrapped)
-        .execute(self.db())
-        .await?;
-        Ok(moved.rows_affected())
-    }
+    let index: DataKey = current
+        .unwrap(&index_field(id, current.version()), &wrapped)
+        .map_err(index_failed)?;
+    key.wrap(&index_field(id, key.version()), &index)
+        .map_err(index_failed)
+}
 
-    async fn staff_reseal(&mut self) -> Result<u64> {
-        let older = header_below(KeyKind::Clinic, self.clinic_scope()?.ring.current().version());
-        let people: Vec<Uuid> = sqlx::query_scalar(
-            "SELECT id FROM person
-             WHERE substring(display_name FROM 1 FOR 2) = $1 AND substring(display_name FROM 3 FOR 4) < $2
-             LIMIT $3",
-        )
-        .bind(older.0)
-        .bind(older.1)
-        .bind(i64::from(ROTATION_STEP_MAX))
-        .fetch_all(self.db())
-        .await?;
-        self.person_reseal(&people, Owner::Clinic).await
-    }
-
-    /// Seals names and addresses anew where they are not under the owner's latest key.
-    async fn person_reseal(&mut self, people: &[Uuid], owner: Owner) -> Result<u64> {
-        let rows: Vec<(Uuid, Vec<u8>, Vec<u8>, i64)> = sqlx::query_as(
-            "SELECT id, display_name, email, seal_version FROM person WHERE id = ANY ($1) ORDER BY id FOR UPDATE",
-        )
-        .bind(people)
-        .fetch_all(self.db())
-        .await?;
-        let mut moved = 0;
-        for (id, name, email, version) in rows {
-            let patient = Some(PersonId::from_uuid(id));
-            let name = self
-                .reseal(
-                    (Column::PersonDisplayName, id, version, patient),
-                    owner,
-                    Some(&name),
-                )
-                .await?;
-            let email = self
-                .reseal((Column::PersonEmail, id, version, patient), owner, Some(&email))
-                .await?;
-            if name.is_none() && email.is_none() {
-                continue;
-            }
-            sqlx::query("UPDATE person SET display_name = coalesce($2, display_name), email = coalesce($3, email) WHERE id = $1")
-                .bind(id)
-                .bind(name)
-                .bind(email)
-                .execute(self.db())
-                .await?;
-            moved += 1;
-        }
-        Ok(moved)
-    }
-
-    async fn appointments_reseal(&mut self, patient: PersonId, version: u32) -> Result<u64> {
-        let older = header_below(KeyKind::Patient, version);
-        type Row = (Uuid, Option<Vec<u8>>, Option<Vec<u8>>, i64);
-        let rows: Vec<Row> = sqlx::query_as(
-            "SELECT id, reason, cancel_reason, seal_version FROM appointment
-             WHERE patient_id = $1 AND (
-                 (substring(reason FROM 1 FOR 2) = $2 AND substring(reason FROM 3 FOR 4) < $3)
-                 OR (substring(cancel_reason FROM 1 FOR 2) = $2 AND substring(cancel_reason FROM 3 FOR 4) < $3))
-             LIMIT $4 FOR UPDATE SKIP LOCKED",
-        )
-        .bind(patient.as_uuid())
-        .bind(older.0)
-        .bind(older.1)
-        .bind(i64::from(ROTATION_STEP_MAX))
-        .fetch_all(self.db())
-        .await?;
-        let owner = Owner::Patient(patient);
-        for (id, reason, cancel_reason, version) in &rows {
-            let place = |column| (column, *id, *version, Some(patient));
-            let reason = self
-                .reseal(place(Column::AppointmentReason), owner, reason.as_deref())
-                .await?;
-            let cancel_reason = self
-                .reseal(
-                    place(Column::AppointmentCancelReason),
-                    owner,
-                    cancel_reason.as_deref(),
-                )
-                .await?;
-            sqlx::query(
-                "UPDATE appointment SET reason = coalesce($2, reason), cancel_reason = coalesce($3, cancel_reason)
-                 WHERE id = $1",
-            )
-            .bind(*id)
-            .bind(reason)
-            .bind(cancel_reason)
-            .execute(self.db())
-            .await?;
-        }
-        Ok(rows.len() as u64)
-    }
-
-    async fn messages_reseal(&mut self, patient: PersonId, version: u32) -> Result<u64> {
-        let older = header_below(KeyKind::Patient, version);
-        let rows: Vec<(Uuid, Vec<u8>)> = sqlx::query_as(
-            "SELECT m.id, m.body FROM message m
-                 JOIN visit_participant p ON p.clinic_id = m.clinic_id AND p.visit_id = m.visit_id
-             WHERE p.person_id = $1 AND p.role = 'patient'
-                 AND substring(m.body FROM 1 FOR 2) = $2 AND substring(m.body FROM 3 FOR 4) < $3
-             LIMIT $4 FOR UPDATE OF m SKIP LOCKED",
-        )
-        .bind(patient.as_uuid())
-        .bind(older.0)
-        .bind(older.1)
-        .bind(i64::from(ROTATION_STEP_MAX))
-        .fetch_all(self.db())
-        .await?;
-        for (id, body) in &rows {
-            let place = (Column::MessageBody, *id, WRITTEN_ONCE, Some(patient));
-            let body = self.reseal(place, Owner::Patient(patient), Some(body)).await?;
-            sqlx::query("UPDATE message SET body = coalesce($2, body) WHERE id = $1")
-                .bind(*id)
-                .bind(body)
-                .execute(self.db())
-                .await?;
-        }
-        Ok(rows.len() as u64)
-    }
-
-    /// The value under the owner's latest key, at the same version of its row; `None` when it is
-    /// under that already.
-    async fn reseal(
-        &mut self,
-        (column, row, version, patient): (Column, Uuid, i64, Option<PersonId>),
-        owner: Owner,
-        bytes: Option<&[u8]>,
-    ) -> Result<Option<Vec<u8>>> {
-        let Some(bytes) = bytes else { return Ok(None) };
-        let sealed = Sealed {
-            column,
-            row,
-            version,
-            patient,
-            bytes,
-        };
-        let plain = self.open(&sealed).await?;
-        let fresh = self.seal(column, row, version, owner, &plain).await?;
-        // The first six bytes name the key.
-        Ok((fresh[..6] != bytes[..6]).then_some(fresh))
+fn once(subject: &RotationSubject) -> JobOptions {
+    JobOptions {
+        dedupe_key: Some(subject.dedupe_key()),
+        due_at: None,
     }
 }
 
-const fn table_of(id: ScopeId) -> &'static str {
+pub(super) const fn table_of(id: ScopeId) -> &'static str {
     match id {
         Some(_) => "clinic_key",
         None => "system_key",
     }
 }
 
-/// Format and kind of an envelope, and its key version as bytes to compare older ones with.
-fn header_below(kind: KeyKind, version: u32) -> (Vec<u8>, Vec<u8>) {
-    (kind.envelope_prefix().to_vec(), version.to_be_bytes().to_vec())
-}
-
-fn too_early() -> StoreError {
-    StoreError::Contention(crate::Fault::Keys("older versions are still in use".into()))
-}
-
 #[allow(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
 fn index_failed(error: medmesh_vault::VaultError) -> StoreError {
     failed(&error, Column::IndexKey)
-}
-
-#[allow(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
-fn wrapped_failed(error: medmesh_vault::VaultError) -> StoreError {
-    failed(&error, Column::PatientKeyWrapped)
 }

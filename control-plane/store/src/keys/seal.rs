@@ -10,7 +10,7 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::{Column, Owner, Ring, Scope, failed};
-use crate::{Result, Store, StoreError, Tx};
+use crate::{Fault, Result, Store, StoreError, Tx};
 
 /// A sealed value where it was found: column, row, version of the row, and whose it is.
 #[derive(Clone, Copy, Debug)]
@@ -32,16 +32,19 @@ pub(crate) struct Opener {
     /// Only when something is under the system's key.
     accounts: Option<Arc<Scope>>,
     patients: HashMap<PersonId, Ring>,
+    /// The clinic's versions below it open nothing but what keeps its key.
+    floor: u32,
 }
 
 impl Opener {
     /// For patients' values alone.
-    pub(crate) const fn of_patients(clinic: ClinicId, patients: HashMap<PersonId, Ring>) -> Self {
+    pub(crate) const fn of_patients(clinic: ClinicId, patients: HashMap<PersonId, Ring>, floor: u32) -> Self {
         Self {
             clinic,
             scope: None,
             accounts: None,
             patients,
+            floor,
         }
     }
 
@@ -49,6 +52,11 @@ impl Opener {
     pub(crate) fn open(&self, sealed: &Sealed<'_>) -> Result<Zeroizing<Vec<u8>>> {
         let column = sealed.column;
         let header = Header::read(sealed.bytes).map_err(|error| failed(&error, column))?;
+        let is_stale = header.kind == KeyKind::Clinic && header.key_version < self.floor;
+        if is_stale && !column.keeps_its_key() {
+            // A rotation sealed every such value anew: this one was put back.
+            return Err(StoreError::Internal(Fault::Sealed(column.path())));
+        }
         let ring = match (header.kind, sealed.patient) {
             (KeyKind::System, _) => self.accounts.as_ref().map(|scope| &scope.ring),
             (KeyKind::Clinic, _) => self.scope.as_ref().map(|scope| &scope.ring),
@@ -152,8 +160,11 @@ impl Tx {
             Some(_) => Some(self.account_scope(account_version).await?),
             None => None,
         };
+        let clinic = self.clinic_id();
+        let own = scope.as_ref().map_or(0, |scope| scope.floor);
         Ok(Opener {
-            clinic: self.clinic_id(),
+            clinic,
+            floor: self.keys.keyring.floor(clinic).max(own),
             scope,
             accounts,
             patients,

@@ -100,8 +100,13 @@ fn a_key_stops_at_its_bound_and_reports_what_it_sealed() {
     key.seal(&here, b"one").unwrap();
     key.seal(&here, b"two").unwrap();
     assert!(matches!(key.seal(&here, b"three"), Err(VaultError::Exhausted)));
-    assert_eq!(key.take_uncounted(), 3);
-    assert_eq!(key.take_uncounted(), 0);
+    let count = key.count();
+    let taken = count.take();
+    assert_eq!((taken, count.take()), (3, 0));
+    count.give_back(taken);
+    assert_eq!((count.take(), count.total()), (3, SEALS_PER_KEY_MAX + 1));
+    count.learn(7);
+    assert_eq!(count.total(), SEALS_PER_KEY_MAX + 1, "a count never falls");
 }
 
 #[test]

@@ -1,4 +1,8 @@
-//! From `[vault]` to the keyring.
+//! From `[vault]` to the keyring; and what keeps its keys young.
+
+mod desk;
+mod floors;
+mod rotation;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +14,10 @@ use medmesh_vault::kms::{
 use medmesh_vault::{Kms, VaultError};
 
 use crate::config::{AwsVault, FileVault, TransitVault, Vault};
+
+pub(crate) use desk::described;
+pub use floors::watch as watch_floors;
+pub use rotation::handlers;
 
 /// Opens the KMS the configuration names. Only the embedded one is touched by this; the others
 /// are asked when a key is needed.

@@ -1,0 +1,107 @@
+//! The operator's desk for keys: what there is, and new ones for old.
+
+use axum::Json;
+use axum::extract::State;
+use http::StatusCode;
+use medmesh_api_types::key::{KeyList, KeyRestored, KeyRotation, KeyRotationCreate, KeySubject, KeyVersion};
+use medmesh_base::ProblemCode;
+use medmesh_clinic::SystemActor;
+use medmesh_store::{KeySummary, RotationSubject};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::floors;
+use crate::desk::Desk;
+use crate::http::{ApiError, Body};
+
+const TAG: &str = "keys";
+
+/// Every route with its description.
+pub(crate) fn described() -> OpenApiRouter<Desk> {
+    OpenApiRouter::new()
+        .routes(routes!(key_list))
+        .routes(routes!(key_rotate))
+        .routes(routes!(key_restored))
+}
+
+/// Every version of every key, with what it has sealed. No key.
+#[utoipa::path(get, path = "/v1/fleet/keys", tag = TAG,
+    responses((status = 200, description = "The system's first, then by clinic.", body = KeyList)))]
+async fn key_list(State(desk): State<Desk>) -> Result<Json<KeyList>, ApiError> {
+    let store = desk.database.store()?;
+    store.key_counts_report().await?;
+    let kms = store.keyring().kms();
+    let keys = store.key_list().await?;
+    Ok(Json(KeyList {
+        kms: kms.name().to_owned(),
+        // Away: what is in the database can still be said.
+        root: kms.root().await.ok(),
+        seals_max: medmesh_vault::SEALS_PER_KEY_MAX,
+        keys: keys.into_iter().map(key_version).collect(),
+    }))
+}
+
+fn key_version(key: KeySummary) -> KeyVersion {
+    KeyVersion {
+        clinic_id: key.clinic_id,
+        version: key.version,
+        root: key.root,
+        sealed: key.sealed.cast_unsigned(),
+        patients: key.patients.cast_unsigned(),
+        index_version: key.index_version,
+        has_ended: key.version < key.floor,
+        created_at: key.created_at,
+    }
+}
+
+/// Replaces a key: the new version seals at once, a job moves what older ones hold (`GET /v1/fleet/jobs`).
+/// 409 while that key is being rotated.
+#[utoipa::path(post, path = "/v1/fleet/keys/rotations", tag = TAG, request_body = KeyRotationCreate,
+    responses((status = 202, description = "It has begun.", body = KeyRotation)))]
+async fn key_rotate(
+    State(desk): State<Desk>,
+    body: Body<KeyRotationCreate>,
+) -> Result<(StatusCode, Json<KeyRotation>), ApiError> {
+    let store = desk.database.store()?;
+    let wanted = body.value;
+    let subject = match wanted.subject {
+        KeySubject::Root => RotationSubject::Root,
+        KeySubject::System => RotationSubject::System,
+        KeySubject::Clinic { clinic_id } => RotationSubject::Clinic { clinic_id },
+        KeySubject::Index { clinic_id } => RotationSubject::Index { clinic_id },
+        KeySubject::Patient {
+            clinic_id,
+            patient_id,
+        } => RotationSubject::Patient {
+            clinic_id,
+            patient_id,
+        },
+    };
+    let mut root = None;
+    if subject == RotationSubject::Root {
+        let kms = store.keyring().kms();
+        let unavailable = |error| ApiError::new(ProblemCode::Unavailable).because(error);
+        if !wanted.only_rewrap {
+            kms.rotate().await.map_err(unavailable)?;
+        }
+        root = Some(kms.root().await.map_err(unavailable)?);
+        if wanted.without_rewrap {
+            let begun = KeyRotation { version: 0, root };
+            return Ok((StatusCode::ACCEPTED, Json(begun)));
+        }
+    }
+    let version = store.rotation_begin(SystemActor::Operator, subject).await?;
+    Ok((StatusCode::ACCEPTED, Json(KeyRotation { version, root })))
+}
+
+/// Accepts the keys a restored database holds: without this, what an older backup holds under
+/// versions that had ended is refused. Leaves an entry in the clinic's log.
+#[utoipa::path(post, path = "/v1/fleet/keys/restored", tag = TAG, request_body = KeyRestored,
+    responses((status = 204, description = "What the database says holds.")))]
+async fn key_restored(State(desk): State<Desk>, body: Body<KeyRestored>) -> Result<StatusCode, ApiError> {
+    let clinic = body.value.clinic_id;
+    let store = desk.database.store()?;
+    let floor = store.key_restored(clinic).await?;
+    floors::set(&desk.fleet, clinic, floor).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
