@@ -36,6 +36,10 @@ fn main() -> ExitCode {
         tracing::info!("the configuration is usable");
         return ExitCode::SUCCESS;
     }
+    // Relayed addresses and connections are files; without more of them there is room for fewer.
+    if let Err(error) = medmesh_turn::raise_file_limit() {
+        tracing::warn!(%error, "cannot raise the limit of open files");
+    }
     match run(config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

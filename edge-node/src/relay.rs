@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use medmesh_base::drain::Drain;
 use medmesh_turn::{
-    PeerPolicy, PeerRule, Relay, RelayAddress, RelayConfig, RelayError, RelayHandle, Secret, Secrets,
+    Limits, PeerPolicy, PeerRule, Relay, RelayAddress, RelayConfig, RelayError, RelayHandle, Secret, Secrets,
     StreamListener, TlsFiles,
 };
 use prometheus::Registry;
@@ -43,6 +43,7 @@ pub(crate) fn spawn(
         }],
         ports: config.turn.port_range.0..=config.turn.port_range.1,
         workers: usize::from(config.media.shard_count()),
+        limits: limits(),
         ..RelayConfig::default()
     };
     let rules = media
@@ -50,6 +51,17 @@ pub(crate) fn spawn(
         .map(|address| PeerRule::ports(address.ip(), address.port()..=address.port()));
     let policy = PeerPolicy::allow_list(rules.collect());
     Relay::spawn(relay, secrets(&settings.borrow()), policy, registry).map(Some)
+}
+
+/// No more allocations than half the files this process may hold: each is one, and the other half
+/// is for connections of clients, the signalling and the links.
+fn limits() -> Limits {
+    let limits = Limits::default();
+    let most = u32::try_from(medmesh_turn::file_limit() / 2).unwrap_or(u32::MAX);
+    Limits {
+        allocations: limits.allocations.min(most),
+        ..limits
+    }
 }
 
 fn listener(section: &TurnStreamSection, tls: bool) -> StreamListener {

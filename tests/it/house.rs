@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
+use cargo_metadata::semver::Version;
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
 /// Per crate, the workspace crates its production code may use. The drawing is
@@ -163,5 +164,91 @@ fn there_is_one_crypto_provider() {
     assert!(names.contains("aws-lc-rs"), "cargo tree says nothing we know");
     for banned in NOT_IN_PRODUCTION {
         assert!(!names.contains(banned), "{banned} reached production");
+    }
+}
+
+/// `tests/fuzz` is a workspace of its own, and nothing but `make fuzz` reads its lock file.
+/// What our crates want and what is locked there are compared without asking a registry.
+#[test]
+fn the_lock_file_of_the_fuzz_targets_is_up_to_date() {
+    const HINT: &str = "run `cargo update --workspace` in tests/fuzz";
+    let lock = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/Cargo.lock");
+    let lock: toml::Table = std::fs::read_to_string(lock)
+        .expect("tests/fuzz has a lock file")
+        .parse()
+        .expect("cargo wrote it");
+    let locked: Vec<Locked> = lock["package"]
+        .as_array()
+        .expect("packages")
+        .iter()
+        .map(Locked::read)
+        .collect();
+    let metadata = |manifest: &str| {
+        let mut command = MetadataCommand::new();
+        command.manifest_path(format!("{}/{manifest}", env!("CARGO_MANIFEST_DIR")));
+        command.no_deps().exec().expect("cargo metadata runs")
+    };
+    let (product, targets) = (metadata("Cargo.toml"), metadata("fuzz/Cargo.toml"));
+    let mut compared = 0;
+    for package in product.packages.iter().chain(&targets.packages) {
+        let Some(found) = locked.iter().find(|other| other.name == package.name.as_str()) else {
+            continue; // no target needs it
+        };
+        compared += 1;
+        let wanted = package
+            .dependencies
+            .iter()
+            .filter(|dependency| dependency.kind != DependencyKind::Development);
+        for dependency in wanted.clone().filter(|dependency| !dependency.optional) {
+            let versions = found.dependencies.iter().filter_map(|text| {
+                let (name, version) = text.split_once(' ').unwrap_or((text, ""));
+                let same = |other: &&Locked| {
+                    other.name == name && (version.is_empty() || other.version.to_string() == version)
+                };
+                let other = locked.iter().find(same)?;
+                (name == dependency.name).then_some(&other.version)
+            });
+            assert!(
+                versions.clone().any(|version| dependency.req.matches(version)),
+                "{} wants {} {}, locked is {:?}: {HINT}",
+                package.name,
+                dependency.name,
+                dependency.req,
+                versions.collect::<Vec<_>>()
+            );
+        }
+        for text in &found.dependencies {
+            let name = text.split(' ').next().unwrap_or_default();
+            assert!(
+                wanted.clone().any(|dependency| dependency.name == name),
+                "{} does not want {name} any more: {HINT}",
+                package.name
+            );
+        }
+    }
+    assert!(compared > 8, "only {compared} of our crates are in the lock file");
+}
+
+/// A package of a lock file.
+struct Locked {
+    name: String,
+    version: Version,
+    /// `name`, or `name version` where there are several.
+    dependencies: Vec<String>,
+}
+
+impl Locked {
+    fn read(package: &toml::Value) -> Self {
+        let text = |key: &str| package[key].as_str().expect("text");
+        let dependencies = package.get("dependencies").and_then(toml::Value::as_array);
+        Self {
+            name: text("name").to_owned(),
+            version: text("version").parse().expect("cargo wrote it"),
+            dependencies: dependencies
+                .into_iter()
+                .flatten()
+                .filter_map(|dependency| dependency.as_str().map(str::to_owned))
+                .collect(),
+        }
     }
 }

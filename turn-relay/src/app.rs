@@ -10,15 +10,12 @@ use std::time::Duration;
 use anyhow::Context as _;
 use medmesh_base::drain::{Drain, terminate_signal};
 use medmesh_turn::{Relay, RelayConfig, RelayHandle, Secrets};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
 use config::Config;
 
 /// How often a draining process looks whether it is empty.
 const DRAIN_LOOK: Duration = Duration::from_millis(100);
-/// How often the certificate's files are looked at. ACME clients renew weeks ahead.
-const CERTIFICATE_LOOK: Duration = Duration::from_secs(30);
 /// How long connections of scrapers may take to end.
 const ADMIN_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -30,18 +27,10 @@ pub(crate) fn prepare(config: &Config) -> anyhow::Result<RelayConfig> {
     if let Some(files) = &relay.tls {
         files.check().context("turn.certificate")?;
     }
-    config.fit(&mut relay, raise_file_limit()?)?;
+    let files = medmesh_turn::raise_file_limit().context("cannot raise the limit of open files")?;
+    config.fit(&mut relay, files)?;
+    config.certificate_look()?;
     Ok(relay)
-}
-
-/// Takes as many open files as the system lets this process have; says how many that are.
-fn raise_file_limit() -> anyhow::Result<u64> {
-    let (soft, hard) =
-        getrlimit(Resource::RLIMIT_NOFILE).context("cannot ask for the limit of open files")?;
-    if soft < hard {
-        setrlimit(Resource::RLIMIT_NOFILE, hard, hard).context("cannot raise the limit of open files")?;
-    }
-    Ok(hard)
 }
 
 /// Runs until SIGTERM or SIGINT, then drains: no new allocations, the old ones live on until
@@ -55,7 +44,7 @@ pub(crate) async fn run(config: Config, relay: RelayConfig, secrets: Secrets) ->
 
     let mut hangup = signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?;
     let mut terminate = pin!(terminate_signal());
-    let mut look = tokio::time::interval(CERTIFICATE_LOOK);
+    let mut look = tokio::time::interval(config.certificate_look()?);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {

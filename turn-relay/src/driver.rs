@@ -1,6 +1,7 @@
 //! Sockets and threads around [`crate::server`].
 
 mod config;
+mod files;
 pub(crate) mod forward;
 mod handle;
 mod icmp;
@@ -16,6 +17,7 @@ mod token;
 mod worker;
 
 pub use config::{Network, NetworkError, RelayAddress, RelayConfig, RelayError, StreamListener};
+pub use files::{file_limit, raise_file_limit};
 pub use handle::{Relay, RelayHandle, RelayStats};
 #[cfg(fuzzing)]
 pub use stream::fuzz_proxy_header;

@@ -38,7 +38,7 @@ pub use driver::forward::forward;
 pub use driver::fuzz_proxy_header;
 pub use driver::{
     CertificateError, ConnectionLimits, Network, NetworkError, Relay, RelayAddress, RelayConfig, RelayError,
-    RelayHandle, RelayStats, StreamListener, TlsFiles,
+    RelayHandle, RelayStats, StreamListener, TlsFiles, file_limit, raise_file_limit,
 };
 pub use policy::{PeerMode, PeerPolicy, PeerRule, PeerRuleError, embedded_ipv4};
-pub use server::Limits;
+pub use server::{Alternate, Limits, Transport};

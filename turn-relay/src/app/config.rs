@@ -1,5 +1,7 @@
 //! The configuration file.
 
+mod sections;
+
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,11 +10,11 @@ use anyhow::{Context as _, ensure};
 use figment::Figment;
 use figment::providers::{Env, Format as _, Toml};
 use medmesh_base::telemetry::LogFormat;
-use medmesh_turn::{
-    ConnectionLimits, Limits, Network, PeerMode, PeerPolicy, PeerRule, RelayAddress, RelayConfig,
-    StreamListener, TlsFiles,
-};
+use medmesh_turn::{ConnectionLimits, PeerMode, PeerPolicy, PeerRule, RelayAddress, RelayConfig};
 use serde::Deserialize;
+
+use self::sections::{AlternateSection, Certificate, ConnectionsSection, LimitsSection, Stream};
+use super::secrets;
 
 /// The whole file.
 #[derive(Debug, Deserialize)]
@@ -40,6 +42,12 @@ pub(crate) struct Turn {
     tls: Vec<Stream>,
     /// `[turn.certificate]`, of the TLS listeners.
     certificate: Option<Certificate>,
+    /// `[[turn.alternates]]`
+    #[serde(default)]
+    alternates: Vec<AlternateSection>,
+    /// What Binding requests have to be made with, see [`super::secrets::credential`]; anybody
+    /// may make them if absent.
+    binding_credential_file: Option<PathBuf>,
     /// `bind` or `bind=advertise`, at most one per family.
     relay: Vec<String>,
     /// `low-high`.
@@ -61,54 +69,6 @@ pub(crate) struct Turn {
     limits: LimitsSection,
     #[serde(default)]
     connections: ConnectionsSection,
-}
-
-/// `[[turn.tcp]]` and `[[turn.tls]]`
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Stream {
-    /// Address clients, or the balancer, connect to.
-    listen: SocketAddr,
-    /// Whether a balancer says whose each connection is (PROXY protocol, version 2).
-    #[serde(default)]
-    proxy_protocol: bool,
-    /// The balancers: addresses or networks.
-    #[serde(default)]
-    proxies: Vec<String>,
-}
-
-/// `[turn.certificate]`
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Certificate {
-    /// PEM chain, leaf first.
-    cert_file: PathBuf,
-    /// PEM private key.
-    key_file: PathBuf,
-}
-
-/// `[turn.connections]`: what is absent is as [`ConnectionLimits::default`] has it.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct ConnectionsSection {
-    total: Option<usize>,
-    per_source: Option<usize>,
-    without_allocation: Option<u32>,
-    without_allocation_per_source: Option<u32>,
-    without_allocation_s: Option<u64>,
-}
-
-/// `[turn.limits]`: what is absent is as [`Limits::default`] has it.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct LimitsSection {
-    allocations_per_user: Option<u32>,
-    allocations: Option<u32>,
-    permissions_per_allocation: Option<u32>,
-    channels_per_allocation: Option<u32>,
-    lifetime_max_s: Option<u64>,
-    unauthenticated_per_second: Option<u32>,
-    unauthenticated_burst: Option<u32>,
 }
 
 /// `[peers]`
@@ -153,6 +113,9 @@ impl Default for Log {
         }
     }
 }
+
+/// As good as never, where there is no certificate to look at.
+const NEVER: Duration = Duration::from_secs(24 * 3600);
 
 /// Logs, the poll of each worker, scrapes, and what the runtime holds.
 const FILES_OWN: u64 = 64;
@@ -238,6 +201,12 @@ impl Config {
         Ok(())
     }
 
+    /// How often the certificate's files are looked at.
+    pub(crate) fn certificate_look(&self) -> anyhow::Result<Duration> {
+        let certificate = self.turn.certificate.as_ref();
+        certificate.map_or(Ok(NEVER), Certificate::look)
+    }
+
     /// What the relay is told.
     pub(crate) fn relay(&self) -> anyhow::Result<RelayConfig> {
         let defaults = RelayConfig::default();
@@ -246,11 +215,23 @@ impl Config {
         let tls = self.turn.tls.iter().map(|stream| stream.listener(true));
         let streams: anyhow::Result<Vec<_>> = tcp.chain(tls).collect();
         let connections = &self.turn.connections;
+        let binding_credential = self
+            .turn
+            .binding_credential_file
+            .as_deref()
+            .map(secrets::credential);
         let d = ConnectionLimits::default();
         Ok(RelayConfig {
             listen: self.turn.listen.clone(),
             streams: streams?,
             tls: self.turn.certificate.as_ref().map(Certificate::files),
+            alternates: self
+                .turn
+                .alternates
+                .iter()
+                .map(AlternateSection::alternate)
+                .collect(),
+            binding_credential: binding_credential.transpose()?,
             connections: ConnectionLimits {
                 connections: connections.total.unwrap_or(d.connections),
                 connections_per_source: connections.per_source.unwrap_or(d.connections_per_source),
@@ -263,54 +244,6 @@ impl Config {
             legacy_channels: self.turn.legacy_channels,
             ..defaults
         })
-    }
-}
-
-impl Stream {
-    fn listener(&self, tls: bool) -> anyhow::Result<StreamListener> {
-        let section = if tls { "turn.tls" } else { "turn.tcp" };
-        ensure!(
-            self.proxy_protocol != self.proxies.is_empty(),
-            "{section}: {}: proxy_protocol and proxies go together: whoever may say whose a \
-             connection is has to be named",
-            self.listen
-        );
-        let proxies: anyhow::Result<Vec<Network>> = self
-            .proxies
-            .iter()
-            .map(|text| {
-                text.parse()
-                    .with_context(|| format!("{section}.proxies: {text:?}"))
-            })
-            .collect();
-        Ok(StreamListener {
-            proxies: proxies?,
-            ..StreamListener::new(self.listen, tls)
-        })
-    }
-}
-
-impl Certificate {
-    fn files(&self) -> TlsFiles {
-        TlsFiles {
-            cert: self.cert_file.clone(),
-            key: self.key_file.clone(),
-        }
-    }
-}
-
-impl ConnectionsSection {
-    fn limits(&self, limits: &Limits) -> Limits {
-        Limits {
-            strangers: self.without_allocation.unwrap_or(limits.strangers),
-            strangers_per_source: self
-                .without_allocation_per_source
-                .unwrap_or(limits.strangers_per_source),
-            stranger_max: self
-                .without_allocation_s
-                .map_or(limits.stranger_max, Duration::from_secs),
-            ..limits.clone()
-        }
     }
 }
 
@@ -332,26 +265,6 @@ fn ports(text: &str) -> anyhow::Result<std::ops::RangeInclusive<u16>> {
     Ok(low.parse().with_context(error)?..=high.parse().with_context(error)?)
 }
 
-impl LimitsSection {
-    fn limits(&self) -> Limits {
-        let d = Limits::default();
-        Limits {
-            allocations_per_user: self.allocations_per_user.unwrap_or(d.allocations_per_user),
-            allocations: self.allocations.unwrap_or(d.allocations),
-            permissions_per_allocation: self
-                .permissions_per_allocation
-                .unwrap_or(d.permissions_per_allocation),
-            channels_per_allocation: self.channels_per_allocation.unwrap_or(d.channels_per_allocation),
-            lifetime_max: self.lifetime_max_s.map_or(d.lifetime_max, Duration::from_secs),
-            unauthenticated_per_second: self
-                .unauthenticated_per_second
-                .unwrap_or(d.unauthenticated_per_second),
-            unauthenticated_burst: self.unauthenticated_burst.unwrap_or(d.unauthenticated_burst),
-            ..d
-        }
-    }
-}
-
 impl Peers {
     /// What may be reached.
     pub(crate) fn policy(&self) -> anyhow::Result<PeerPolicy> {
@@ -371,121 +284,4 @@ impl Peers {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const GOOD: &str = r#"
-[turn]
-listen = ["192.0.2.1:3478"]
-relay = ["10.0.0.1=192.0.2.1"]
-secrets_file = "/etc/medmesh/turn.secrets"
-[turn.limits]
-allocations_per_user = 3
-[peers]
-mode = "allow-list"
-allow = ["192.0.2.9:10000-10007"]
-[admin]
-listen = "127.0.0.1:9478"
-"#;
-
-    #[test]
-    fn a_short_file_is_enough() {
-        let config = Config::parse(GOOD).unwrap();
-        let relay = config.relay().unwrap();
-        relay.validate().unwrap();
-        assert_eq!(relay.limits.allocations_per_user, 3);
-        assert_eq!(relay.relay[0].advertise.to_string(), "192.0.2.1");
-        assert!(
-            config
-                .peers
-                .policy()
-                .unwrap()
-                .permits("192.0.2.9:10003".parse().unwrap())
-        );
-    }
-
-    #[test]
-    fn the_example_is_valid_and_says_the_defaults() {
-        let config = Config::parse(include_str!("../../turn.example.toml")).unwrap();
-        let relay = config.relay().unwrap();
-        relay.validate().unwrap();
-        config.peers.policy().unwrap();
-        assert_eq!(relay.limits, Limits::default());
-        assert_eq!(relay.ports, RelayConfig::default().ports);
-        assert_eq!(relay.connections, ConnectionLimits::default());
-        assert_eq!(config.turn.drain_s, default_drain_s());
-    }
-
-    #[test]
-    fn limits_fit_the_files_there_are() {
-        let config = Config::parse(GOOD).unwrap();
-        let mut relay = config.relay().unwrap();
-        config.fit(&mut relay, 1024).unwrap();
-        assert!(
-            (900..1024).contains(&relay.limits.allocations),
-            "{}",
-            relay.limits.allocations
-        );
-        let mut relay = config.relay().unwrap();
-        config.fit(&mut relay, 1 << 20).unwrap();
-        assert_eq!(relay.limits, config.relay().unwrap().limits);
-
-        let asks =
-            Config::parse(&GOOD.replace("[turn.limits]", "[turn.limits]\nallocations = 20000")).unwrap();
-        let error = asks
-            .fit(&mut asks.relay().unwrap(), 1024)
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("turn.limits.allocations") && error.contains("1024"),
-            "{error}"
-        );
-
-        let streams = format!("{GOOD}\n[[turn.tcp]]\nlisten = \"192.0.2.1:443\"\n");
-        let config = Config::parse(&streams).unwrap();
-        let mut relay = config.relay().unwrap();
-        config.fit(&mut relay, 20_000).unwrap();
-        let files = relay.connections.connections + relay.limits.allocations as usize;
-        assert!((19_000..20_000).contains(&files), "{files}");
-    }
-
-    #[test]
-    fn balancers_are_named() {
-        let with = |lines: &str| {
-            let text = format!("{GOOD}\n[[turn.tls]]\nlisten = \"192.0.2.1:443\"\n{lines}");
-            Config::parse(&text)
-                .and_then(|config| config.relay())
-                .map_err(|error| format!("{error:#}"))
-        };
-        let named = with("proxy_protocol = true\nproxies = [\"10.0.0.0/8\"]").unwrap();
-        assert_eq!(named.streams[0].proxies, ["10.0.0.0/8".parse().unwrap()]);
-        named.validate().unwrap_err();
-        let error = with("proxy_protocol = true").unwrap_err();
-        assert!(error.contains("192.0.2.1:443: proxy_protocol"), "{error}");
-        with("proxies = [\"10.0.0.0/8\"]").unwrap_err();
-        let error = with("proxy_protocol = true\nproxies = [\"10.0.0.0/33\"]").unwrap_err();
-        assert!(error.contains("turn.tls.proxies"), "{error}");
-        let error = with("proxy_protocol = 1").unwrap_err();
-        assert!(error.contains("line 16"), "{error}");
-    }
-
-    #[test]
-    fn errors_say_where() {
-        for (from, to, said) in [
-            ("allocations_per_user = 3", "allocations_per_usr = 3", "line 7"),
-            (
-                "listen = [\"192.0.2.1:3478\"]",
-                "listen = [\"192.0.2.1\"]",
-                "line 3",
-            ),
-            ("mode = \"allow-list\"", "mode = \"allow\"", "line 9"),
-        ] {
-            let error = format!("{:#}", Config::parse(&GOOD.replace(from, to)).unwrap_err());
-            assert!(error.contains(said), "{error}");
-        }
-        let config = Config::parse(&GOOD.replace("10.0.0.1=", "10.0.0=")).unwrap();
-        assert!(format!("{:#}", config.relay().unwrap_err()).contains("turn.relay"));
-        let config = Config::parse(&GOOD.replace("10000-10007", "2-1")).unwrap();
-        assert!(format!("{:#}", config.peers.policy().unwrap_err()).contains("peers.allow"));
-    }
-}
+mod tests;

@@ -6,7 +6,8 @@ use std::str::FromStr;
 
 use super::stream::places::ConnectionLimits;
 use super::stream::tls::{CertificateError, TlsFiles};
-use crate::server::Limits;
+use crate::credential::ShortTermCredential;
+use crate::server::{Alternate, Limits, Transport};
 
 /// Configuration of a [`crate::Relay`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +37,11 @@ pub struct RelayConfig {
     pub socket_buffer_bytes: usize,
     /// How much anybody may take.
     pub limits: Limits,
+    /// Who clients are sent to that find this relay draining or full (RFC 8489 §10); with nobody
+    /// of their transport and family they are told 508.
+    pub alternates: Vec<Alternate>,
+    /// What Binding requests have to be made with; anybody may make them without.
+    pub binding_credential: Option<ShortTermCredential>,
 }
 
 /// A TCP address clients connect to.
@@ -148,6 +154,8 @@ impl Default for RelayConfig {
             workers: std::thread::available_parallelism().map_or(1, usize::from),
             socket_buffer_bytes: 4 << 20,
             limits: Limits::default(),
+            alternates: Vec::new(),
+            binding_credential: None,
         }
     }
 }
@@ -156,10 +164,18 @@ impl Default for RelayConfig {
 pub(super) const WORKERS_MAX: usize = 256;
 /// Most listening addresses; each costs every worker a socket.
 pub(super) const LISTENERS_MAX: usize = 32;
+/// Most alternates: a fleet has a few relays per region, and each is looked at per refusal.
+pub(super) const ALTERNATES_MAX: usize = 32;
 /// Longest realm: it is in every 401, which must stay small (RFC 8489 §14.9 allows 763 bytes).
 pub(super) const REALM_BYTES_MAX: usize = 64;
 
 impl RelayConfig {
+    /// Most allocations there can be: what the limits allow and the ports suffice for.
+    pub(super) fn allocations_max(&self) -> u64 {
+        let ports = self.ports.len() * self.relay.len();
+        u64::from(self.limits.allocations).min(ports as u64)
+    }
+
     /// Checks what the types cannot say.
     ///
     /// # Errors
@@ -193,6 +209,22 @@ impl RelayConfig {
             format!("realm: needs 1 to {REALM_BYTES_MAX} ASCII characters")
         } else if self.workers == 0 || self.workers > WORKERS_MAX {
             format!("workers: needs 1 to {WORKERS_MAX}")
+        } else if self.alternates.len() > ALTERNATES_MAX {
+            format!("alternates: {ALTERNATES_MAX} at most")
+        } else if self
+            .alternates
+            .iter()
+            .any(|other| other.domain.is_some() && other.transport != Transport::Tls)
+        {
+            "alternates: a domain is the name of a certificate: only with tls".to_owned()
+        } else if [
+            self.limits.bandwidth_per_allocation,
+            self.limits.bandwidth_per_user,
+            self.limits.bandwidth,
+        ]
+        .contains(&Some(0))
+        {
+            "limits: 0 bytes per second let nothing through; leave it out for no limit".to_owned()
         } else if self.limits.lifetime_max < Limits::LIFETIME_DEFAULT {
             "limits.lifetime_max: below the default lifetime of ten minutes".to_owned()
         } else {

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 
 use super::config::{RelayConfig, RelayError};
 use super::locals::Locals;
-use super::metrics::Metrics;
+use super::metrics::{Metrics, Number};
 use super::ports::PortPool;
 use super::stream::places::Places;
 use super::stream::tls::{self, Certificate, CertificateError};
@@ -140,6 +140,9 @@ impl Relay {
             fault: AtomicBool::new(false),
         });
         let metrics = Arc::new(Metrics::new(workers));
+        metrics
+            .worker(0)
+            .set(Number::AllocationsMax, shared.config.allocations_max());
         let mut ready = Vec::with_capacity(workers);
         let mut wakers = Vec::with_capacity(workers);
         for index in 0..workers {
@@ -309,9 +312,7 @@ impl RelayHandle {
     /// Most allocations there can be: what the limits allow and the ports suffice for.
     #[must_use]
     pub fn allocations_max(&self) -> u64 {
-        let config = &self.0.shared.config;
-        let ports = config.ports.len() * config.relay.len();
-        u64::from(config.limits.allocations).min(ports as u64)
+        self.0.shared.config.allocations_max()
     }
 
     /// Ends the workers and closes every socket; returns when they are gone (milliseconds).

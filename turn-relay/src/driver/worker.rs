@@ -340,13 +340,15 @@ fn server(shared: &Shared, worker: WorkerId) -> io::Result<Server> {
         limits: shared.config.limits.clone(),
         legacy_channels: shared.config.legacy_channels,
         nonce_key: shared.nonce_key,
-        binding_credential: None,
+        binding_credential: shared.config.binding_credential.clone(),
         seed: u64::from_ne_bytes(seed),
     };
-    Ok(Server::new(
+    let mut server = Server::new(
         config,
         shared.secrets.load().as_ref().clone(),
         shared.policy.load().as_ref().clone(),
         Arc::clone(&shared.quotas),
-    ))
+    );
+    server.set_alternates(shared.config.alternates.clone());
+    Ok(server)
 }

@@ -7,6 +7,7 @@ mod coturn;
 mod differential;
 mod handle;
 mod icmp;
+mod operation;
 mod process;
 mod rotation;
 mod streams;

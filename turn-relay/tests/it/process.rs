@@ -17,15 +17,15 @@ use crate::support::*;
 
 const SECOND_SECRET: &str = "zyxwvutsrqponmlkjihgfedcba9876543210zyxwvut";
 
-struct Process {
-    child: Child,
-    directory: TempDir,
-    turn: SocketAddr,
+pub(crate) struct Process {
+    pub(crate) child: Child,
+    pub(crate) directory: TempDir,
+    pub(crate) turn: SocketAddr,
     admin: SocketAddr,
 }
 
 /// A port nobody has right now.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = tcp.local_addr().unwrap().port();
     UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).map_or_else(|_| free_port(), |_| port)
@@ -74,10 +74,15 @@ fn command(arguments: &[&str]) -> Command {
 
 impl Process {
     fn start() -> Self {
-        let directory = TempDir::new().unwrap();
+        Self::start_with(TempDir::new().unwrap(), |text| text)
+    }
+
+    /// With another configuration, and what it names in the directory.
+    pub(crate) fn start_with(directory: TempDir, change: impl FnOnce(String) -> String) -> Self {
         write_secrets(&directory, &format!("1 {SECRET}\n"), 0o600);
         let (turn, admin) = (free_port(), free_port());
         let config = write_config(&directory, turn, admin);
+        fs::write(&config, change(fs::read_to_string(&config).unwrap())).unwrap();
         let log = fs::File::create(directory.path().join("log")).unwrap();
         let child = command(&["--config", config.to_str().unwrap()])
             .stderr(log)
@@ -98,7 +103,7 @@ impl Process {
         process
     }
 
-    fn get(&self, path: &str) -> Option<String> {
+    pub(crate) fn get(&self, path: &str) -> Option<String> {
         let mut stream = TcpStream::connect(self.admin).ok()?;
         write!(
             stream,
@@ -110,11 +115,11 @@ impl Process {
         Some(text)
     }
 
-    fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
     }
 
-    fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.directory.path().join("log")).unwrap()
     }
 

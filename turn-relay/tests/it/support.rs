@@ -299,6 +299,15 @@ impl WireClient {
         .code()
     }
 
+    /// Sends channel data; returns the datagram.
+    pub(crate) fn send_on_channel(&self, number: u16, data: &[u8]) -> Vec<u8> {
+        let mut datagram = number.to_be_bytes().to_vec();
+        datagram.extend_from_slice(&u16::try_from(data.len()).unwrap().to_be_bytes());
+        datagram.extend_from_slice(data);
+        self.socket.send(&datagram).unwrap();
+        datagram
+    }
+
     /// One round trip of `data` over a channel.
     pub(crate) fn echo_over_channel(&self, number: u16, data: &[u8]) -> bool {
         self.echoes_within(PATIENCE, number, data)
@@ -306,11 +315,8 @@ impl WireClient {
 
     /// One round trip, if it takes no longer than `patience`.
     pub(crate) fn echoes_within(&self, patience: Duration, number: u16, data: &[u8]) -> bool {
-        let mut datagram = number.to_be_bytes().to_vec();
-        datagram.extend_from_slice(&u16::try_from(data.len()).unwrap().to_be_bytes());
-        datagram.extend_from_slice(data);
         self.socket.set_read_timeout(Some(patience)).unwrap();
-        self.socket.send(&datagram).unwrap();
+        let datagram = self.send_on_channel(number, data);
         let mut buffer = vec![0; 65_536];
         self.socket
             .recv(&mut buffer)

@@ -29,6 +29,13 @@ const ENDED: Family = Family {
     kind: Kind::Counter,
 };
 
+const ALLOCATIONS_MAX: Family = Family {
+    name: "allocations_max",
+    help: "Most allocations there can be: what limits and ports allow.",
+    label: "",
+    kind: Kind::Gauge,
+};
+
 /// One number the driver keeps; those of one family are neighbours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::driver) enum Number {
@@ -48,6 +55,8 @@ pub(in crate::driver) enum Number {
     EndedFraming,
     /// The client read no answers.
     EndedUnread,
+    /// Most allocations of the whole relay; the first worker keeps it.
+    AllocationsMax,
 }
 
 impl Number {
@@ -60,6 +69,7 @@ impl Number {
         Self::EndedHandshake,
         Self::EndedFraming,
         Self::EndedUnread,
+        Self::AllocationsMax,
     ];
 
     /// The family it belongs to and its label value there.
@@ -73,6 +83,7 @@ impl Number {
             Self::EndedHandshake => (&ENDED, "tls_handshake"),
             Self::EndedFraming => (&ENDED, "framing"),
             Self::EndedUnread => (&ENDED, "answers_unread"),
+            Self::AllocationsMax => (&ALLOCATIONS_MAX, ""),
         }
     }
 }
