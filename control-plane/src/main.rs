@@ -94,7 +94,6 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         return Ok(());
     }
     telemetry::init(&config.log.filter, config.log.format);
-    telemetry::silence_panics();
     runtime()?.block_on(async {
         let app = App::build(config).await?;
         let running = app.spawn();

@@ -27,7 +27,7 @@ use crate::ephemeral::Ephemeral;
 use crate::fleet::operator::OperatorToken;
 use crate::fleet::{self, Fleet};
 use crate::http::server::CertificateError;
-use crate::http::{Api, Challenges, Metrics, Parts, Passwords, Throttle};
+use crate::http::{Api, Challenges, Limits, Metrics, Parts, Passwords, Throttle};
 use crate::jobs::{self, Handlers, JobMetrics};
 use crate::keys;
 use crate::live::{self, Live};
@@ -161,6 +161,7 @@ impl App {
             media: media.clone(),
             passwords: Passwords::new(metrics.hash_waiting()),
             throttle: Throttle::new(ephemeral.counters(), &digest_key),
+            limits: Limits::new(&config.limits, ephemeral.buckets(), &digest_key, &registry),
             metrics,
             drain: front.clone(),
             origins: config.origins(),

@@ -26,6 +26,7 @@ impl Config {
         self.portal_rules(&mut broken);
         self.engine_rules(&mut broken);
         self.vault.rules(&mut broken);
+        self.limits.rules(&mut broken);
         broken
     }
 

@@ -6,6 +6,7 @@
 //! the environment (`MEDMESH_DATABASE__URL`), never by flag.
 
 mod check;
+mod limits;
 mod place;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ use medmesh_base::ControlId;
 use medmesh_base::telemetry::LogFormat;
 use serde::Deserialize;
 
+pub use limits::RateLimits;
 pub use vault::{AwsVault, FileVault, TransitVault, Vault};
 
 /// Prefix of the variables that override the file.
@@ -58,6 +60,9 @@ pub struct Config {
     /// Where audit tiles and exports are kept.
     #[serde(default)]
     pub objects: Objects,
+    /// How often somebody may ask.
+    #[serde(default)]
+    pub limits: RateLimits,
     /// Logging.
     #[serde(default)]
     pub log: Log,

@@ -4,12 +4,14 @@
 //! process. When Redis is away, counters go on in this process: signing in must
 //! not depend on it.
 
+pub(crate) mod gcra;
 mod memory;
 mod news;
 mod shared;
 
 use std::time::Duration;
 
+pub use gcra::{Buckets, Counted, Quota, Standing};
 use memory::Memory;
 pub use news::News;
 use shared::Shared;
@@ -37,6 +39,12 @@ impl Ephemeral {
             shared: self.shared.clone(),
             memory: Memory::default(),
         }
+    }
+
+    /// Limits on how often.
+    #[must_use]
+    pub fn buckets(&self) -> Buckets {
+        Buckets::new(self.shared.clone())
     }
 
     /// News of this and the other nodes.

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{Client, RedisError, SetExpiry, SetOptions};
+use redis::{Client, RedisError, Script, SetExpiry, SetOptions};
 
 use tokio::time::Instant;
 
 use super::Count;
+use super::gcra::Quota;
 
 /// Longest wait for Redis inside a request: it is on the same network, and there is a way without it.
 const RESPONSE_TIMEOUT: Duration = Duration::from_millis(500);
@@ -21,11 +22,32 @@ const RETRIES: usize = 0;
 /// After a failure nobody asks for this long, so that requests do not queue behind a dead server.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// [`Quota::judge`]'s arithmetic. Takes from all keys or from none, in one step. What it keeps ends
+/// by itself when the key is free.
+const TAKE: &str = r"
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local ahead, has_room = {}, true
+for i, key in ipairs(KEYS) do
+    local interval, burst = tonumber(ARGV[2 * i - 1]), tonumber(ARGV[2 * i])
+    ahead[i] = math.max(tonumber(redis.call('GET', key) or now) - now, 0)
+    has_room = has_room and ahead[i] + interval <= interval * burst
+end
+if has_room then
+    for i, key in ipairs(KEYS) do
+        local after = ahead[i] + tonumber(ARGV[2 * i - 1])
+        redis.call('SET', key, string.format('%.0f', now + after), 'PX', math.ceil(after / 1000))
+    end
+end
+return ahead
+";
+
 #[derive(Clone)]
 pub(super) struct Shared {
     client: Client,
     connection: ConnectionManager,
     cluster: Arc<str>,
+    take: Arc<Script>,
     /// Set while it is away: when to ask again.
     away: Arc<Mutex<Option<Instant>>>,
 }
@@ -41,6 +63,7 @@ impl Shared {
             connection: ConnectionManager::new_lazy_with_config(client.clone(), config)?,
             client,
             cluster: cluster.into(),
+            take: Arc::new(Script::new(TAKE)),
             away: Arc::default(),
         })
     }
@@ -96,6 +119,18 @@ impl Shared {
             value,
             ends_in: Duration::from_millis(left),
         })
+    }
+
+    /// How far ahead each key was, microseconds; charged if all have room. Redis' own clock counts,
+    /// so that those of the nodes need not agree.
+    pub(super) async fn take(&self, wanted: &[(String, Quota)]) -> Option<Vec<u64>> {
+        let mut take = self.take.prepare_invoke();
+        for (key, quota) in wanted {
+            take.key(key).arg(quota.interval_us).arg(quota.burst);
+        }
+        let take = &take;
+        let query = |mut connection| async move { take.invoke_async(&mut connection).await };
+        self.attempt(query).await
     }
 
     pub(super) async fn get(&self, key: &str) -> Option<u64> {

@@ -28,6 +28,7 @@ use time::OffsetDateTime;
 
 use super::access::Declared;
 use super::error::ApiError;
+use super::limits;
 use super::state::{Api, request_id};
 
 /// What the caller says the request is for; only rules of that purpose then count.
@@ -115,6 +116,7 @@ impl FromRequestParts<Api> for Partial {
         if is_unsafe {
             check_csrf(&parts.headers, &session.csrf)?;
         }
+        limits::enter_person(api, &parts.extensions, &session).await?;
         let mut signed = Signed {
             session,
             token,

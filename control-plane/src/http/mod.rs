@@ -21,12 +21,12 @@
 //! 7. `UPDATE_OPENAPI=1 cargo test -p medmesh-control openapi`.
 
 mod access;
-mod audit_copy;
 mod caller;
 mod challenge;
 mod creation;
 mod error;
 mod extract;
+mod limits;
 mod mapping;
 mod metrics;
 mod negotiate;
@@ -55,6 +55,7 @@ use tower_http::timeout::TimeoutLayer;
 pub(crate) use challenge::Challenges;
 pub use error::ApiError;
 pub(crate) use extract::Body;
+pub(crate) use limits::Limits;
 pub use metrics::Metrics;
 use negotiate::Description;
 pub(crate) use observe::AsIs;
@@ -82,7 +83,8 @@ pub(crate) fn router(api: &Api, portals: Option<PortalFiles<'_>>, more: Router) 
     let mut router = clinic
         .with_state(api.clone())
         .merge(more)
-        .route_layer(from_fn_with_state(described, negotiate::negotiate));
+        .route_layer(from_fn_with_state(described, negotiate::negotiate))
+        .route_layer(from_fn_with_state(api.clone(), limits::limit));
     if let Some(portals) = portals {
         router = router.merge(portals::routes(portals.dir, &portals.connect_origins));
     }

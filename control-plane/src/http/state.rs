@@ -13,6 +13,7 @@ use medmesh_store::Tx;
 use super::caller::Signed;
 use super::challenge::Challenges;
 use super::error::ApiError;
+use super::limits::Limits;
 use super::metrics::Metrics;
 use super::password::Passwords;
 use super::server::Peer;
@@ -52,6 +53,7 @@ pub struct Parts {
     pub(crate) digest_key: Vec<u8>,
     pub(crate) passwords: Passwords,
     pub(crate) throttle: Throttle,
+    pub(crate) limits: Limits,
 }
 
 impl Deref for Api {

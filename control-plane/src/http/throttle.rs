@@ -237,7 +237,7 @@ fn device_text(email: &str, nonce: &[u8]) -> Vec<u8> {
 }
 
 /// The part of an address that one subscriber holds.
-fn subscriber(address: IpAddr) -> IpAddr {
+pub(super) fn subscriber(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => {
             let mask = u128::MAX << (128 - SUBSCRIBER_BITS_V6);

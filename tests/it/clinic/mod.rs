@@ -7,6 +7,7 @@ mod cells;
 mod devices;
 mod factors;
 mod flood;
+mod limits;
 mod links;
 mod live;
 mod protocols;
@@ -14,6 +15,7 @@ mod quiet;
 mod relations;
 mod shared;
 pub(crate) mod visit;
+mod walk;
 
 use medmesh_api_client::{ClientError, Clinic, IdempotencyKey};
 use medmesh_api_types::appointment::{Appointment, AppointmentCreate, Segment};

@@ -6,7 +6,6 @@
 )]
 
 mod audit;
-mod audit_view;
 mod booking;
 mod booking_model;
 mod embedded;
