@@ -2,13 +2,13 @@
 SHELL := /usr/bin/env bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-rust test-portals test-browser bench fuzz lint portals programs
+.PHONY: help demo test test-rust test-portals test-browser bench fuzz fuzz-api lint portals programs
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 PORTALS := api/portals
 # What the system itself runs on, what a person looks at it with, what peers are measured.
 RUN_NEEDS := initdb=postgresql redis-server curl
-TEST_NEEDS := $(RUN_NEEDS) chromium turnutils_uclient=coturn turnserver=coturn ip=iproute2 certutil=libnss3-tools openssl python3=python3-venv go=golang-go
+TEST_NEEDS := $(RUN_NEEDS) chromium turnutils_uclient=coturn turnserver=coturn ip=iproute2 certutil=libnss3-tools openssl python3=python3-venv
 BENCH_NEEDS := $(TEST_NEEDS) janus etcd=etcd-server
 FUZZ_SECONDS ?= 60
 
@@ -52,6 +52,10 @@ bench: ## us, the peer and the limit, side by side; JSON in target/bench
 fuzz: ## every parser we own, FUZZ_SECONDS each; the relay ten minutes in total
 	@.ci/need g++
 	tests/fuzz/run $(FUZZ_SECONDS)
+
+fuzz-api: portals programs ## everything the API's descriptions allow, and more, asked of the running system; six minutes
+	@.ci/need $(RUN_NEEDS) python3=python3-venv
+	tests/api/run $(TARGET)/debug
 
 lint: portals ## formatting, clippy, licences and duplicates of dependencies
 	cargo fmt --all --check

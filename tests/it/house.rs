@@ -18,7 +18,6 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("medmesh-sfu", &["medmesh-base"]),
     ("medmesh-turn", &["medmesh-base"]),
     ("medmesh-vault", &["medmesh-base"]),
-    ("medmesh-fhir", &["medmesh-base", "medmesh-clinic"]),
     ("medmesh-link", &["medmesh-base", "medmesh-wire"]),
     (
         "medmesh-store",
@@ -52,7 +51,6 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "medmesh-clinic",
             "medmesh-tlog",
             "medmesh-vault",
-            "medmesh-fhir",
             "medmesh-store",
         ],
     ),
@@ -73,7 +71,6 @@ const ALLOWED: &[(&str, &[&str])] = &[
 const PURE: &[&str] = &[
     "medmesh-tlog",
     "medmesh-clinic",
-    "medmesh-fhir",
     "medmesh-place",
     "medmesh-ledger",
     "medmesh-sfu",

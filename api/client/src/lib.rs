@@ -5,7 +5,6 @@
 //! its code and request id.
 
 mod account;
-mod audit;
 mod care;
 mod clinic;
 mod error;
@@ -13,7 +12,6 @@ mod events;
 mod operator;
 mod transport;
 
-pub use audit::AuditExport;
 pub use clinic::{Clinic, IdempotencyKey};
 pub use error::ClientError;
 pub use events::Events;

@@ -1,0 +1,207 @@
+"""Runs the whole system and lets schemathesis ask every operation of its two descriptions.
+
+Nothing may be answered with a 5xx, with a status or in a form that the description does not know.
+Each role goes through clinic.json with a session of its own; the operator through fleet.json.
+
+    fuzz.py MEDMESH PORTALS OUT [EXAMPLES]
+"""
+
+import base64
+import hashlib
+import hmac
+import json
+import os
+import pathlib
+import signal
+import struct
+import subprocess
+import sys
+import time
+
+import requests
+
+SEED = int(os.environ.get("FUZZ_API_SEED", "20260"))
+HERE = pathlib.Path(__file__).resolve().parent
+OPENAPI = HERE.parent.parent / "api" / "openapi"
+# A stream of events is text to its schema, whose events are objects to ours.
+EVENTS = ["visit_events"]
+CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
+# Whoever runs these ends the session, or takes a factor away that the others need.
+ENDS_SESSION = [
+    "auth_logout",
+    "password_change",
+    "session_revoke",
+    "session_revoke_others",
+    "totp_remove",
+    "totp_begin",
+    "totp_confirm",
+    "recovery_codes_replace",
+]
+# Membership of the quorum is changed by the last run only, when nothing else needs it.
+MEMBERSHIP = ["raft_add_learner", "raft_promote", "raft_remove"]
+START_SECONDS = 120
+# One run may take this long; what is not asked by then is not asked, and said so.
+RUN_SECONDS = 40
+
+
+def totp(secret):
+    """The code of an authenticator app (RFC 6238)."""
+    key = base64.b32decode(secret + "=" * (-len(secret) % 8))
+    digest = hmac.new(key, struct.pack(">Q", int(time.time()) // 30), hashlib.sha1).digest()
+    at = digest[-1] & 15
+    return f"{(struct.unpack('>I', digest[at:at + 4])[0] & 0x7FFFFFFF) % 1_000_000:06d}"
+
+
+def sign_in(url, login):
+    """Cookie and CSRF token of a session that may do everything its person may."""
+    given = {"email": login["email"], "password": login["password"]}
+    answer = requests.post(url + "/v1/auth/login", json=given, timeout=10)
+    answer.raise_for_status()
+    headers = session_headers(answer)
+    if login.get("totp_secret"):
+        proof = {"method": "totp", "code": totp(login["totp_secret"])}
+        for _ in range(3):
+            answer = requests.post(url + "/v1/auth/mfa/verify", json=proof, headers=headers, timeout=10)
+            if answer.status_code == 200:
+                break
+            # No code is taken twice; the next one is at most a step away.
+            time.sleep(31)
+            proof["code"] = totp(login["totp_secret"])
+        answer.raise_for_status()
+        headers = session_headers(answer)
+    return headers
+
+
+def session_headers(answer):
+    cookies = "; ".join(f"{cookie.name}={cookie.value}" for cookie in answer.cookies)
+    return {"Cookie": cookies, "X-CSRF-Token": answer.json()["csrf_token"]}
+
+
+def gather_ids(url, clinician, patient, system):
+    """Ids that exist, by the word their paths begin with."""
+    def items(path, headers):
+        answer = requests.get(url + path, headers=headers, timeout=10)
+        answer.raise_for_status()
+        return answer.json()["items"]
+
+    people = items("/v1/people", clinician)
+    appointments = items("/v1/appointments", clinician)
+    visits = {item["visit_id"] for item in appointments if item.get("visit_id")}
+    return {
+        "people": [one["id"] for one in people],
+        "patients": [one["id"] for one in people if "patient" in one["roles"]],
+        "clinicians": [one["id"] for one in people if "clinician" in one["roles"]],
+        "appointments": [one["id"] for one in appointments],
+        "visits": sorted(visits | {system["visit_id"]}),
+    }
+
+
+def run(name, description, world, out, examples, include=(), exclude=(), checks=CHECKS):
+    """One run of schemathesis; gives how it ended."""
+    world_file = out / f"{name}.world.json"
+    world_file.write_text(json.dumps(world), encoding="utf-8")
+    world_file.chmod(0o600)
+    command = [
+        str(pathlib.Path(sys.executable).parent / "schemathesis"), "run", str(OPENAPI / description),
+        "--url", world["url"], "--checks", checks, "--seed", str(SEED), "--max-examples", str(examples),
+        "--phases", "examples,coverage,fuzzing", "--request-timeout", "20", "--max-time", str(RUN_SECONDS),
+        "--continue-on-failure", "--no-shrink", "--suppress-health-check", "all", "--warnings", "off",
+    ]
+    for operation in include:
+        command += ["--include-operation-id", operation]
+    for operation in exclude:
+        command += ["--exclude-operation-id", operation]
+    environment = os.environ | {
+        "MEDMESH_FUZZ_WORLD": str(world_file),
+        "SCHEMATHESIS_HOOKS": "hooks",
+        "PYTHONPATH": str(HERE),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    log = out / f"{name}.log"
+    started = time.monotonic()
+    with log.open("w", encoding="utf-8") as file:
+        ended = subprocess.run(command, env=environment, cwd=out, stdout=file, stderr=subprocess.STDOUT,
+                               check=False)
+    world_file.unlink()
+    verdict = "ok" if ended.returncode == 0 else f"FAILED, see {log}"
+    print(f"{name:<24} {time.monotonic() - started:5.0f} s  {verdict}", flush=True)
+    return ended.returncode == 0
+
+
+def metric(system, name):
+    """The lines of one metric on all nodes."""
+    found = []
+    for node in system["controls"]:
+        text = requests.get(node["admin"] + "/metrics", timeout=10).text
+        found += [line for line in text.splitlines() if line.startswith(name + "{")]
+    return found
+
+
+def statuses(system):
+    """How many answers of each status the nodes gave."""
+    counts = {}
+    for line in metric(system, "medmesh_http_requests_total"):
+        status = line.split('status="')[1].split('"')[0]
+        counts[status] = counts.get(status, 0) + int(float(line.rsplit(" ", 1)[1]))
+    return dict(sorted(counts.items()))
+
+
+def start(medmesh, portals, out):
+    system_file = out / "system.json"
+    system_file.unlink(missing_ok=True)
+    # Limits on how often somebody may ask are for others; here they would hide everything behind them.
+    environment = os.environ | {"MEDMESH_LIMITS__SCALE": "1000"}
+    demo = subprocess.Popen(
+        [medmesh, "demo", "--ephemeral", "--portals", portals, "--system-file", str(system_file)],
+        env=environment, stdout=(out / "demo.log").open("w"), stderr=subprocess.STDOUT,
+    )
+    deadline = time.monotonic() + START_SECONDS
+    while not system_file.exists():
+        if demo.poll() is not None or time.monotonic() > deadline:
+            demo.kill()
+            sys.exit(f"the system did not start, see {out / 'demo.log'}")
+        time.sleep(0.2)
+    return demo, json.loads(system_file.read_text(encoding="utf-8"))
+
+
+def everything(system, out, examples):
+    url, logins = system["portal_url"], system["logins"]
+    sessions = {name: sign_in(url, logins[name]) for name in ("patient", "clinician", "admin")}
+    ids = gather_ids(url, sessions["clinician"], sessions["patient"], system)
+    base = {"url": url, "seed": SEED, "ids": ids, "voters": [node["id"] for node in system["controls"]]}
+    good = True
+    for name, headers in sessions.items():
+        good &= run(name, "clinic.json", base | {"headers": headers}, out, examples, exclude=ENDS_SESSION + EVENTS)
+    victim = {key: logins["patient2"][key] for key in ("email", "password")}
+    good &= run("session-ends", "clinic.json", base | {"headers": {}, "victim": victim}, out,
+                min(examples, 20), include=ENDS_SESSION)
+    forms = CHECKS.replace(",response_schema_conformance", "")
+    good &= run("events", "clinic.json", base | {"headers": sessions["clinician"]}, out, min(examples, 10),
+                include=EVENTS, checks=forms)
+    good &= run("stranger", "clinic.json", base | {"headers": {}}, out, min(examples, 15))
+    token = pathlib.Path(system["operator_token_file"]).read_text(encoding="utf-8").strip()
+    operator = base | {"headers": {"Authorization": f"Bearer {token}"}}
+    good &= run("operator", "fleet.json", operator, out, examples, exclude=MEMBERSHIP)
+    good &= run("operator-membership", "fleet.json", operator, out, min(examples, 20), include=MEMBERSHIP)
+    print(f"answers by status: {statuses(system)}")
+    for line in metric(system, "medmesh_http_undescribed_total"):
+        print(f"not in the description: {line}")
+        good = False
+    return good
+
+
+def main():
+    medmesh, portals, out = sys.argv[1], sys.argv[2], pathlib.Path(sys.argv[3])
+    examples = int(sys.argv[4]) if len(sys.argv) > 4 else 40
+    out.mkdir(parents=True, exist_ok=True)
+    demo, system = start(medmesh, portals, out)
+    try:
+        good = everything(system, out, examples)
+    finally:
+        demo.send_signal(signal.SIGTERM)
+        demo.wait(timeout=60)
+    sys.exit(0 if good else 1)
+
+
+if __name__ == "__main__":
+    main()
