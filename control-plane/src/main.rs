@@ -94,6 +94,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         return Ok(());
     }
     telemetry::init(&config.log.filter, config.log.format);
+    telemetry::silence_panics();
     runtime()?.block_on(async {
         let app = App::build(config).await?;
         let running = app.spawn();

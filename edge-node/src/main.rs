@@ -32,6 +32,7 @@ fn main() -> ExitCode {
         }
     };
     telemetry::init(&config.log.filter, config.log.format);
+    telemetry::silence_panics();
     if arguments.check {
         tracing::info!("the configuration is usable");
         return ExitCode::SUCCESS;

@@ -50,7 +50,7 @@ async fn admin(world: &World) -> PgConnection {
 }
 
 /// Signs in, and gives the leaf that says so once it is under a witnessed head.
-async fn leaf_of_a_login(world: &World) -> (AuditId, AuditProof) {
+pub(crate) async fn leaf_of_a_login(world: &World) -> (AuditId, AuditProof) {
     world.node.signed_in_as(&world.clinic, "clinician").await;
     let id: Uuid = sqlx::query_scalar("SELECT id FROM audit WHERE action = 'login' ORDER BY id DESC LIMIT 1")
         .fetch_one(&mut admin(world).await)

@@ -18,6 +18,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("medmesh-sfu", &["medmesh-base"]),
     ("medmesh-turn", &["medmesh-base"]),
     ("medmesh-vault", &["medmesh-base"]),
+    ("medmesh-fhir", &["medmesh-base", "medmesh-clinic"]),
     ("medmesh-link", &["medmesh-base", "medmesh-wire"]),
     (
         "medmesh-store",
@@ -51,6 +52,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "medmesh-clinic",
             "medmesh-tlog",
             "medmesh-vault",
+            "medmesh-fhir",
             "medmesh-store",
         ],
     ),
@@ -71,6 +73,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
 const PURE: &[&str] = &[
     "medmesh-tlog",
     "medmesh-clinic",
+    "medmesh-fhir",
     "medmesh-place",
     "medmesh-ledger",
     "medmesh-sfu",

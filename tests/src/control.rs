@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::{SocketAddr, UdpSocket};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use medmesh_api_client::Clinic as ClinicClient;
@@ -38,6 +38,8 @@ pub struct Wishes {
     pub smtp_port: Option<u16>,
     /// Certificate and key for HTTPS.
     pub https: Option<(PathBuf, PathBuf)>,
+    /// Connections to the database at once; 12 when absent.
+    pub max_connections: Option<u32>,
 }
 
 /// What the control nodes of one cluster share: keys, and each other's addresses.
@@ -66,6 +68,23 @@ impl Site {
         })
     }
 
+    /// Where its keys and its nodes' files are.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Writes the configuration of a node; numbers begin with 1.
+    ///
+    /// # Panics
+    /// When the directory cannot be written to.
+    #[must_use]
+    pub fn config_file(&self, id: usize, scratch: &Scratch, wishes: &Wishes) -> PathBuf {
+        let path = self.dir.path().join(format!("control-{id}.toml"));
+        std::fs::write(&path, toml(self, id, scratch, wishes)).expect("the directory is writable");
+        path
+    }
+
     /// The operator's token.
     #[must_use]
     pub fn operator_token(&self) -> String {
@@ -91,8 +110,7 @@ impl ControlNode {
 
     /// Starts a node of a cluster; numbers begin with 1.
     pub async fn start_in(site: &Arc<Site>, id: usize, scratch: &Scratch, wishes: &Wishes) -> Self {
-        let path = site.dir.path().join(format!("control-{id}.toml"));
-        std::fs::write(&path, toml(site, id, scratch, wishes)).expect("the directory is writable");
+        let path = site.config_file(id, scratch, wishes);
         let config = Config::load(&path).expect("the harness writes valid configurations");
         let app = App::build(config).await.expect("the node can be built");
         let running = app.spawn();
@@ -173,6 +191,7 @@ fn toml(site: &Site, id: usize, scratch: &Scratch, wishes: &Wishes) -> String {
     let unlock = scratch.unlock_file.display();
     let database = wishes.database_url.as_ref().unwrap_or(&scratch.service_url);
     let link = site.links[id - 1];
+    let connections = wishes.max_connections.unwrap_or(12);
     let life = wishes.certificate_lifetime_seconds.unwrap_or(86_400);
     let peers: String = site
         .links
@@ -208,7 +227,7 @@ public_url = "{ORIGIN}"
 listen = "127.0.0.1:0"
 [database]
 url = "{database}"
-max_connections = 12
+max_connections = {connections}
 [vault.file]
 key_file = "{root_key}"
 credential_file = "{unlock}"

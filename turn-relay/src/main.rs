@@ -25,6 +25,7 @@ fn main() -> anyhow::Result<()> {
     let secrets = app::secrets::read(&config.turn.secrets_file)?;
     if !arguments.check {
         medmesh_base::telemetry::init(&config.log.filter, config.log.format);
+        medmesh_base::telemetry::silence_panics();
     }
     let relay = app::prepare(&config)?;
     config.peers.policy()?;

@@ -15,7 +15,7 @@ use medmesh_api_types::signaling::{CandidateQuery, Candidates, SessionRequest, S
 use medmesh_api_types::visit::{ParticipantAdd, Visit, VisitAdmit, VisitQuery};
 use medmesh_base::{AppointmentId, MessageId, ParticipantId, PersonId, Phi, VisitId};
 use reqwest::Method;
-use reqwest::header::{COOKIE, HeaderMap, HeaderName, HeaderValue, IF_MATCH, SET_COOKIE};
+use reqwest::header::{COOKIE, HeaderMap, HeaderName, HeaderValue, IF_MATCH, LINK, SET_COOKIE};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
@@ -389,6 +389,16 @@ impl Clinic {
 
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
         self.call(Method::GET, path, HeaderMap::new(), None).await
+    }
+
+    /// The body as it came, and the `Link` beside it.
+    pub(crate) async fn download(&self, path: &str) -> Result<(Vec<u8>, Option<String>), ClientError> {
+        let headers = self.credentials(&Method::GET)?;
+        let answer = self.transport.send(Method::GET, path, headers, None).await?;
+        self.renew(&answer.headers);
+        let link = answer.headers.get(LINK).and_then(|link| link.to_str().ok());
+        let link = link.map(str::to_owned);
+        Ok((answer.bytes, link))
     }
 
     pub(crate) async fn post<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {

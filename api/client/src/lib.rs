@@ -5,6 +5,7 @@
 //! its code and request id.
 
 mod account;
+mod audit;
 mod care;
 mod clinic;
 mod error;
@@ -12,6 +13,7 @@ mod events;
 mod operator;
 mod transport;
 
+pub use audit::AuditExport;
 pub use clinic::{Clinic, IdempotencyKey};
 pub use error::ClientError;
 pub use events::Events;

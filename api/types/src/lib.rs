@@ -16,10 +16,12 @@
 pub mod account;
 pub mod appointment;
 pub mod audit;
+pub mod audit_view;
 pub mod break_glass;
 pub mod care;
 pub mod clinic;
 pub mod consent;
+pub mod disclosure;
 pub mod factor;
 pub mod fleet;
 pub mod job;

@@ -20,6 +20,10 @@ pub const DOCUMENT_MAX: usize = 80;
 pub const MESSAGE_MAX: usize = 4000;
 /// Longest search, characters: as a name.
 pub const SEARCH_CHARS_MAX: usize = 120;
+/// Longest name or address of whom a record was given to, characters.
+pub const RECIPIENT_MAX: usize = 300;
+/// Longest description of what was given of a record, or why, characters.
+pub const DISCLOSED_MAX: usize = 1_000;
 /// Most round trips a client may report: twice what it is ever asked to take.
 pub const PROBES_MAX: usize = 8;
 /// Longest round trip worth reporting, milliseconds: beyond it an edge is of no use.
@@ -49,6 +53,20 @@ fn printable(text: &str) -> Check {
 /// What is searched for; whether there is a letter in it is the server's to find out.
 pub(crate) fn search(text: &Phi<String>, _: &()) -> Check {
     within(text.expose().trim(), 1, SEARCH_CHARS_MAX)?;
+    printable(text.expose())
+}
+
+pub(crate) fn recipient(text: &Phi<String>, _: &()) -> Check {
+    within(text.expose().trim(), 1, RECIPIENT_MAX)?;
+    printable(text.expose())
+}
+
+pub(crate) fn recipient_address(text: &Option<Phi<String>>, context: &()) -> Check {
+    text.as_ref().map_or(Ok(()), |text| recipient(text, context))
+}
+
+pub(crate) fn disclosed(text: &Phi<String>, _: &()) -> Check {
+    within(text.expose().trim(), 1, DISCLOSED_MAX)?;
     printable(text.expose())
 }
 

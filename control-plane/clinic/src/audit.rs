@@ -6,8 +6,8 @@
 mod event;
 
 use medmesh_base::{
-    AppointmentId, BreakGlassId, CareTeamMemberId, ClinicId, ConsentId, MessageId, ParticipantId, PersonId,
-    ReferralId, SessionId, VisitId,
+    AppointmentId, BreakGlassId, CareTeamMemberId, ClinicId, ConsentId, DisclosureId, MessageId,
+    ParticipantId, PersonId, ReferralId, SessionId, VisitId,
 };
 use uuid::Uuid;
 
@@ -114,6 +114,10 @@ words! {
         AuditProve = "audit_prove",
         /// Took a copy of the log away.
         AuditExport = "audit_export",
+        /// Noted that something of a record was given to somebody outside.
+        DisclosureCreate = "disclosure_create",
+        /// Read to whom a record was given.
+        DisclosureRead = "disclosure_read",
         /// Asked for something and was not given it.
         Denied = "denied",
     }
@@ -170,6 +174,8 @@ words! {
         Consent = "consent",
         /// A broken glass.
         BreakGlass = "break_glass",
+        /// Something that was given to somebody outside.
+        Disclosure = "disclosure",
     }
 }
 
@@ -196,6 +202,31 @@ impl Object {
     }
 }
 
+words! {
+    /// How it went.
+    "audit outcome" Outcome {
+        /// It was done.
+        Done = "done",
+        /// It was asked for and not given, or a proof of who one is was wrong.
+        Refused = "refused",
+    }
+}
+
+impl Outcome {
+    /// The acts that end in this outcome; all others are [`Outcome::Done`].
+    pub const REFUSALS: [Action; 3] = [Action::Denied, Action::LoginRefused, Action::SecondFactorRefused];
+
+    /// Of an act's word.
+    #[must_use]
+    pub fn of(action: &str) -> Self {
+        if Self::REFUSALS.iter().any(|refusal| refusal.as_str() == action) {
+            Self::Refused
+        } else {
+            Self::Done
+        }
+    }
+}
+
 macro_rules! object_from {
     ($($id:ident => $kind:ident),+ $(,)?) => {$(
         impl From<$id> for Object {
@@ -218,4 +249,5 @@ object_from! {
     ReferralId => Referral,
     ConsentId => Consent,
     BreakGlassId => BreakGlass,
+    DisclosureId => Disclosure,
 }

@@ -81,6 +81,12 @@ impl Roles {
         Self(1 << role as u8)
     }
 
+    /// Whether one of them is another than [`Role::Patient`].
+    #[must_use]
+    pub const fn is_staff(self) -> bool {
+        self.0 & !Self::only(Role::Patient).0 != 0
+    }
+
     /// The set of these.
     #[must_use]
     pub const fn of(roles: &[Role]) -> Self {

@@ -15,6 +15,7 @@ pub mod authz;
 mod break_glass;
 mod care;
 mod consent;
+mod disclosure;
 pub mod identity;
 mod message;
 mod refusal;
@@ -32,6 +33,10 @@ pub use care::{CARE_TEAM, CareTeamMember, REFERRAL_DEFAULT, REFERRAL_MAX, Referr
 pub use consent::{
     CONSENT_PURPOSES, CONSENT_TEXT_LATEST, Consent, ConsentDecision, ConsentText, DOCUMENT_CHARS_MAX,
     Segment, Signature, SignedBy, consent_text,
+};
+pub use disclosure::{
+    ACCOUNTED_FOR, DISCLOSED_CHARS_MAX, Disclosure, DisclosureBasis, DisclosureText, NewDisclosure,
+    RECIPIENT_CHARS_MAX,
 };
 pub use identity::{
     Clinic, DISPLAY_NAME_CHARS_MAX, DisplayName, EMAIL_BYTES_MAX, Email, Locale, NewPerson, Person,

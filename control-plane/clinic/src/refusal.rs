@@ -32,6 +32,12 @@ pub enum Invalid {
     /// Empty or too long.
     #[error("a message has 1 to 4000 characters")]
     MessageBody,
+    /// Empty, too long, or with characters no database takes.
+    #[error("a disclosure says to whom, what and why, each briefly")]
+    Disclosure,
+    /// In the future, or longer ago than an account goes back.
+    #[error("a disclosure has happened, in the last six years")]
+    DisclosedAt,
 }
 
 /// A well-formed request that a rule does not allow in the present state.

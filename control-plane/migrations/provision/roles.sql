@@ -27,3 +27,18 @@ GRANT medmesh_gate TO medmesh_owner;
 ALTER ROLE medmesh_service SET statement_timeout = '15s';
 ALTER ROLE medmesh_service SET lock_timeout = '10s';
 ALTER ROLE medmesh_service SET idle_in_transaction_session_timeout = '30s';
+-- What a statement works on is health data, sealed or not: the server's log gets neither the statement
+-- that failed, nor its parameters, nor the row a constraint is about, however the server is set up.
+DO $$
+DECLARE
+    login text;
+    setting text;
+BEGIN
+    FOREACH login IN ARRAY ARRAY['medmesh_owner', 'medmesh_service'] LOOP
+        FOREACH setting IN ARRAY ARRAY['log_error_verbosity = terse', 'log_min_error_statement = panic',
+            'log_parameter_max_length = 0', 'log_parameter_max_length_on_error = 0'] LOOP
+            EXECUTE format('ALTER ROLE %I SET %s', login, setting);
+        END LOOP;
+    END LOOP;
+END
+$$;

@@ -2,6 +2,7 @@
 
 use medmesh_api_types::Secret;
 use medmesh_api_types::appointment::{Appointment, AppointmentStatus, Segment};
+use medmesh_api_types::disclosure::DisclosureBasis;
 use medmesh_api_types::factor::{Device, FactorKind, Passkey, Standing};
 use medmesh_api_types::message::Message;
 use medmesh_api_types::page::Page;
@@ -35,6 +36,10 @@ words! {
     }
     segment segment_in Segment { General, Part2, MentalHealth, ReproductiveHealth, Hiv }
     locale locale_in Locale { En, Es, Fr }
+    disclosure_basis disclosure_basis_in DisclosureBasis {
+        RequiredByLaw, PublicHealth, Abuse, Oversight, Judicial, LawEnforcement, Decedent, Donation, Research,
+        Threat, Government, WorkersCompensation, Breach
+    }
     appointment_status appointment_status_in AppointmentStatus { Booked, Cancelled, Completed }
     visit_state visit_state_in VisitState { Scheduled, Waiting, Open, Ended }
     participant_role participant_role_in ParticipantRole { Patient, Clinician, Guest }

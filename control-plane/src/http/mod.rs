@@ -21,6 +21,7 @@
 //! 7. `UPDATE_OPENAPI=1 cargo test -p medmesh-control openapi`.
 
 mod access;
+mod audit_copy;
 mod caller;
 mod challenge;
 mod creation;

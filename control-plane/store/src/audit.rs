@@ -7,60 +7,23 @@ mod promise;
 mod read;
 mod seal;
 mod tree;
+mod view;
 
 use std::time::Instant;
 
-use medmesh_base::{AuditId, PersonId, RequestId};
+use medmesh_base::{AuditId, PersonId};
 use medmesh_clinic::Actor;
 use medmesh_clinic::audit::{Action, Event, Object, ObjectKind, Purpose};
 use medmesh_clinic::authz::{self, Grant};
-use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::{Cursor, Page, PageRequest, Result, StoreError, Tx};
+use crate::{Result, Tx};
 
 pub use promise::Promise;
 pub(crate) use promise::Promises;
 pub use read::{AUDIT_READ_MAX, AuditContent, AuditLeaf, LeafFault};
 pub use tree::{AUDIT_BATCH_MAX, AuditBacklog, AuditLead, AuditTree, Kept};
-
-/// One entry of the audit log: words and ids.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AuditEntry {
-    /// The entry.
-    pub id: AuditId,
-    /// When.
-    pub at: OffsetDateTime,
-    /// `person`, or the part of the system that acted.
-    pub actor_kind: String,
-    /// The person who acted.
-    pub actor_id: Option<PersonId>,
-    /// What was done.
-    pub action: Action,
-    /// To what kind of thing.
-    pub object_kind: ObjectKind,
-    /// To which one.
-    pub object_id: Option<Uuid>,
-    /// Whose record it was.
-    pub patient_id: Option<PersonId>,
-    /// Why.
-    pub purpose: Purpose,
-    /// In which request.
-    pub request_id: RequestId,
-}
-
-type Row = (
-    Uuid,
-    OffsetDateTime,
-    String,
-    Option<Uuid>,
-    String,
-    String,
-    Option<Uuid>,
-    Option<Uuid>,
-    String,
-    Uuid,
-);
+pub use view::{AUDIT_EXPORT_MAX, AuditFilter, AuditView};
 
 /// What one leaf is about: the object, the patient whose record it is, and the leave it was
 /// seen under where that is not the transaction's.
@@ -235,54 +198,4 @@ impl Tx {
         };
         self.audit(Action::AuditProve, object, None).await
     }
-
-    /// The log, newest first: of the whole clinic for auditors and admins, of one's own
-    /// record for a patient.
-    ///
-    /// # Errors
-    /// [`StoreError::Denied`] for everybody else.
-    pub async fn audit_list(&mut self, page: PageRequest) -> Result<Page<AuditEntry>> {
-        let listing = self.authorise_listing(authz::Action::AuditList).await?;
-        let caller = self.actor().caller().map(|caller| caller.person_id);
-        let patient = if listing.reaches_all { None } else { caller };
-        let rows: Vec<Row> = sqlx::query_as(
-            "SELECT id, at, actor_kind, actor_id, action, object_kind, object_id, patient_id, purpose, request_id
-             FROM audit
-             WHERE ($1::uuid IS NULL OR patient_id = $1)
-                 AND ($2::uuid IS NULL OR id < $2)
-             ORDER BY id DESC LIMIT $3",
-        )
-        .bind(patient.map(|id| id.as_uuid()))
-        .bind(page.id())
-        .bind(page.fetch())
-        .fetch_all(self.db())
-        .await?;
-        self.audit(Action::AuditRead, Object::none_of(ObjectKind::Audit), patient)
-            .await?;
-        let entries = rows.into_iter().map(entry_from).collect::<Result<Vec<_>>>()?;
-        Ok(Page::of(entries, page, |entry| Cursor {
-            at: entry.at,
-            id: entry.id.as_uuid(),
-        }))
-    }
-}
-
-fn entry_from(row: Row) -> Result<AuditEntry> {
-    let (id, at, actor_kind, actor_id, action, object_kind, object_id, patient_id, purpose, request_id) = row;
-    Ok(AuditEntry {
-        id: AuditId::from_uuid(id),
-        at,
-        actor_kind,
-        actor_id: actor_id.map(PersonId::from_uuid),
-        action: action.parse().map_err(|_| StoreError::corrupt("audit.action"))?,
-        object_kind: object_kind
-            .parse()
-            .map_err(|_| StoreError::corrupt("audit.object_kind"))?,
-        object_id,
-        patient_id: patient_id.map(PersonId::from_uuid),
-        purpose: purpose
-            .parse()
-            .map_err(|_| StoreError::corrupt("audit.purpose"))?,
-        request_id: RequestId::from_uuid(request_id),
-    })
 }

@@ -249,6 +249,10 @@ constraints! {
     BreakGlassForward = "break_glass_forward",
     /// A review is whole.
     BreakGlassReviewSound = "break_glass_review_sound",
+    /// The ways a disclosure may be allowed are of the list.
+    DisclosureBasisKnown = "disclosure_basis_known",
+    /// A disclosure was made before it was noted.
+    DisclosureForward = "disclosure_forward",
     /// A denial says what was asked and what was missing.
     AuditDenialSound = "audit_denial_sound",
     /// Messages of a visit are numbered.
@@ -317,6 +321,8 @@ impl Constraint {
             | Self::BreakGlassForward
             | Self::BreakGlassReviewSound
             | Self::AuditDenialSound
+            | Self::DisclosureBasisKnown
+            | Self::DisclosureForward
             | Self::VisitAppointmentKey
             | Self::VisitRoomKey
             | Self::VisitStateSound

@@ -15,6 +15,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use aws_lc_rs::digest;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use medmesh_base::{AccountId, Phi};
 use medmesh_clinic::audit::{Action, Object, ObjectKind};
 use sqlx::types::Json;
@@ -23,7 +25,8 @@ use uuid::Uuid;
 use crate::keys::{Column, Owner, Sealed, WRITTEN_ONCE};
 use crate::{Result, StoreError, Tx};
 
-/// The `Idempotency-Key` of a request: 8 to 64 visible ASCII characters.
+/// The `Idempotency-Key` of a request: 8 to 64 visible ASCII characters. Held and stored as its
+/// digest: who calls writes into it what they like, and that may be a name.
 #[derive(Clone, PartialEq, Eq)]
 pub struct IdempotencyKey(String);
 
@@ -32,7 +35,8 @@ impl FromStr for IdempotencyKey {
     fn from_str(text: &str) -> Result<Self, InvalidKey> {
         let fits = (8..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
         if fits {
-            Ok(Self(text.to_owned()))
+            let digest = digest::digest(&digest::SHA256, text.as_bytes());
+            Ok(Self(URL_SAFE_NO_PAD.encode(digest)))
         } else {
             Err(InvalidKey)
         }

@@ -31,6 +31,7 @@ mod bulk;
 mod care_team;
 mod clinic;
 mod consent;
+mod disclosure;
 #[cfg(feature = "embedded")]
 pub mod embedded;
 mod error;
@@ -59,8 +60,8 @@ mod visit;
 pub use account_link::{InvitationSend, Link, LinkToken, MailTo, ResetSend};
 pub use appointment::{AppointmentChange, AppointmentFilter, NewAppointment};
 pub use audit::{
-    AUDIT_BATCH_MAX, AUDIT_READ_MAX, AuditBacklog, AuditContent, AuditEntry, AuditLead, AuditLeaf, AuditTree,
-    Kept, LeafFault, Promise,
+    AUDIT_BATCH_MAX, AUDIT_EXPORT_MAX, AUDIT_READ_MAX, AuditBacklog, AuditContent, AuditFilter, AuditLead,
+    AuditLeaf, AuditTree, AuditView, Kept, LeafFault, Promise,
 };
 pub use break_glass::{BreakGlassAlert, NewBreakGlass};
 pub use bulk::BULK_MAX;
@@ -77,6 +78,7 @@ pub use message::MESSAGES_PER_LIST_MAX;
 pub use outbox::{Event, EventKind, OUTBOX_BATCH_MAX, OUTBOX_LEASE};
 pub use page::{Cursor, PAGE_DEFAULT, PAGE_MAX, Page, PageRequest};
 pub use passkey::{PASSKEYS_MAX, PasskeyEntry};
+pub use person::Named;
 pub use privacy_officer::PrivacyOfficer;
 pub use relationship::{Leave, Target};
 pub use search::{SEARCH_DEFAULT, SEARCH_MAX};

@@ -96,6 +96,15 @@ impl PersonRefs {
     }
 }
 
+/// Somebody as a list of others' acts shows them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// How they are called; `None` when that was erased.
+    pub display_name: Option<Phi<String>>,
+    /// What they are to the clinic.
+    pub roles: Roles,
+}
+
 impl Tx {
     /// The names of these people, in one query.
     pub(crate) async fn person_refs(&mut self, ids: impl IntoIterator<Item = Uuid>) -> Result<PersonRefs> {
@@ -241,6 +250,33 @@ impl Tx {
         self.audit_each_or_none(Action::PersonRead, ObjectKind::Person, &leaves)
             .await?;
         Ok(people)
+    }
+
+    /// How these people are called. Those the clinic does not know are left out.
+    pub(crate) async fn people_named(&mut self, ids: &[Uuid]) -> Result<HashMap<PersonId, Named>> {
+        let rows: Vec<(Uuid, Vec<u8>, i64, Vec<String>)> = sqlx::query_as(
+            "SELECT p.id, p.display_name, p.seal_version,
+                 (SELECT coalesce(array_agg(role), '{}') FROM person_role r
+                  WHERE r.clinic_id = p.clinic_id AND r.person_id = p.id)
+             FROM person p WHERE p.id = ANY ($1)",
+        )
+        .bind(ids)
+        .fetch_all(self.db())
+        .await?;
+        let names = rows
+            .iter()
+            .map(|(id, name, version, _)| sealed_name(*id, *version, name));
+        let opener = self.opener(names).await?;
+        rows.iter()
+            .map(|(id, name, version, roles)| {
+                let named = Named {
+                    // An erased person's key is gone; what they did is still on record.
+                    display_name: opener.text(&sealed_name(*id, *version, name)).ok(),
+                    roles: roles_from(roles)?,
+                };
+                Ok((PersonId::from_uuid(*id), named))
+            })
+            .collect()
     }
 
     /// An active person of this clinic, for booking and inviting.

@@ -102,6 +102,8 @@ typed_id! {
     ConsentId,
     /// A patient sent from one clinician to another.
     ReferralId,
+    /// Something of a record that was given to somebody outside.
+    DisclosureId,
     /// One HTTP request, for following it through the logs.
     RequestId,
     /// A visit as the media plane knows it. Never derived from clinical ids.

@@ -92,6 +92,14 @@ words! {
         SignalingSession = "signaling_session",
         /// Read the audit log.
         AuditList = "audit_list",
+        /// Take a copy of the audit log away.
+        AuditExport = "audit_export",
+        /// See who saw a record.
+        RecordAccessList = "record_access_list",
+        /// See to whom outside a record was given.
+        DisclosureList = "disclosure_list",
+        /// Note that something of a record was given to somebody outside.
+        DisclosureCreate = "disclosure_create",
         /// See who cares for a patient.
         CareTeamList = "care_team_list",
         /// Add somebody to a care team.

@@ -169,7 +169,8 @@ pub const RULES: &[Rule] = &[
     rule("patients act on their own appointments", PATIENT, APPOINTMENT, Own, Purpose::PatientRequest),
     rule("patients take part in their visits", PATIENT, TAKING_PART, Participant, Purpose::PatientRequest),
     rule("patients see who may see their record, and decide on it", PATIENT,
-        &[CareTeamList, ReferralList, ConsentList, ConsentRecord, BreakGlassList, AuditList], Own, Purpose::PatientRequest),
+        &[CareTeamList, ReferralList, ConsentList, ConsentRecord, BreakGlassList, RecordAccessList,
+            DisclosureList], Own, Purpose::PatientRequest),
 
     // Treatment.
     rule("clinicians keep the appointments they are the clinician of", CLINICIAN, APPOINTMENT, Host, Purpose::Treatment),
@@ -204,6 +205,11 @@ pub const RULES: &[Rule] = &[
     rule("the privacy officer settles broken glass", STAFF, &[BreakGlassAlerts, BreakGlassReview], PrivacyOfficer, Purpose::Operations),
     rule("auditors and admins read the audit log", &[Role::Auditor, Role::Admin], &[AuditList], Clinic, Purpose::Operations)
         .seeing(View::Administrative),
+    rule("auditors and admins take the audit log away, once they have proved themselves again",
+        &[Role::Auditor, Role::Admin], &[AuditExport], Clinic, Purpose::Operations)
+        .seeing(View::Administrative).at(Level::StepUp),
+    rule("the privacy officer accounts for what left the clinic", STAFF,
+        &[RecordAccessList, DisclosureList, DisclosureCreate], PrivacyOfficer, Purpose::Operations),
 
     // Emergencies.
     rule("who gives care may break the glass", CARE, &[BreakGlassOpen], Clinic, Purpose::Emergency).at(Level::StepUp),

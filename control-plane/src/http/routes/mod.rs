@@ -1,11 +1,13 @@
 //! The routes of the clinic API, one file per resource.
 
 mod appointments;
+mod audit;
 mod auth;
 mod break_glass;
 mod care;
 mod clinic;
 mod consent;
+mod disclosures;
 mod events;
 mod messages;
 mod patients;
@@ -30,4 +32,6 @@ pub(super) fn clinic() -> Routes {
         .merge(messages::routes())
         .merge(events::routes())
         .merge(signaling::routes())
+        .merge(audit::routes())
+        .merge(disclosures::routes())
 }

@@ -52,6 +52,9 @@ columns! {
     ReferralReason = "referral"."reason",
     /// Why the glass was broken.
     BreakGlassReason = "break_glass"."reason",
+    /// Of a disclosure: to whom, their address, what and why. Under the clinic's key: the account
+    /// must be kept for six years whatever becomes of the record (45 CFR 164.530(j)).
+    DisclosureContent = "disclosure"."content",
     /// The key of a patient, under the clinic's.
     PatientKeyWrapped = "patient_key"."wrapped",
     /// The key of blind indexes, under the clinic's or the system's.

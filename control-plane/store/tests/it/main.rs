@@ -6,6 +6,7 @@
 )]
 
 mod audit;
+mod audit_view;
 mod booking;
 mod booking_model;
 mod embedded;

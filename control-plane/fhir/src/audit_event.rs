@@ -1,0 +1,471 @@
+//! Entries of the audit log as `AuditEvent`, after IHE's Basic Audit Log Patterns (BALP 1.1).
+//!
+//! An act that succeeded and reads, creates or changes something claims the BALP profile of that
+//! act. Refusals and the rest (signing in, exports, verifications) are plain R4 events, because
+//! BALP has no profile for them. Patients are references; only staff are named.
+
+use medmesh_clinic::audit::{Event, Outcome, Purpose};
+use medmesh_clinic::{Role, Roles};
+use serde::Serialize;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+const BALP: &str = "https://profiles.ihe.net/ITI/BALP/StructureDefinition/IHE.BasicAudit.";
+const BALP_ENTITY_TYPE: &str = "https://profiles.ihe.net/ITI/BALP/CodeSystem/BasicAuditEntityType";
+const EVENT_TYPE: &str = "http://terminology.hl7.org/CodeSystem/audit-event-type";
+const ENTITY_TYPE: &str = "http://terminology.hl7.org/CodeSystem/audit-entity-type";
+const ENTITY_ROLE: &str = "http://terminology.hl7.org/CodeSystem/object-role";
+const SOURCE_TYPE: &str = "http://terminology.hl7.org/CodeSystem/security-source-type";
+const INTERACTION: &str = "http://hl7.org/fhir/restful-interaction";
+const PARTICIPATION: &str = "http://terminology.hl7.org/CodeSystem/v3-ParticipationType";
+const ACT_REASON: &str = "http://terminology.hl7.org/CodeSystem/v3-ActReason";
+const DICOM: &str = "http://dicom.nema.org/resources/ontology/DCM";
+/// Our own words.
+const ACTION: &str = "https://medmesh.dev/fhir/CodeSystem/audit-action";
+const ROLE: &str = "https://medmesh.dev/fhir/CodeSystem/role";
+const URI: &str = "urn:ietf:rfc:3986";
+
+/// Who recorded it.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    /// The clinic's name.
+    pub site: &'a str,
+    /// Where its API is.
+    pub url: &'a str,
+}
+
+/// Who acted, where they may be named.
+#[derive(Clone, Copy, Debug)]
+pub struct Person<'a> {
+    /// How they are called.
+    pub name: &'a str,
+    /// What they are to the clinic.
+    pub roles: Roles,
+}
+
+/// FHIR R4 `AuditEvent`.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AuditEvent {
+    resource_type: &'static str,
+    id: Uuid,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    meta: Option<Meta>,
+    r#type: Coding,
+    subtype: Vec<Coding>,
+    action: &'static str,
+    #[serde(with = "time::serde::rfc3339")]
+    recorded: OffsetDateTime,
+    outcome: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome_desc: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    purpose_of_event: Vec<Concept>,
+    agent: Vec<Agent>,
+    source: SourceElement,
+    entity: Vec<Entity>,
+}
+
+/// FHIR R4 `Bundle` of events.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Bundle {
+    resource_type: &'static str,
+    r#type: &'static str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    link: Vec<Link>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    entry: Vec<Entry>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Link {
+    relation: &'static str,
+    url: String,
+}
+
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Entry {
+    full_url: String,
+    resource: AuditEvent,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Meta {
+    profile: [String; 1],
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Coding {
+    system: &'static str,
+    code: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    display: Option<&'static str>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Concept {
+    coding: Vec<Coding>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Identifier {
+    system: &'static str,
+    value: String,
+}
+
+#[derive(Clone, Debug, Default, Serialize)]
+struct Reference {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reference: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    identifier: Option<Identifier>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    display: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Agent {
+    r#type: Concept,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    role: Vec<Concept>,
+    who: Reference,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    requestor: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    network: Option<Network>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    purpose_of_use: Vec<Concept>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+enum Network {
+    Known { address: String, r#type: &'static str },
+    Unknown { extension: [Absent; 1] },
+}
+
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Absent {
+    url: &'static str,
+    value_code: &'static str,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct SourceElement {
+    site: String,
+    observer: Reference,
+    r#type: [Coding; 1],
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Entity {
+    what: Reference,
+    r#type: Coding,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<Coding>,
+}
+
+/// What kind of act it is to FHIR.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Interaction {
+    Read,
+    Create,
+    Update,
+    Delete,
+    SignIn,
+    SignOut,
+    Export,
+    Other,
+}
+
+impl Interaction {
+    /// By the last word of the act. An act this does not know is [`Interaction::Other`], never lost.
+    fn of(action: &str) -> Self {
+        match action {
+            "login" | "login_refused" | "second_factor_verify" | "second_factor_refused" => Self::SignIn,
+            "session_revoke" => Self::SignOut,
+            _ => match action.rsplit('_').next().unwrap_or_default() {
+                "read" | "list" | "get" | "search" => Self::Read,
+                "create" | "add" | "enrol" | "record" => Self::Create,
+                "update" | "cancel" | "open" | "admit" | "end" | "set" | "review" => Self::Update,
+                "remove" | "erase" => Self::Delete,
+                "export" => Self::Export,
+                _ => Self::Other,
+            },
+        }
+    }
+
+    /// The BALP profile's name, FHIR's interaction and R4's action code.
+    const fn words(self) -> (Option<&'static str>, Option<&'static str>, &'static str) {
+        match self {
+            Self::Read => (Some("Read"), Some("read"), "R"),
+            Self::Create => (Some("Create"), Some("create"), "C"),
+            Self::Update => (Some("Update"), Some("update"), "U"),
+            Self::Delete => (Some("Delete"), Some("delete"), "D"),
+            Self::SignIn | Self::SignOut | Self::Export | Self::Other => (None, None, "E"),
+        }
+    }
+}
+
+/// One entry as a resource.
+#[must_use]
+pub fn audit_event(event: &Event, actor: Option<Person<'_>>, source: &Source<'_>) -> AuditEvent {
+    let is_done = Outcome::of(&event.action) == Outcome::Done;
+    // Of a denial it is what was asked for that says what kind of act it was.
+    let act = event.denied_action.as_deref().unwrap_or(&event.action);
+    let interaction = Interaction::of(act);
+    let (profile, rest, action) = interaction.words();
+    let mut subtype: Vec<Coding> = rest
+        .map(|code| coding(INTERACTION, code, None))
+        .into_iter()
+        .collect();
+    match interaction {
+        Interaction::SignIn => subtype.push(coding(DICOM, "110122", Some("Login"))),
+        Interaction::SignOut => subtype.push(coding(DICOM, "110123", Some("Logout"))),
+        _ => {}
+    }
+    subtype.push(coding(ACTION, act, None));
+    AuditEvent {
+        resource_type: "AuditEvent",
+        id: event.id,
+        meta: profile.filter(|_| is_done).map(|profile| Meta {
+            profile: [profile_url(profile, event.patient_id.is_some())],
+        }),
+        r#type: event_type(interaction),
+        subtype,
+        action,
+        recorded: event.at,
+        outcome: if is_done { "0" } else { "4" },
+        outcome_desc: event
+            .denied_reason
+            .as_deref()
+            .map(|reason| format!("denied: {reason}")),
+        purpose_of_event: purposes(event),
+        agent: agents(event, actor, source, interaction),
+        source: SourceElement {
+            site: source.site.to_owned(),
+            observer: named(source.url),
+            r#type: [coding(SOURCE_TYPE, "4", Some("Application Server"))],
+        },
+        entity: entities(event),
+    }
+}
+
+/// Events as one document; `next` is where the rest is.
+#[must_use]
+pub fn bundle(events: Vec<AuditEvent>, next: Option<String>) -> Bundle {
+    Bundle {
+        resource_type: "Bundle",
+        r#type: "collection",
+        link: next
+            .map(|url| Link {
+                relation: "next",
+                url,
+            })
+            .into_iter()
+            .collect(),
+        entry: events
+            .into_iter()
+            .map(|resource| Entry {
+                full_url: format!("urn:uuid:{}", resource.id),
+                resource,
+            })
+            .collect(),
+    }
+}
+
+fn profile_url(name: &str, is_about_a_patient: bool) -> String {
+    let patient = if is_about_a_patient { "Patient" } else { "" };
+    format!("{BALP}{patient}{name}")
+}
+
+fn event_type(interaction: Interaction) -> Coding {
+    match interaction {
+        Interaction::SignIn | Interaction::SignOut => coding(DICOM, "110114", Some("User Authentication")),
+        Interaction::Export => coding(DICOM, "110106", Some("Export")),
+        _ => coding(EVENT_TYPE, "rest", Some("Restful Operation")),
+    }
+}
+
+fn coding(system: &'static str, code: &str, display: Option<&'static str>) -> Coding {
+    Coding {
+        system,
+        code: code.to_owned(),
+        display,
+    }
+}
+
+fn concept(system: &'static str, code: &str, display: Option<&'static str>) -> Concept {
+    Concept {
+        coding: vec![coding(system, code, display)],
+    }
+}
+
+fn named(url: &str) -> Reference {
+    Reference {
+        identifier: Some(Identifier {
+            system: URI,
+            value: url.to_owned(),
+        }),
+        ..Reference::default()
+    }
+}
+
+fn by_id(id: Uuid) -> Reference {
+    named(&format!("urn:uuid:{id}"))
+}
+
+/// Purpose of use as HL7 has it; broken glass says so beside the emergency.
+fn purposes(event: &Event) -> Vec<Concept> {
+    let code = match event.purpose.parse::<Purpose>() {
+        Ok(Purpose::Treatment) => Some("TREAT"),
+        Ok(Purpose::PatientRequest) => Some("PATRQT"),
+        Ok(Purpose::Operations) => Some("HOPERAT"),
+        Ok(Purpose::Security) => Some("HSYSADMIN"),
+        Ok(Purpose::Emergency) => Some("ETREAT"),
+        Ok(Purpose::Payment) => Some("HPAYMT"),
+        Err(_) => None,
+    };
+    let glass = event.break_glass_id.map(|_| "BTG");
+    code.into_iter()
+        .chain(glass)
+        .map(|code| concept(ACT_REASON, code, None))
+        .collect()
+}
+
+/// The client, us, and the person. BALP has client and server change roles where data flows in.
+fn agents(
+    event: &Event,
+    actor: Option<Person<'_>>,
+    source: &Source<'_>,
+    interaction: Interaction,
+) -> Vec<Agent> {
+    let (sending, receiving) = (("110153", "Source Role ID"), ("110152", "Destination Role ID"));
+    let (client, server) = if interaction == Interaction::Read {
+        (receiving, sending)
+    } else {
+        (sending, receiving)
+    };
+    let machine = |(code, display): (&str, &'static str), who: Reference, network: Network| Agent {
+        r#type: concept(DICOM, code, Some(display)),
+        role: Vec::new(),
+        who,
+        name: None,
+        requestor: false,
+        network: Some(network),
+        purpose_of_use: Vec::new(),
+    };
+    let session = match event.session_id {
+        Some(session) => by_id(session),
+        None => Reference {
+            display: Some(event.actor_kind.clone()),
+            ..Reference::default()
+        },
+    };
+    // Addresses of clients are not in the log.
+    let unknown = Network::Unknown {
+        extension: [Absent {
+            url: "http://hl7.org/fhir/StructureDefinition/data-absent-reason",
+            value_code: "unsupported",
+        }],
+    };
+    let address = Network::Known {
+        address: source.url.to_owned(),
+        r#type: "5",
+    };
+    let mut agents = vec![
+        machine(client, session, unknown),
+        machine(server, named(source.url), address),
+    ];
+    if let Some(person) = event.actor_id {
+        let (code, display) = if interaction == Interaction::Read {
+            ("IRCP", "information recipient")
+        } else {
+            ("AUT", "author (originator)")
+        };
+        let roles = actor.map_or_else(Roles::default, |actor| actor.roles);
+        agents.push(Agent {
+            r#type: concept(PARTICIPATION, code, Some(display)),
+            role: roles
+                .iter()
+                .map(|role: Role| concept(ROLE, role.as_str(), None))
+                .collect(),
+            who: by_id(person),
+            name: actor.map(|actor| actor.name.to_owned()),
+            requestor: true,
+            network: None,
+            purpose_of_use: purposes(event),
+        });
+    }
+    agents
+}
+
+fn entities(event: &Event) -> Vec<Entity> {
+    let mut entities = vec![
+        Entity {
+            what: object(event),
+            r#type: coding(ENTITY_TYPE, "2", Some("System Object")),
+            role: Some(coding(ENTITY_ROLE, "4", Some("Domain Resource"))),
+        },
+        Entity {
+            what: Reference {
+                identifier: Some(Identifier {
+                    system: URI,
+                    value: format!("urn:uuid:{}", event.request_id),
+                }),
+                ..Reference::default()
+            },
+            r#type: coding(BALP_ENTITY_TYPE, "XrequestId", None),
+            role: None,
+        },
+    ];
+    if let Some(patient) = event.patient_id {
+        entities.push(Entity {
+            what: Reference {
+                reference: Some(format!("Patient/{patient}")),
+                ..Reference::default()
+            },
+            r#type: coding(ENTITY_TYPE, "1", Some("Person")),
+            role: Some(coding(ENTITY_ROLE, "1", Some("Patient"))),
+        });
+    }
+    entities
+}
+
+/// What it was done to: a reference where FHIR has such a resource.
+fn object(event: &Event) -> Reference {
+    let Some(id) = event.object_id else {
+        return Reference {
+            display: Some(event.object_kind.clone()),
+            ..Reference::default()
+        };
+    };
+    let resource = match event.object_kind.as_str() {
+        "appointment" => "Appointment",
+        "visit" => "Encounter",
+        "message" => "Communication",
+        "consent" => "Consent",
+        "referral" => "ServiceRequest",
+        "clinic" => "Organization",
+        "person" if event.patient_id == Some(id) => "Patient",
+        "person" => "Person",
+        kind => {
+            return Reference {
+                display: Some(kind.to_owned()),
+                ..by_id(id)
+            };
+        }
+    };
+    Reference {
+        reference: Some(format!("{resource}/{id}")),
+        ..Reference::default()
+    }
+}
+
+#[cfg(test)]
+mod tests;

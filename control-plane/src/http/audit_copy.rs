@@ -1,0 +1,218 @@
+//! A copy of the audit log to take away: CSV for people, FHIR for systems.
+
+use axum::response::{IntoResponse as _, Response};
+use http::HeaderValue;
+use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, LINK};
+use medmesh_api_types::audit_view::{AuditFormat, AuditQuery};
+use medmesh_base::PersonId;
+use medmesh_clinic::audit::{Event, Outcome};
+use medmesh_fhir::{Person, Source, audit_event, bundle};
+use medmesh_store::{AuditView, Named};
+use time::format_description::well_known::Rfc3339;
+
+use super::error::ApiError;
+
+/// What is copied, and for whom.
+pub(super) struct Copy<'a> {
+    pub(super) format: AuditFormat,
+    pub(super) query: &'a AuditQuery,
+    pub(super) clinic: &'a str,
+    pub(super) url: &'a str,
+}
+
+/// The names of the columns; a column is only ever added at the end.
+const COLUMNS: [&str; 17] = [
+    "id",
+    "at",
+    "actor_kind",
+    "actor_id",
+    "actor_name",
+    "actor_roles",
+    "session_id",
+    "action",
+    "object_kind",
+    "object_id",
+    "patient_id",
+    "purpose",
+    "outcome",
+    "denied_action",
+    "denied_reason",
+    "break_glass_id",
+    "request_id",
+];
+
+pub(super) fn answer(copy: &Copy<'_>, view: &AuditView) -> Result<Response, ApiError> {
+    let next = view.page.next_cursor.map(|cursor| copy.next(&cursor.to_string()));
+    let (kind, name, body) = match copy.format {
+        AuditFormat::Csv => ("text/csv; charset=utf-8", "audit.csv", csv(view).into_bytes()),
+        AuditFormat::Fhir => (
+            "application/fhir+json",
+            "audit.json",
+            copy.fhir(view, next.as_ref().map(|path| format!("{}{path}", copy.url))),
+        ),
+    };
+    let disposition = format!("attachment; filename=\"{name}\"");
+    let headers = [
+        (CONTENT_TYPE, kind.to_owned()),
+        (CONTENT_DISPOSITION, disposition),
+    ];
+    let mut response = (headers, body).into_response();
+    if let Some(next) = next {
+        let link = HeaderValue::from_str(&format!("<{next}>; rel=\"next\""));
+        let link = link.map_err(|_| ApiError::field("action", "is not an act of the audit log"))?;
+        response.headers_mut().insert(LINK, link);
+    }
+    Ok(response)
+}
+
+impl Copy<'_> {
+    /// The path of the next part: the same question, further on.
+    fn next(&self, cursor: &str) -> String {
+        let query = AuditQuery {
+            cursor: None,
+            limit: None,
+            ..self.query.clone()
+        };
+        let members = serde_json::to_value(&query).unwrap_or_default();
+        let format = match self.format {
+            AuditFormat::Csv => "csv",
+            AuditFormat::Fhir => "fhir",
+        };
+        let mut path = format!("/v1/audit/export?format={format}&cursor={cursor}");
+        for (name, member) in members.as_object().into_iter().flatten() {
+            // Ids, known words and instants: of them only the offset's sign needs care.
+            let text = member.as_str().unwrap_or_default().replace('+', "%2B");
+            path.push_str(&format!("&{name}={text}"));
+        }
+        path
+    }
+
+    fn fhir(&self, view: &AuditView, next: Option<String>) -> Vec<u8> {
+        let source = Source {
+            site: self.clinic,
+            url: self.url,
+        };
+        let events = view.page.items.iter().map(|event| {
+            let actor = named(event, view).and_then(|named| {
+                Some(Person {
+                    name: named.display_name.as_ref()?.expose(),
+                    roles: named.roles,
+                })
+            });
+            audit_event(event, actor, &source)
+        });
+        serde_json::to_vec(&bundle(events.collect(), next)).expect("resources are plain JSON")
+    }
+}
+
+fn named<'a>(event: &Event, view: &'a AuditView) -> Option<&'a Named> {
+    view.people.get(&PersonId::from_uuid(event.actor_id?))
+}
+
+fn csv(view: &AuditView) -> String {
+    let mut text = String::with_capacity(view.page.items.len() * 256 + 256);
+    line(&mut text, COLUMNS.map(str::to_owned));
+    for event in &view.page.items {
+        let actor = named(event, view);
+        let name = actor.and_then(|named| named.display_name.as_ref());
+        let roles: Vec<&str> = actor
+            .iter()
+            .flat_map(|named| named.roles.iter())
+            .map(medmesh_clinic::Role::as_str)
+            .collect();
+        let id = |id: Option<uuid::Uuid>| id.map(|id| id.to_string()).unwrap_or_default();
+        let word = |word: &Option<String>| word.clone().unwrap_or_default();
+        line(
+            &mut text,
+            [
+                event.id.to_string(),
+                event.at.format(&Rfc3339).unwrap_or_default(),
+                event.actor_kind.clone(),
+                id(event.actor_id),
+                name.map(|name| name.expose().clone()).unwrap_or_default(),
+                roles.join(" "),
+                id(event.session_id),
+                event.action.clone(),
+                event.object_kind.clone(),
+                id(event.object_id),
+                id(event.patient_id),
+                event.purpose.clone(),
+                Outcome::of(&event.action).to_string(),
+                word(&event.denied_action),
+                word(&event.denied_reason),
+                id(event.break_glass_id),
+                event.request_id.to_string(),
+            ],
+        );
+    }
+    text
+}
+
+fn line(text: &mut String, fields: [String; COLUMNS.len()]) {
+    for (n, field) in fields.into_iter().enumerate() {
+        if n > 0 {
+            text.push(',');
+        }
+        push(text, &field);
+    }
+    text.push_str("\r\n");
+}
+
+/// One field (RFC 4180). What a spreadsheet would take for a formula becomes text: names are
+/// chosen by those who bear them.
+fn push(text: &mut String, field: &str) {
+    let is_formula = field.starts_with(['=', '+', '-', '@', '\t', '\r']);
+    let quoted = is_formula || field.contains(['"', ',', '\r', '\n']);
+    if !quoted {
+        text.push_str(field);
+        return;
+    }
+    text.push('"');
+    if is_formula {
+        text.push('\'');
+    }
+    text.push_str(&field.replace('"', "\"\""));
+    text.push('"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_text_to_every_reader() {
+        for (field, written) in [
+            ("plain", "plain"),
+            ("Doe, Jane", "\"Doe, Jane\""),
+            ("the \"boss\"", "\"the \"\"boss\"\"\""),
+            ("=cmd|' /C calc'!A0", "\"'=cmd|' /C calc'!A0\""),
+            ("-1", "\"'-1\""),
+        ] {
+            let mut text = String::new();
+            push(&mut text, field);
+            assert_eq!(text, written);
+        }
+    }
+
+    #[test]
+    fn the_next_part_is_asked_for_alike() {
+        let query = AuditQuery {
+            action: Some("visit_read".into()),
+            from: Some(time::OffsetDateTime::UNIX_EPOCH),
+            limit: Some(3),
+            cursor: Some("old".into()),
+            ..AuditQuery::default()
+        };
+        let copy = Copy {
+            format: AuditFormat::Fhir,
+            query: &query,
+            clinic: "",
+            url: "",
+        };
+        let next = copy.next("new");
+        assert_eq!(
+            next,
+            "/v1/audit/export?format=fhir&cursor=new&action=visit_read&from=1970-01-01T00:00:00Z"
+        );
+    }
+}
