@@ -67,7 +67,7 @@ impl Column {
     pub(crate) const fn keeps_its_key(self) -> bool {
         match self {
             // Append-only; and of a day at most.
-            Self::AuditEvent | Self::IdempotencyResponseBody => true,
+            Self::AuditEvent | Self::DisclosureContent | Self::IdempotencyResponseBody => true,
             Self::PersonDisplayName
             | Self::PersonEmail
             | Self::AppointmentReason
