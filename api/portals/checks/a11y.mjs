@@ -58,6 +58,9 @@ async function run({ language, width, scheme }) {
   };
   try {
     await admin(await open(), look, signIn, fixture);
+    await patientRecord(await open(), look, signIn);
+    await careAndCredentials(await open(), look, signIn);
+    await oversight(await open(), look, signIn);
     await account(await open(), look, signIn, fixture);
     await secondStep(await open(), await open(), look, signIn, fixture);
     await denied(await open(), look, signIn);
@@ -150,6 +153,92 @@ async function account(page, look, signIn, fixture) {
   await page.getByTestId("password-new").fill("nine lamps by the water");
   await page.getByTestId("password-submit").click();
   await page.getByTestId("password-done").waitFor();
+}
+
+/** Who saw my record, and what I agreed to. */
+async function patientRecord(page, look, signIn) {
+  await signIn(page, "patient", "rosa@example.org");
+  await page.getByTestId("nav-accesses").click();
+  await page.getByTestId("access").first().waitFor();
+  await page.getByTestId("disclosure").waitFor();
+  await look(page, "70-patient-accesses");
+  await page.getByTestId("nav-consents").click();
+  await page.getByTestId("consent-version").first().waitFor();
+  await look(page, "71-patient-consents");
+  await page.locator('[data-purpose="treatment"] [data-testid="consent-change"]').click();
+  await page.getByTestId("consent-text").waitFor();
+  await look(page, "72-patient-consent-sign");
+  await page.getByTestId("consent-read").check();
+  await page.getByTestId("consent-sign").click();
+  await page.getByTestId("consent-error").waitFor();
+  await look(page, "73-patient-consent-changed");
+  await page.getByTestId("consent-error").getByRole("button").click();
+  await page.getByTestId("consent-read").check();
+  await page.getByTestId("consent-sign").click();
+  await page.getByTestId("consent-signed").waitFor();
+  await page.getByTestId("consent-segment").selectOption("hiv");
+  await page.locator('[data-segment="hiv"]').first().waitFor();
+  await look(page, "74-patient-consent-signed");
+}
+
+/** Patients, care teams, the broken glass, one's own credentials. */
+async function careAndCredentials(page, look, signIn) {
+  await signIn(page, "clinician", "chen@example.org");
+  await page.getByTestId("nav-patients").click();
+  await page.getByTestId("patient-search").fill("Rossa");
+  await page.getByTestId("patient-search-submit").click();
+  await page.getByTestId("patient-match").first().waitFor();
+  await look(page, "75-patients");
+  await page.getByTestId("patient-match").first().click();
+  await page.getByTestId("care-member").first().waitFor();
+  await look(page, "76-patient-care");
+  await page.getByTestId("care-add").click();
+  await look(page, "77-care-add");
+  await page.keyboard.press("Escape");
+  await page.getByTestId("referral-add").click();
+  await look(page, "77-refer");
+  await page.keyboard.press("Escape");
+  await page.getByTestId("patient-back").click();
+  await page.getByTestId("patient-match").nth(1).click();
+  await page.getByTestId("patient-hidden").waitFor();
+  await page.getByTestId("glass-open").click();
+  await page.getByTestId("glass-reason").fill("Unconscious in the emergency room");
+  await look(page, "78-glass");
+  await page.getByTestId("glass-submit").click();
+  await page.getByTestId("glass-opened").waitFor();
+  await look(page, "79-glass-opened");
+}
+
+/** What the clinic answers for: credentials, the audit log, emergency access. */
+async function oversight(page, look, signIn) {
+  await signIn(page, "admin", "alex@example.org");
+  await page.getByTestId("nav-audit").click();
+  await page.getByTestId("audit-row").first().waitFor();
+  await page.getByTestId("audit-patient").fill("Rossa");
+  await page.getByTestId("audit-apply").click();
+  await page.locator(".chip").waitFor();
+  await look(page, "83-audit");
+  await page.getByTestId("audit-details").nth(2).click();
+  await look(page, "84-audit-details");
+  await page.keyboard.press("Escape");
+  await page.getByTestId("audit-csv").click();
+  await page.getByTestId("step-up").waitFor();
+  await page.getByTestId("step-up-cancel").click();
+  await page.getByTestId("audit-copy-error").waitFor();
+  await look(page, "85-audit-copy-refused");
+  await page.getByTestId("nav-emergencies").click();
+  await page.getByTestId("glass-not-officer").waitFor();
+  await look(page, "86-emergencies-other");
+  await page.getByTestId("officer-change").click();
+  await page.getByTestId("officer-person").selectOption({ index: 1 });
+  await look(page, "87-officer");
+  await page.getByTestId("officer-submit").click();
+  await page.getByTestId("glass").first().waitFor();
+  await look(page, "88-emergencies");
+  await page.getByTestId("glass-settle").first().click();
+  await page.getByTestId("settle-justified").click();
+  await page.getByTestId("settle-error").waitFor();
+  await look(page, "89-emergency-settle");
 }
 
 /** Proving a second factor, and setting one up. */

@@ -9,6 +9,7 @@ import { extname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { NONCE_MARK } from "../scripts/portals.mjs";
 import { account, passkeys } from "./fixture-account.mjs";
+import { record, records } from "./fixture-record.mjs";
 
 const DIST = fileURLToPath(new URL("../dist", import.meta.url));
 const TYPES = { ".html": "text/html; charset=utf-8", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".woff2": "font/woff2" };
@@ -70,7 +71,7 @@ function appointments() {
 
 /** Starts on a free port of the loopback. `handlers` may be changed by a check while it runs. */
 export async function startFixture({ locale = "en" } = {}) {
-  const state = { visits: visits(), messages: [], streams: new Set(), fresh: false, signalled: 0, edges: null, passkeys: passkeys(), clinic: { ...CLINIC, home_region: "eu-south", media_regions: ["eu-south", "eu-west"], version: 1 } };
+  const state = { visits: visits(), messages: [], streams: new Set(), fresh: false, signalled: 0, edges: null, passkeys: passkeys(), record: record(), clinic: { ...CLINIC, home_region: "eu-south", media_regions: ["eu-south", "eu-west"], self_registration: true, version: 1 } };
   state.sessionOf = sessionOf;
   const sessions = new Map();
 
@@ -85,9 +86,13 @@ export async function startFixture({ locale = "en" } = {}) {
     }
     if (path === "/v1/auth/reset") return { status: 202 };
     if (path === "/v1/auth/link") return body.token === "good" ? { status: 204 } : problem(410, "link_spent");
+    if (path === "/v1/auth/registration") return { status: 202 };
+    if (path === "/v1/auth/registration/complete") return body.token === "good" ? { status: 204 } : problem(410, "link_spent");
     if (!who) return problem(401, "unauthenticated");
     const mine = account(method, path, who, body, state, locale);
     if (mine) return mine;
+    const about = records(method, path, query, who, body, state);
+    if (about) return about;
     if (path === "/v1/auth/mfa/verify") return problem(401, "second_factor_refused");
     if (path === "/v1/auth/mfa/totp") return { body: { secret: "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ", uri: "otpauth://totp/Harbour%20Street%20Clinic:Elias%20Brandt?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ&issuer=Harbour%20Street%20Clinic&algorithm=SHA1&digits=6&period=30" } };
     if (path === "/v1/auth/mfa/totp/confirm") {
@@ -190,7 +195,7 @@ export async function startFixture({ locale = "en" } = {}) {
 }
 
 const sessionOf = ([who, roles, standing = "full"], locale) => ({
-  person: { ...who, roles }, clinic: CLINIC, csrf_token: "csrf", idle_timeout_seconds: 900, locale,
+  person: { ...who, roles, awaiting_credentials: who === CHEN ? ["clinician"] : [] }, clinic: CLINIC, csrf_token: "csrf", idle_timeout_seconds: 900, locale,
   standing, second_factors: standing === "mfa_enrolment_required" ? [] : ["totp", "passkey", "recovery_code"],
 });
 const problem = (status, code) => ({ status, body: { type: "about:blank", title: code, status, code, message: code, details: null, request_id: "req-1" } });

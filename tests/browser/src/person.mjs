@@ -27,9 +27,16 @@ export class Person {
         navigator.mediaDevices.getUserMedia = async () => { throw new DOMException("no such device", "NotFoundError"); };
       });
     }
+    // What the content policy refused, told by the page itself: a refusal need not reach the console.
+    const refused = [];
+    await context.exposeBinding("policyRefused", (_, what) => refused.push(`the policy refused ${what}`));
+    await context.addInitScript(() => document.addEventListener("securitypolicyviolation", (event) => {
+      globalThis.policyRefused(`${event.violatedDirective} ${event.blockedURI} ${event.sourceFile ?? ""}:${event.lineNumber}`);
+    }));
     const page = await context.newPage();
     const person = new Person(name, portal, browser, context, page, query);
     person.devices = devices;
+    person.errors = refused;
     if (near !== undefined) await person.#slowProbes(system.edges.filter((edge) => edge !== near));
     await person.#signIn(login);
     return person;
@@ -80,6 +87,16 @@ export class Person {
 
   async photo(state) {
     await this.page.screenshot({ path: `${OUT}/${this.name}-${state}.png` });
+  }
+
+  /** A request as the page makes it: with its session's cookie and token. */
+  async request(method, path, body) {
+    return this.page.evaluate(async ({ method, path, body, key }) => {
+      const session = await (await fetch("/v1/auth/session")).json();
+      const headers = { "Content-Type": "application/json", ...(method === "GET" ? {} : { "X-CSRF-Token": session.csrf_token, "Idempotency-Key": key }) };
+      const response = await fetch(path, { method, headers, ...(body === undefined ? {} : { body: JSON.stringify(body) }) });
+      return { status: response.status, body: await response.json() };
+    }, { method, path, body, key: crypto.randomUUID() });
   }
 
   /** From the list of visits through the device check into the waiting room, or to the door if they may join already. */

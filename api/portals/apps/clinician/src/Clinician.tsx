@@ -1,12 +1,22 @@
-import { ACCOUNT, AccountPage, PortalShell, useI18n, usePath, VisitPage } from "@medmesh/ui";
+import type { Role } from "@medmesh/client";
+import { ACCOUNT, AccountPage, PortalShell, useAccount, useI18n, usePath, VisitPage } from "@medmesh/ui";
+import { Patients } from "./Patients.tsx";
 import { Schedule } from "./Schedule.tsx";
+
+/** Those who give care, and may open a record in an emergency. */
+const CARE: readonly Role[] = ["clinician", "nurse", "care_coordinator"];
 
 export function Clinician() {
   const { t } = useI18n();
-  const [place = "", visitId, call] = usePath();
-  if (place === "visit" && visitId !== undefined) return <VisitPage key={visitId} visitId={visitId} inCall={call === "call"} />;
-  const pages = [{ path: "", name: t.visits.scheduleTitle, testId: "nav-schedule", page: <Schedule /> }];
+  const { session } = useAccount();
+  const [place = "", id, call] = usePath();
+  if (place === "visit" && id !== undefined) return <VisitPage key={id} visitId={id} inCall={call === "call"} />;
+  const is = (roles: readonly Role[]) => session.person.roles.some((role) => roles.includes(role));
+  const pages = [
+    { path: "", name: t.visits.scheduleTitle, testId: "nav-schedule", page: <Schedule />, isMine: true },
+    { path: "patients", name: t.care.patients, testId: "nav-patients", page: <Patients />, isMine: is(CARE) },
+  ].filter(({ isMine }) => isMine);
   const mine = { path: ACCOUNT, name: t.account.title, page: <AccountPage /> };
   const shown = [...pages, mine].find((known) => known.path === place) ?? pages[0] ?? mine;
-  return <PortalShell title={shown.name} places={pages} here={shown.path}>{shown.page}</PortalShell>;
+  return <PortalShell title={shown.name} view={`${shown.path} ${id ?? ""}`} places={pages} here={shown.path}>{shown.page}</PortalShell>;
 }

@@ -1,5 +1,7 @@
 /** The API as methods named like its operations (`appointment_create` → `appointmentCreate`). */
 import { AccountApi } from "./account.ts";
+import { AuditApi } from "./audit.ts";
+import { CareApi } from "./care.ts";
 import { followVisit, type LiveHandlers } from "./live.ts";
 import { Transport } from "./transport.ts";
 import type {
@@ -16,9 +18,15 @@ const id = encodeURIComponent;
 export class ClinicApi {
   /** What people do with their own sign-in: factors, devices, password. */
   readonly account: AccountApi;
+  /** The audit log, and who saw a record. */
+  readonly audit: AuditApi;
+  /** Care teams, referrals, consents, records opened in an emergency. */
+  readonly care: CareApi;
 
   constructor(readonly transport: Transport = new Transport()) {
     this.account = new AccountApi(transport);
+    this.audit = new AuditApi(transport);
+    this.care = new CareApi(transport);
   }
 
   /** Called when the server says that the session has ended. */

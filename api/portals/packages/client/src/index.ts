@@ -5,4 +5,6 @@ export { EventParser, type ServerEvent } from "./sse.ts";
 export type { LiveHandlers } from "./live.ts";
 export { ClinicApi, newIdempotencyKey } from "./clinic.ts";
 export { AccountApi } from "./account.ts";
+export * from "./audit.ts";
+export * from "./care.ts";
 export { hasPasskeys, passkeyCreate, passkeyGet } from "./passkey.ts";

@@ -3,11 +3,13 @@ import { ApiError, problemFrom } from "./problem.ts";
 
 /** Longer than any handler's own limit, shorter than a person's patience. */
 const REQUEST_TIMEOUT_MS = 10_000;
+/** The longest that a handler may take until its answer begins, and time for a slow line. */
+const FILE_TIMEOUT_MS = 60_000;
 /** Attempts of a request that may be repeated; an outage longer than that is the person's to decide about. */
 const ATTEMPTS_MAX = 4;
 const BACKOFF_BASE_MS = 250;
 
-export type Method = "GET" | "POST" | "PATCH" | "DELETE";
+export type Method = "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
 
 export interface RequestOptions {
   readonly query?: Readonly<Record<string, string | number | undefined>>;
@@ -44,12 +46,25 @@ export class Transport {
   }
 
   async request<T>(method: Method, path: string, options: RequestOptions = {}): Promise<Answer<T>> {
+    return this.#proved(() => this.#persist<T>(method, path, options));
+  }
+
+  /** A file, whatever its type. Tried once: copies are large, and each is an entry in the audit log. */
+  async file(path: string, query: RequestOptions["query"]): Promise<Blob> {
+    return this.#proved(async () => {
+      const signal = AbortSignal.timeout(FILE_TIMEOUT_MS);
+      const response = await this.open(`${path}${queryText(query)}`, {}, signal);
+      return response.blob();
+    });
+  }
+
+  async #proved<T>(send: () => Promise<T>): Promise<T> {
     try {
-      return await this.#persist<T>(method, path, options);
+      return await send();
     } catch (error) {
       const wantsProof = error instanceof ApiError && error.code === "step_up_required";
       if (!wantsProof || !(await this.#prove())) throw error;
-      return this.#persist<T>(method, path, options);
+      return send();
     }
   }
 

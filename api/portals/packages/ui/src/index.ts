@@ -4,6 +4,8 @@ export { Gate, useAccount, type Account } from "./account/Gate.tsx";
 export { AccountPage } from "./account/AccountPage.tsx";
 export { PASSWORD_CHARS_MAX, PASSWORD_CHARS_MIN } from "./account/SetPassword.tsx";
 export { Confirm } from "./components/Confirm.tsx";
+export { ListFrame } from "./components/ListFrame.tsx";
+export { usePages, type Pages } from "./hooks/pages.ts";
 export { ACCOUNT, PortalShell, type Place } from "./components/PortalShell.tsx";
 export { useAttempt } from "./hooks/attempt.ts";
 export { Avatar, Badge, Button, Card, Check, Dialog, Empty, Loading, Notice, SelectField, TextField } from "./components/basics.tsx";

@@ -6,7 +6,8 @@ import { useI18n } from "../i18n/I18n.tsx";
 import { chooseLanguage } from "../i18n/language.ts";
 import { Enrol } from "./Enrol.tsx";
 import { SecondStep } from "./SecondStep.tsx";
-import { SetPassword, takeLinkToken } from "./SetPassword.tsx";
+import { type Link, takeLink } from "./links.ts";
+import { SetPassword } from "./SetPassword.tsx";
 import { SignIn } from "./SignIn.tsx";
 import { StepUp } from "./StepUp.tsx";
 
@@ -33,7 +34,7 @@ export function Gate({ portal, roles, children }: { readonly portal: "patient" |
   const { t, setLanguage } = useI18n();
   const api = useMemo(() => new ClinicApi(), []);
   const [state, setState] = useState<State>({ kind: "asking" });
-  const [linkToken, setLinkToken] = useState(takeLinkToken);
+  const [link, setLink] = useState<Link | null>(takeLink);
   const [asked, setAsked] = useState(false);
   const settle = useRef<(proved: boolean) => void>(() => undefined);
 
@@ -78,7 +79,13 @@ export function Gate({ portal, roles, children }: { readonly portal: "patient" |
   const allowed = state.kind === "in" && state.session.person.roles.some((role) => roles.includes(role));
   const account = useMemo(() => (state.kind === "in" ? { api, session: state.session, signOut, take: enter } : null), [api, state, signOut, enter]);
 
-  if (linkToken !== null) return <SetPassword api={api} token={linkToken} onDone={() => setLinkToken(null)} />;
+  if (link !== null) {
+    const followed = () => {
+      history.replaceState(null, "", location.pathname + location.search);
+      setLink(null);
+    };
+    return <SetPassword api={api} token={link.value} onDone={followed} />;
+  }
   if (state.kind === "asking") return <Loading />;
   if (state.kind === "failed") {
     return (

@@ -6,18 +6,9 @@ import { errorText } from "../hooks/errors.ts";
 import { useI18n } from "../i18n/I18n.tsx";
 import { SignInFrame } from "./SignInFrame.tsx";
 
-const FRAGMENT = "#set-password=";
 /** Shorter ones are refused by the service too (NIST SP 800-63B-4). */
 export const PASSWORD_CHARS_MIN = 15;
 export const PASSWORD_CHARS_MAX = 128;
-
-/** The token of the link that led here, taken out of the address so that neither history nor a screenshot keeps it. */
-export function takeLinkToken(): string | null {
-  if (!location.hash.startsWith(FRAGMENT)) return null;
-  const token = location.hash.slice(FRAGMENT.length);
-  history.replaceState(null, "", location.pathname + location.search);
-  return token;
-}
 
 /** Choosing a password, by invitation or because it was forgotten. */
 export function SetPassword({ api, token, onDone }: { readonly api: ClinicApi; readonly token: string; readonly onDone: () => void }) {

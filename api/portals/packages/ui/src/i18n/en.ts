@@ -1,5 +1,8 @@
 import { account } from "./en/account.ts";
+import { audit } from "./en/audit.ts";
+import { care } from "./en/care.ts";
 import { clinic } from "./en/clinic.ts";
+import { record } from "./en/record.ts";
 import { plural } from "./plural.ts";
 
 /** The English catalogue; its type is what the other languages must fill. */
@@ -23,7 +26,10 @@ export const en = {
     optional: "optional",
   },
   account,
+  audit,
+  care,
   clinic,
+  record,
   home: {
     title: "Welcome to medmesh",
     lead: "Video visits that stay close to you.",

@@ -1,5 +1,8 @@
 import { account } from "./es/account.ts";
+import { audit } from "./es/audit.ts";
+import { care } from "./es/care.ts";
 import { clinic } from "./es/clinic.ts";
+import { record } from "./es/record.ts";
 import type { Catalogue } from "./en.ts";
 import { plural } from "./plural.ts";
 
@@ -23,7 +26,10 @@ export const es: Catalogue = {
     optional: "opcional",
   },
   account,
+  audit,
+  care,
   clinic,
+  record,
   home: {
     title: "Le damos la bienvenida a medmesh",
     lead: "Consultas por vídeo que están cerca de usted.",

@@ -1,5 +1,8 @@
 import { account } from "./fr/account.ts";
+import { audit } from "./fr/audit.ts";
+import { care } from "./fr/care.ts";
 import { clinic } from "./fr/clinic.ts";
+import { record } from "./fr/record.ts";
 import type { Catalogue } from "./en.ts";
 import { plural } from "./plural.ts";
 
@@ -23,7 +26,10 @@ export const fr: Catalogue = {
     optional: "facultatif",
   },
   account,
+  audit,
+  care,
   clinic,
+  record,
   home: {
     title: "Bienvenue sur medmesh",
     lead: "Des consultations vidéo au plus près de vous.",

@@ -46,6 +46,8 @@ export interface Formats {
   date(instant: string | number | Date, zone?: string): string;
   /** "Mon, Nov 23, 9:30 AM" */
   moment(instant: string | number | Date, zone?: string): string;
+  /** "Nov 23, 2026, 9:30:05 AM" */
+  dateTime(instant: string | number | Date, zone?: string): string;
   number(value: number, digits?: number): string;
   list(items: readonly string[]): string;
   timeRange(from: string, to: string, zone?: string): string;
@@ -60,6 +62,8 @@ export function formatsFor(language: Language): Formats {
     date: (instant, zone) => date({ day: "numeric", month: "short", year: "numeric" }, zone).format(new Date(instant)),
     moment: (instant, zone) =>
       date({ weekday: "short", day: "numeric", month: "short", hour: "numeric", minute: "2-digit" }, zone).format(new Date(instant)),
+    dateTime: (instant, zone) =>
+      date({ day: "numeric", month: "short", year: "numeric", hour: "numeric", minute: "2-digit", second: "2-digit" }, zone).format(new Date(instant)),
     number: (value, digits = 0) => new Intl.NumberFormat(language, { maximumFractionDigits: digits }).format(value),
     list: (items) => new Intl.ListFormat(language, { type: "conjunction" }).format(items),
     timeRange: (from, to, zone) => date({ hour: "numeric", minute: "2-digit" }, zone).formatRange(new Date(from), new Date(to)),

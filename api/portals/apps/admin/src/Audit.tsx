@@ -1,0 +1,108 @@
+import type { AuditEntry, AuditFilter, AuditFormat, AuditPerson } from "@medmesh/client";
+import { Badge, Button, Card, Dialog, errorText, ListFrame, Notice, useAccount, useAttempt, useI18n, usePages } from "@medmesh/ui";
+import { useState } from "react";
+import { AuditFilters } from "./AuditFilters.tsx";
+import { saveFile } from "./save.ts";
+
+const PAGE = 50;
+
+/** The clinic's audit log with filters and copies. */
+export function Audit() {
+  const { t } = useI18n();
+  const { api } = useAccount();
+  const [filter, setFilter] = useState<AuditFilter>({});
+  const [shown, setShown] = useState<AuditEntry | null>(null);
+  const entries = usePages(`audit ${JSON.stringify(filter)}`, (cursor) => api.audit.entries({ ...filter, limit: PAGE, ...(cursor === undefined ? {} : { cursor }) }));
+  return (
+    <>
+      <header className="page-head">
+        <h1>{t.audit.title}</h1>
+        <p className="lead">{t.audit.lead}</p>
+      </header>
+      <AuditFilters onFilter={setFilter} />
+      <ListFrame pages={entries} icon="list" empty={t.audit.none}>
+        <div className="table-wrap" role="region" aria-label={t.audit.title} tabIndex={0}>
+          <table className="table">
+            <thead><tr><th scope="col">{t.audit.when}</th><th scope="col">{t.audit.who}</th><th scope="col">{t.audit.what}</th><th scope="col">{t.audit.record}</th><th scope="col">{t.audit.details}</th></tr></thead>
+            <tbody>{entries.items.map((entry) => <Entry key={entry.id} entry={entry} onShow={() => setShown(entry)} />)}</tbody>
+          </table>
+        </div>
+      </ListFrame>
+      <Copies filter={filter} />
+      {shown !== null && <Details entry={shown} onClose={() => setShown(null)} />}
+    </>
+  );
+}
+
+function useNames() {
+  const { t } = useI18n();
+  const nameOf = (person: AuditPerson) => person.display_name ?? t.audit.erased;
+  return { nameOf, actorOf: (entry: AuditEntry) => (entry.actor === null ? t.record.system : nameOf(entry.actor)), actOf: (action: string) => t.record.acts[action] ?? action };
+}
+
+function Entry({ entry, onShow }: { readonly entry: AuditEntry; readonly onShow: () => void }) {
+  const { t, format } = useI18n();
+  const { session } = useAccount();
+  const { nameOf, actorOf, actOf } = useNames();
+  return (
+    <tr data-testid="audit-row" data-action={entry.action}>
+      <th scope="row"><time dateTime={entry.at}>{format.dateTime(entry.at, session.clinic.time_zone)}</time></th>
+      <td data-label={t.audit.who}>{actorOf(entry)}</td>
+      <td data-label={t.audit.what}>
+        {actOf(entry.denied_action ?? entry.action)}{" "}
+        {entry.outcome === "refused" && <Badge tone="off">{t.audit.refused}</Badge>}
+        {entry.break_glass_id !== null && <Badge tone="attention">{t.audit.glass}</Badge>}
+      </td>
+      <td data-label={t.audit.record}>{entry.patient === null ? "–" : nameOf(entry.patient)}</td>
+      <td data-label={t.audit.details}><Button onClick={onShow} aria-label={t.audit.detailsOf(actOf(entry.action))} data-testid="audit-details">{t.audit.details}</Button></td>
+    </tr>
+  );
+}
+
+function Details({ entry, onClose }: { readonly entry: AuditEntry; readonly onClose: () => void }) {
+  const { t, format } = useI18n();
+  const { session } = useAccount();
+  const { nameOf, actorOf, actOf } = useNames();
+  const facts: readonly (readonly [string, string | null | undefined])[] = [
+    [t.audit.when, format.dateTime(entry.at, session.clinic.time_zone)],
+    [t.audit.who, [actorOf(entry), ...(entry.actor?.roles ?? []).map((role) => t.admin.role[role])].join(", ")],
+    [t.audit.what, actOf(entry.action)],
+    [t.audit.why, t.record.why[entry.purpose] ?? entry.purpose],
+    [t.audit.outcome, entry.outcome === "done" ? t.audit.done : t.audit.refused],
+    [t.audit.wanted, entry.denied_action],
+    [t.audit.missing, entry.denied_reason],
+    [t.audit.record, entry.patient === null ? null : nameOf(entry.patient)],
+    [t.audit.object, entry.object_id === null ? entry.object_kind : `${entry.object_kind} ${entry.object_id}`],
+    [t.audit.session, entry.session_id],
+    [t.audit.request, entry.request_id],
+    [t.audit.glass, entry.break_glass_id],
+    [t.audit.entry, entry.id],
+  ];
+  return (
+    <Dialog title={t.audit.details} onClose={onClose} testId="audit-dialog">
+      <dl className="facts">
+        {facts.filter(([, value]) => value !== null && value !== undefined).map(([name, value]) => <div key={name}><dt>{name}</dt><dd>{value}</dd></div>)}
+      </dl>
+    </Dialog>
+  );
+}
+
+function Copies({ filter }: { readonly filter: AuditFilter }) {
+  const { t } = useI18n();
+  const { api } = useAccount();
+  const { busy, error, attempt } = useAttempt();
+  const take = (format: AuditFormat) => attempt(async () => saveFile(await api.audit.export(filter, format), format === "csv" ? "audit.csv" : "audit.fhir.json"));
+  return (
+    <Card>
+      <section className="section" aria-label={t.audit.copy}>
+        <h2>{t.audit.copy}</h2>
+        <p className="muted">{t.audit.copyHint}</p>
+        {error !== null && <Notice tone="error" testId="audit-copy-error">{errorText(error, t)}</Notice>}
+        <div className="row">
+          <Button icon="document" busy={busy} onClick={() => void take("csv")} data-testid="audit-csv">{t.audit.csv}</Button>
+          <Button icon="document" busy={busy} onClick={() => void take("fhir")} data-testid="audit-fhir">{t.audit.fhir}</Button>
+        </div>
+      </section>
+    </Card>
+  );
+}

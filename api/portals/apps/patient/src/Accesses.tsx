@@ -1,0 +1,107 @@
+import type { BreakGlass, RecordAccess } from "@medmesh/client";
+import { Avatar, Badge, Card, Check, errorText, Icon, ListFrame, Notice, useAccount, useI18n, usePages } from "@medmesh/ui";
+import { useState } from "react";
+
+const PAGE = 50;
+
+/** Who saw the record, when and why; what was opened in an emergency; what left the clinic. */
+export function Accesses() {
+  const { t } = useI18n();
+  const { api, session } = useAccount();
+  const me = session.person.id;
+  const [others, setOthers] = useState(true);
+  const query = others ? { limit: PAGE, others_only: "true" } : { limit: PAGE };
+  const accesses = usePages(`accesses ${others}`, (cursor) => api.audit.accesses(me, cursor === undefined ? query : { ...query, cursor }));
+  const broken = usePages("broken", (cursor) => api.care.breakGlassOf(me, cursor === undefined ? {} : { cursor }));
+  const reasons = new Map(broken.items.map((glass) => [glass.id, glass]));
+  return (
+    <>
+      <header className="page-head">
+        <h1>{t.record.access.title}</h1>
+        <p className="lead">{t.record.access.lead}</p>
+      </header>
+      {broken.error !== null && <Notice tone="error">{errorText(broken.error, t)}</Notice>}
+      {broken.items.length > 0 && <Emergencies items={broken.items} />}
+      <Check label={t.record.access.othersOnly} checked={others} onChange={(event) => setOthers(event.target.checked)} data-testid="accesses-others" />
+      <ListFrame pages={accesses} icon="eye" empty={t.record.access.empty} emptyHint={t.record.access.emptyHint}>
+        <Card><ul className="lines">{accesses.items.map((access) => <Access key={access.id} access={access} glass={reasons.get(access.break_glass_id ?? "")} />)}</ul></Card>
+      </ListFrame>
+      <Outside />
+    </>
+  );
+}
+
+function Emergencies({ items }: { readonly items: readonly BreakGlass[] }) {
+  const { t, format } = useI18n();
+  return (
+    <Card className="card-attention">
+      <section className="section" aria-label={t.record.access.emergencies}>
+        <h2>{t.record.access.emergencies}</h2>
+        <p className="muted">{t.record.access.emergenciesLead}</p>
+        <ul className="lines">
+          {items.map((glass) => (
+            <li key={glass.id} className="line" data-testid="emergency">
+              <Icon name="flag" />
+              <div className="line-text">
+                <p className="line-title">{glass.person.display_name} <Badge tone={glass.finding === "unjustified" ? "attention" : glass.finding ? "good" : "calm"}>{glass.finding ? t.record.access.finding[glass.finding] : t.record.access.unreviewed}</Badge></p>
+                <p>{t.record.access.reason(glass.reason)}</p>
+                <p className="muted">{format.moment(glass.opened_at)} · {t.record.access.until(format.moment(glass.until_at))}</p>
+              </div>
+            </li>
+          ))}
+        </ul>
+      </section>
+    </Card>
+  );
+}
+
+function Access({ access, glass }: { readonly access: RecordAccess; readonly glass: BreakGlass | undefined }) {
+  const { t, format } = useI18n();
+  const { session } = useAccount();
+  const { actor } = access;
+  const name = actor?.id === session.person.id ? t.record.you : access.actor_kind !== "person" ? t.record.system : actor?.display_name ?? t.record.somebody;
+  const roles = actor === null || actor.id === session.person.id ? "" : format.list(actor.roles.map((role) => t.admin.role[role]));
+  return (
+    <li className="line" data-testid="access" data-action={access.action} data-emergency={access.break_glass_id !== null}>
+      <Avatar name={name} id={actor?.id ?? access.actor_kind} size="small" />
+      <div className="line-text">
+        <p className="line-title">
+          {name} {roles !== "" && <span className="muted">{roles}</span>}
+          {access.break_glass_id !== null && <Badge tone="attention">{t.record.access.emergency}</Badge>}
+          {access.outcome === "refused" && <Badge tone="off">{t.record.refused}</Badge>}
+        </p>
+        <p>{t.record.acts[access.action] ?? access.action}, {t.record.why[access.purpose] ?? access.purpose}</p>
+        {glass && <p>{t.record.access.reason(glass.reason)}</p>}
+        <p className="muted"><time dateTime={access.at}>{format.dateTime(access.at)}</time></p>
+      </div>
+    </li>
+  );
+}
+
+/** The account of disclosures. */
+function Outside() {
+  const { t, format } = useI18n();
+  const { api, session } = useAccount();
+  const outside = usePages("outside", (cursor) => api.audit.disclosures(session.person.id, cursor === undefined ? {} : { cursor }));
+  return (
+    <section className="section" aria-label={t.record.access.outside}>
+      <h2>{t.record.access.outside}</h2>
+      <ListFrame pages={outside} icon="document" empty={t.record.access.outsideNone}>
+        <Card>
+          <ul className="lines">
+            {outside.items.map((item) => (
+              <li key={item.id} className="line" data-testid="disclosure">
+                <Icon name="document" />
+                <div className="line-text">
+                  <p className="line-title">{item.recipient}</p>
+                  <p>{t.record.access.outsideLine(item.description, item.purpose)}</p>
+                  <p className="muted">{format.date(item.disclosed_at)}</p>
+                </div>
+              </li>
+            ))}
+          </ul>
+        </Card>
+      </ListFrame>
+    </section>
+  );
+}

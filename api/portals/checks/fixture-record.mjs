@@ -1,0 +1,106 @@
+/** Answers about records, credentials and the audit log; part of `fixture.mjs`. They know no rules. */
+
+const JUNE = { id: "01990000-0000-7000-8000-000000000004", display_name: "June Moreau" };
+const ROSA = { id: "01990000-0000-7000-8000-000000000001", display_name: "Rosa Delgado" };
+const CHEN = { id: "01990000-0000-7000-8000-000000000002", display_name: "Dr. Mei Chen" };
+const OKAFOR = { id: "01990000-0000-7000-8000-000000000003", display_name: "Samuel Okafor-Lindqvist" };
+const problem = (status, code) => ({ status, body: { type: "about:blank", title: code, status, code, message: code, details: null, request_id: "req-3" } });
+const page = (items, next_cursor = null) => ({ body: { items, next_cursor } });
+const audited = (person, roles) => ({ ...person, roles });
+
+const TEXT = `I agree that those who care for me at this clinic read and write my record, talk about it with each other, and ask colleagues for advice where my care needs it.
+
+I may withdraw this at any time. What was done before stays done.`;
+
+export function record() {
+  return {
+    consents: [
+      { id: "c2", purpose: "treatment", segment: "general", version: 2, decision: "granted", signed_by: "session", document: "consent/treatment/en/1", recorded_by: ROSA, recorded_at: "2026-09-01T10:00:00Z" },
+      { id: "c1", purpose: "treatment", segment: "general", version: 1, decision: "withdrawn", signed_by: "paper", document: "consent/treatment/en/1", recorded_by: CHEN, recorded_at: "2026-05-01T10:00:00Z" },
+    ],
+    glass: [
+      { id: "g1", patient: ROSA, person: OKAFOR, reason: "Unconscious in the emergency room; allergies must be known before anything is given.", opened_at: "2026-11-20T22:10:00Z", until_at: "2026-11-20T23:10:00Z", version: 1 },
+      { id: "g0", patient: ROSA, person: CHEN, reason: "Asked by the ward", opened_at: "2026-10-02T08:10:00Z", until_at: "2026-10-02T09:10:00Z", finding: "unjustified", reviewed_by: OKAFOR, reviewed_at: "2026-10-03T09:00:00Z", version: 2 },
+    ],
+    officer: { version: 0 },
+    credentials: [
+      { id: "l1", person: CHEN, kind: "license", profession: "clinician", state: "NY", number: "A-201-77", expires_on: "2027-06-30", status: "pending", submitted_at: "2026-11-01T08:00:00Z", decisions: [], version: 1 },
+      { id: "l2", person: CHEN, kind: "npi", number: "1234567893", status: "rejected", submitted_at: "2026-11-01T08:00:00Z", decisions: [{ status: "rejected", decided_at: "2026-11-02T08:00:00Z", decided_by: OKAFOR.id, reason: "The register has another name under this number" }], version: 2 },
+      { id: "l3", person: OKAFOR, kind: "dea", state: "CA", number: "AB1234563", expires_on: "2026-01-31", status: "expired", submitted_at: "2024-11-01T08:00:00Z", decisions: [], version: 2 },
+    ],
+    team: [
+      { id: "t1", patient_id: ROSA.id, person: CHEN, role: "clinician", from_at: "2026-03-01T08:00:00Z", version: 1 },
+      { id: "t2", patient_id: ROSA.id, person: OKAFOR, role: "nurse", from_at: "2026-03-01T08:00:00Z", until_at: "2027-03-01T08:00:00Z", version: 1 },
+    ],
+    referrals: [{ id: "r1", patient_id: ROSA.id, from: CHEN, to: OKAFOR, reason: "Second look at the rash on the left arm", created_at: "2026-11-01T08:00:00Z", until_at: "2027-01-30T08:00:00Z", version: 1 }],
+  };
+}
+
+const ACCESSES = [
+  { id: "e1", at: "2026-11-20T22:11:04Z", actor_kind: "person", actor: audited(OKAFOR, ["clinician", "admin"]), action: "visit_read", object_kind: "visit", purpose: "emergency", outcome: "done", break_glass_id: "g1" },
+  { id: "e2", at: "2026-11-19T09:30:00Z", actor_kind: "person", actor: audited(CHEN, ["clinician"]), action: "message_create", object_kind: "message", purpose: "treatment", outcome: "done", break_glass_id: null },
+  { id: "e3", at: "2026-11-18T12:00:00Z", actor_kind: "person", actor: null, action: "appointment_read", object_kind: "appointment", purpose: "operations", outcome: "refused", break_glass_id: null },
+  { id: "e4", at: "2026-11-18T11:00:00Z", actor_kind: "media", actor: null, action: "a_word_added_later", object_kind: "visit", purpose: "operations", outcome: "done", break_glass_id: null },
+];
+
+const ENTRIES = ACCESSES.map((access, n) => ({
+  ...access, session_id: n % 2 === 0 ? "01990000-0000-7000-8000-0000000000aa" : null, object_id: "01990000-0000-7000-8000-0000000000bb", patient: n === 3 ? { id: ROSA.id, roles: ["patient"] } : audited(ROSA, ["patient"]),
+  request_id: "01990000-0000-7000-8000-0000000000cc", ...(access.outcome === "refused" ? { action: "denied", denied_action: "appointment_read", denied_reason: "no_relationship" } : {}),
+}));
+
+/** The answer, or nothing when the path is not about records. */
+export function records(method, path, query, who, body, state) {
+  const answer = audit(path, query, state) ?? consent(method, path, who, body, state) ?? glass(method, path, body, state) ?? credentials(method, path, query, who, body, state);
+  if (answer) return answer;
+  if (path === "/v1/patients/search") return page(body.q.startsWith("R") ? [{ ...ROSA, roles: ["patient"], active: true }, { ...JUNE, roles: ["patient"], active: true }] : []);
+  if (path === `/v1/patients/${JUNE.id}/care-team` || path === `/v1/patients/${JUNE.id}/referrals`) return problem(404, "not_found");
+  if (path.endsWith("/care-team")) return page(state.record.team);
+  if (path.endsWith("/referrals")) return page(state.record.referrals);
+  return null;
+}
+
+function audit(path, query, state) {
+  if (path === "/v1/audit") return page(query.get("cursor") ? [] : ENTRIES, query.get("cursor") ? null : "more");
+  if (path === "/v1/audit/export") return state.fresh ? { body: "at,actor\n" } : problem(403, "step_up_required");
+  if (path.endsWith("/accesses")) return page(ACCESSES);
+  if (path.endsWith("/disclosures")) return page([{ id: "x1", disclosed_at: "2026-07-01T08:00:00Z", recipient: "Regional health authority", description: "Result of the measles test", purpose: "Notifiable disease", basis: "public_health" }]);
+  return null;
+}
+
+function consent(method, path, who, body, state) {
+  if (path === "/v1/consent-text") return { body: { document: "consent/treatment/en/1", text: TEXT, text_sha256: "0".repeat(64) } };
+  if (!path.endsWith("/consents")) return null;
+  if (method === "GET") return page(state.record.consents);
+  if (body.decision === "withdrawn" && !state.record.told) {
+    state.record.told = true;
+    return problem(409, "state_conflict");
+  }
+  const { purpose, segment, decision, signed_by, document } = body;
+  const version = 1 + state.record.consents.filter((consent) => consent.purpose === purpose && consent.segment === segment).length;
+  const next = { id: `c${Math.random()}`, purpose, segment, version, decision, signed_by, document, recorded_by: who[0], recorded_at: new Date().toISOString() };
+  state.record.consents.unshift(next);
+  return { status: 201, body: next };
+}
+
+function glass(method, path, body, state) {
+  if (path === "/v1/privacy-officer") {
+    if (method === "PUT") state.record.officer = { person: OKAFOR, named_at: new Date().toISOString(), version: 1 };
+    return { body: state.record.officer };
+  }
+  if (path === "/v1/break-glass") return state.record.officer.version === 0 ? problem(403, "forbidden") : page(state.record.glass);
+  if (path.endsWith("/review")) return problem(412, "version_mismatch");
+  if (!path.endsWith("/break-glass")) return null;
+  if (method === "GET") return page(state.record.glass);
+  return { status: 201, body: { ...state.record.glass[0], id: "g9", reason: body.reason, until_at: "2026-11-22T23:00:00Z" } };
+}
+
+function credentials(method, path, query, who, body, state) {
+  if (path === "/v1/credentials/mine") return { body: { items: state.record.credentials.filter((credential) => credential.person.id === who[0].id) } };
+  if (path === "/v1/credentials" && method === "POST") return body.kind === "npi" ? problem(422, "unprocessable") : { status: 201, body: state.record.credentials[0] };
+  if (path === "/v1/credentials") return page(state.record.credentials.filter((credential) => !query.get("status") || credential.status === query.get("status")));
+  const verb = /^\/v1\/credentials\/([^/]+)\/(verify|reject|withdraw)$/.exec(path);
+  if (!verb) return null;
+  const credential = state.record.credentials.find(({ id }) => id === verb[1]);
+  credential.status = { verify: "verified", reject: "rejected", withdraw: "withdrawn" }[verb[2]];
+  return { body: credential };
+}

@@ -1,0 +1,91 @@
+/** The audit log, as the clinic's auditor and as the patient reads it. */
+import type { Transport } from "./transport.ts";
+import type { Page, Role } from "./types.ts";
+
+export type Outcome = "done" | "refused";
+
+export interface AuditPerson {
+  readonly id: string;
+  /** Absent where it was erased, or is not the reader's to know. */
+  readonly display_name?: string | null;
+  readonly roles: readonly Role[];
+}
+
+/** One entry of the log. */
+export interface AuditEntry {
+  readonly id: string;
+  readonly at: string;
+  /** `person`, or the part of the system that acted. */
+  readonly actor_kind: string;
+  readonly actor: AuditPerson | null;
+  readonly session_id: string | null;
+  /** The list of words grows. */
+  readonly action: string;
+  readonly object_kind: string;
+  readonly object_id: string | null;
+  readonly patient: AuditPerson | null;
+  readonly purpose: string;
+  readonly outcome: Outcome;
+  readonly denied_action?: string | null;
+  readonly denied_reason?: string | null;
+  readonly break_glass_id: string | null;
+  readonly request_id: string;
+}
+
+/** Somebody saw or touched a record, or tried to. */
+export interface RecordAccess {
+  readonly id: string;
+  readonly at: string;
+  readonly actor_kind: string;
+  /** Only staff are named. */
+  readonly actor: AuditPerson | null;
+  readonly action: string;
+  readonly object_kind: string;
+  readonly purpose: string;
+  readonly outcome: Outcome;
+  readonly break_glass_id: string | null;
+}
+
+/** What of a record was given to somebody outside the clinic. */
+export interface Disclosure {
+  readonly id: string;
+  readonly disclosed_at: string;
+  readonly recipient: string;
+  readonly description: string;
+  readonly purpose: string;
+  readonly basis: string;
+}
+
+export interface AuditFilter {
+  readonly actor_id?: string;
+  readonly patient_id?: string;
+  readonly action?: string;
+  readonly outcome?: Outcome;
+  readonly from?: string;
+  readonly to?: string;
+}
+
+export type AuditFormat = "csv" | "fhir";
+type Paging = { readonly cursor?: string; readonly limit?: number };
+const id = encodeURIComponent;
+
+export class AuditApi {
+  constructor(private readonly transport: Transport) {}
+
+  async entries(query: AuditFilter & Paging = {}): Promise<Page<AuditEntry>> {
+    return (await this.transport.request<Page<AuditEntry>>("GET", "/v1/audit", { query: { ...query } })).data;
+  }
+
+  /** A copy to keep; wants a fresh proof. */
+  async export(query: AuditFilter, format: AuditFormat): Promise<Blob> {
+    return this.transport.file("/v1/audit/export", { ...query, format });
+  }
+
+  async accesses(patientId: string, query: Paging & { readonly others_only?: string } = {}): Promise<Page<RecordAccess>> {
+    return (await this.transport.request<Page<RecordAccess>>("GET", `/v1/patients/${id(patientId)}/accesses`, { query })).data;
+  }
+
+  async disclosures(patientId: string, query: Paging = {}): Promise<Page<Disclosure>> {
+    return (await this.transport.request<Page<Disclosure>>("GET", `/v1/patients/${id(patientId)}/disclosures`, { query })).data;
+  }
+}

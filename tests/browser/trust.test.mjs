@@ -1,0 +1,135 @@
+/** Whom one can trust with what: one's own devices and factors, a record opened in an emergency, consents. */
+import assert from "node:assert/strict";
+import { after, before, describe, it } from "node:test";
+import { Person } from "./src/person.mjs";
+import { system, until } from "./src/system.mjs";
+import { nextCode } from "./src/totp.mjs";
+
+const PASSWORD = "a walk along the river";
+const REASON = "Unconscious in the emergency room";
+
+describe("the ground of trust", () => {
+  let admin;
+  let patient;
+  const people = [];
+  before(async () => {
+    admin = await arrive("trust-admin", "admin", system.logins.admin);
+    await admin.see("nav-people");
+    patient = await newcomer("trust-patient", "Paula Ferreira", ["patient"], "patient");
+    await patient.see("nav-account");
+  });
+  after(async () => { for (const person of people) await person.close(); });
+
+  async function arrive(name, portal, login) {
+    const person = await Person.arrive(name, portal, login);
+    people.push(person);
+    return person;
+  }
+
+  /** Somebody whom the admin adds, signed in for the first time. */
+  async function newcomer(name, display_name, roles, portal) {
+    const email = `${name}.${Date.now()}@demo.example`;
+    const made = await admin.request("POST", "/v1/people", { display_name, email, password: PASSWORD, roles, locale: "en" });
+    assert.equal(made.status, 201, made.body.code);
+    const person = await arrive(name, portal, { email, password: PASSWORD });
+    person.login = { email, password: PASSWORD };
+    return person;
+  }
+
+  it("one device signs another out, which then has to sign in again", async () => {
+    const other = await arrive("trust-other", "patient", patient.login);
+    await other.see("nav-account");
+    await patient.id("nav-account").click();
+    await patient.see("device-row");
+    await until("both devices", async () => await patient.id("device-row").count() === 2);
+    await patient.photo("devices");
+    await patient.id("device-revoke").click();
+    await patient.id("confirm-submit").click();
+    await patient.see("device-revoked");
+    await other.id("nav-account").click();
+    await other.see("sign-in");
+    assert.equal(await patient.id("device-row").count(), 1);
+    await other.close();
+  });
+
+  it("a patient adds a passkey and an app to the account, and takes the passkey away again", async () => {
+    const cdp = await patient.context.newCDPSession(patient.page);
+    await cdp.send("WebAuthn.enable");
+    await cdp.send("WebAuthn.addVirtualAuthenticator", {
+      options: { protocol: "ctap2", transport: "internal", hasResidentKey: true, hasUserVerification: true, isUserVerified: true, automaticPresenceSimulation: true },
+    });
+    await patient.id("passkey-add").click();
+    await patient.see("codes-dialog");
+    assert.equal(await patient.id("recovery-code").count(), 10);
+    await patient.id("enrol-kept").check();
+    await patient.id("enrol-done").click();
+    await patient.see("passkey-row");
+    await patient.id("totp-add").click();
+    await patient.see("totp-dialog");
+    const secret = (await patient.id("enrol-secret").textContent()).replaceAll(" ", "");
+    await patient.id("enrol-code").fill(await nextCode(secret));
+    await patient.id("enrol-submit").click();
+    await patient.see("totp-row");
+    await patient.photo("factors");
+    await patient.id("passkey-remove").click();
+    await patient.id("confirm-submit").click();
+    await patient.id("passkey-row").waitFor({ state: "detached" });
+    assert.equal(await patient.id("totp-row").count(), 1);
+  });
+
+  it("a record opened in an emergency is seen by the patient with the reason, and settled by the privacy officer", async () => {
+    await admin.id("nav-emergencies").click();
+    await admin.id("officer-change").click();
+    const me = (await admin.request("GET", "/v1/auth/session")).body.person.id;
+    await admin.id("officer-person").selectOption(me);
+    await admin.id("officer-submit").click();
+    await admin.see("officer-saved");
+
+    const doctor = await arrive("trust-doctor", "clinician", system.logins.colleague);
+    await doctor.see("nav-patients");
+    await doctor.id("nav-patients").click();
+    await doctor.id("patient-search").fill("Paula Fereira");
+    await doctor.id("patient-search-submit").click();
+    await doctor.see("patient-match");
+    await doctor.id("patient-match").first().click();
+    await doctor.see("patient-hidden");
+    await doctor.id("glass-open").click();
+    await doctor.id("glass-reason").fill(REASON);
+    await doctor.photo("glass");
+    await doctor.id("glass-submit").click();
+    await doctor.see("glass-opened");
+
+    await patient.id("nav-accesses").click();
+    await patient.see("emergency");
+    await patient.photo("accesses");
+    assert.match(await patient.id("emergency").first().textContent(), new RegExp(REASON));
+
+    await admin.id("glass-only-open").uncheck();
+    await admin.id("glass-only-open").check();
+    const glass = admin.page.locator('[data-testid="glass"]', { hasText: "Paula Ferreira" });
+    await glass.getByTestId("glass-settle").click();
+    await admin.id("settle-justified").click();
+    await glass.waitFor({ state: "detached" });
+    await patient.id("nav-visits").click();
+    await patient.id("nav-accesses").click();
+    await patient.page.locator('[data-testid="emergency"]', { hasText: "Found to be justified" }).waitFor({ timeout: 15_000 });
+    await doctor.close();
+  });
+
+  it("a patient reads and signs a consent, and withdraws it", async () => {
+    await patient.id("nav-consents").click();
+    const row = patient.page.locator('[data-testid="consent"][data-purpose="treatment"][data-segment="general"]');
+    for (const decision of ["granted", "withdrawn"]) {
+      await row.getByTestId("consent-change").click();
+      await patient.see("consent-text");
+      await patient.id("consent-read").check();
+      await patient.id("consent-sign").click();
+      await until(decision, async () => await row.getAttribute("data-decision") === decision);
+    }
+    assert.equal(await patient.id("consent-version").count(), 2);
+  });
+
+  it("no page was refused anything by its policy", () => {
+    for (const person of people) assert.deepEqual(person.errors, []);
+  });
+});
