@@ -1,4 +1,4 @@
-/** Whom one can trust with what: one's own devices and factors, a record opened in an emergency, consents. */
+/** Whom one can trust with what: one's own devices and factors, a record opened in an emergency, consents, the log of it all. */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { Person } from "./src/person.mjs";
@@ -129,7 +129,15 @@ describe("the ground of trust", () => {
     assert.equal(await patient.id("consent-version").count(), 2);
   });
 
-  it("no page was refused anything by its policy", () => {
+  it("and the log of all this is there to be searched, without a page having been refused anything by its policy", async () => {
+    await admin.id("nav-audit").click();
+    await admin.see("audit-row");
+    await admin.id("audit-action").selectOption("break_glass_open");
+    await admin.id("audit-apply").click();
+    await until("only that act", async () => {
+      const acts = await admin.id("audit-row").evaluateAll((rows) => rows.map((row) => row.dataset.action));
+      return acts.length > 0 && acts.every((act) => act === "break_glass_open");
+    });
     for (const person of people) assert.deepEqual(person.errors, []);
   });
 });
