@@ -6,3 +6,4 @@ mod clinic;
 mod fleet;
 mod house;
 mod keys;
+mod outside;
