@@ -11,6 +11,7 @@ mod clinic;
 mod error;
 mod events;
 mod operator;
+mod rights;
 mod transport;
 
 pub use audit::AuditExport;

@@ -30,6 +30,7 @@ pub mod message;
 pub mod page;
 pub mod person;
 pub mod problem;
+pub mod rights;
 pub mod rules;
 pub mod session;
 pub mod signaling;

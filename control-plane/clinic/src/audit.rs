@@ -98,6 +98,18 @@ words! {
         BreakGlassRead = "break_glass_read",
         /// Settled a broken glass.
         BreakGlassReview = "break_glass_review",
+        /// Read what a patient asked of their record.
+        RecordRightsRead = "record_rights_read",
+        /// Let the record rest.
+        RecordRestrict = "record_restrict",
+        /// Let it be used again.
+        RecordRestrictionLift = "record_restriction_lift",
+        /// Asked for the record to go.
+        ErasureRequest = "erasure_request",
+        /// Took that back.
+        ErasureWithdraw = "erasure_withdraw",
+        /// Destroyed the key of a record.
+        RecordErase = "record_erase",
         /// Named the privacy officer.
         PrivacyOfficerSet = "privacy_officer_set",
         /// Had a key replaced.

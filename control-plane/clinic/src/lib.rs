@@ -19,6 +19,7 @@ mod disclosure;
 pub mod identity;
 mod message;
 mod refusal;
+mod rights;
 mod schedule;
 pub mod search;
 mod settings;
@@ -44,6 +45,7 @@ pub use identity::{
 };
 pub use message::{MESSAGE_CHARS_MAX, Message, MessageBody};
 pub use refusal::{Invalid, Refusal};
+pub use rights::{ERASED_EMAIL, ERASED_NAME, Erasure, RecordRights, RightsChange};
 pub use schedule::{
     Appointment, AppointmentStatus, BOOKING_HORIZON, PAST_GRACE, REASON_CHARS_MAX, Reason, SLOT_MAX,
     SLOT_MIN, Slot, Version,

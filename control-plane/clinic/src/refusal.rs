@@ -124,6 +124,9 @@ pub enum Refusal {
     /// What was on the screen is not the text that is signed today.
     #[error("the text to sign has changed")]
     ConsentTextOld,
+    /// What is gone does not come back.
+    #[error("the record is erased")]
+    RecordErased,
     /// Settling what one did oneself.
     #[error("somebody else has to settle it")]
     OwnAct,
@@ -169,6 +172,7 @@ impl Refusal {
             | Self::AlreadyOnTeam
             | Self::AlreadyEnded
             | Self::ConsentTextOld
+            | Self::RecordErased
             | Self::AlreadySettled
             | Self::AlreadyTakesPart
             | Self::EnrolmentNotBegun

@@ -251,6 +251,7 @@ impl App {
             // Each kind of job gets its handler here.
             let handlers = mail.handlers(&store, Handlers::default());
             let handlers = mail.alert_handlers(&store, handlers);
+            let handlers = jobs::erase_handlers(&store, handlers);
             let handlers = keys::handlers(&store, handlers);
             let publisher = Publisher::new(store.clone(), log_keys, shelf, witness);
             tokio::join!(

@@ -2,6 +2,7 @@
 //!
 //! To add a kind of job see [`medmesh_store::JobKind`]; its handler is registered with
 //! [`Handlers::on`] where [`crate::app`] starts the workers.
+mod erase;
 mod metrics;
 mod upkeep;
 mod worker;
@@ -9,6 +10,7 @@ mod worker;
 #[cfg(test)]
 mod tests;
 
+pub use erase::erase_handlers;
 pub use metrics::JobMetrics;
 pub use upkeep::upkeep;
 pub use worker::{Handlers, JobFailure, Run, Turn, work};

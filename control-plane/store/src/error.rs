@@ -102,9 +102,12 @@ impl StoreError {
             Self::Denied(denial) => match denial.reason {
                 Reason::SecondFactor => ProblemCode::MfaRequired,
                 Reason::StepUp => ProblemCode::StepUpRequired,
-                Reason::Role | Reason::Purpose | Reason::Unknown | Reason::Relation | Reason::Consent => {
-                    ProblemCode::Forbidden
-                }
+                Reason::Role
+                | Reason::Purpose
+                | Reason::Unknown
+                | Reason::Relation
+                | Reason::Consent
+                | Reason::Restricted => ProblemCode::Forbidden,
             },
             Self::Invalid(_) | Self::CursorInvalid => ProblemCode::InvalidRequest,
             Self::Refused(refusal) => refusal.problem(),
@@ -253,6 +256,10 @@ constraints! {
     DisclosureBasisKnown = "disclosure_basis_known",
     /// A disclosure was made before it was noted.
     DisclosureForward = "disclosure_forward",
+    /// What is to be erased rests, and has a date.
+    RecordRightsErasureSound = "record_rights_erasure_sound",
+    /// A retention has bounds.
+    ClinicRetentionSound = "clinic_retention_sound",
     /// A denial says what was asked and what was missing.
     AuditDenialSound = "audit_denial_sound",
     /// Messages of a visit are numbered.
@@ -320,6 +327,8 @@ impl Constraint {
             | Self::ConsentSignatureSound
             | Self::BreakGlassForward
             | Self::BreakGlassReviewSound
+            | Self::RecordRightsErasureSound
+            | Self::ClinicRetentionSound
             | Self::AuditDenialSound
             | Self::DisclosureBasisKnown
             | Self::DisclosureForward

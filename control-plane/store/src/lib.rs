@@ -47,6 +47,7 @@ mod person;
 mod privacy_officer;
 mod referral;
 mod relationship;
+mod rights;
 mod search;
 pub mod seed;
 mod session;
@@ -81,6 +82,7 @@ pub use passkey::{PASSKEYS_MAX, PasskeyEntry};
 pub use person::Named;
 pub use privacy_officer::PrivacyOfficer;
 pub use relationship::{Leave, Target};
+pub use rights::{Erased, RecordErase};
 pub use search::{SEARCH_DEFAULT, SEARCH_MAX};
 pub use session::{
     Login, Membership, PasswordHash, ROTATE_AGAIN, ROTATE_EVERY, ROTATION_OVERLAP, SESSION_IDLE,

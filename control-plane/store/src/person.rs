@@ -279,13 +279,14 @@ impl Tx {
             .collect()
     }
 
-    /// An active person of this clinic, for booking and inviting.
+    /// An active person of this clinic, for booking and inviting; who stays one until the transaction
+    /// ends: erasing waits for it, or it for the erasing.
     pub(crate) async fn bookable(&mut self, id: PersonId) -> Result<Option<Bookable>> {
         let row: Option<(Vec<u8>, i64, Vec<String>)> = sqlx::query_as(
             "SELECT p.display_name, p.seal_version,
                  (SELECT coalesce(array_agg(role), '{}') FROM person_role r
                   WHERE r.clinic_id = p.clinic_id AND r.person_id = p.id)
-             FROM person p WHERE p.id = $1 AND p.active",
+             FROM person p WHERE p.id = $1 AND p.active FOR KEY SHARE OF p",
         )
         .bind(id.as_uuid())
         .fetch_optional(self.db())

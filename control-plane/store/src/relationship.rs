@@ -96,6 +96,7 @@ pub(crate) struct Facts {
     referral: bool,
     privacy_officer: bool,
     break_glass: Option<Uuid>,
+    restricted: bool,
     granted: Vec<String>,
     withdrawn: Vec<String>,
 }
@@ -122,6 +123,8 @@ macro_rules! relation_columns {
              WHERE f.patient_id = r.patient_id AND f.person_id = $1
                  AND f.opened_at <= $2 AND f.until_at > $2
              ORDER BY f.until_at DESC LIMIT 1) AS break_glass,
+         EXISTS (SELECT FROM record_rights f WHERE f.patient_id = r.patient_id
+             AND f.restricted_at IS NOT NULL AND f.erased_at IS NULL) AS restricted,
          ARRAY(SELECT f.purpose FROM consent f
              WHERE f.patient_id = r.patient_id AND f.segment = r.segment AND f.decision = 'granted'
                  AND NOT EXISTS (SELECT FROM consent l WHERE l.patient_id = f.patient_id
@@ -327,6 +330,7 @@ impl Tx {
             consents: facts.consents()?,
             assurance: self.assurance(),
             break_glass: facts.break_glass.map(BreakGlassId::from_uuid),
+            restricted: facts.restricted,
         };
         let resource = facts.resource(kind)?;
         Ok(decide(&principal, action, &resource, facts.relations(), &context))

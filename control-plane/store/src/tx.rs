@@ -1,6 +1,6 @@
 //! One transaction: of one clinic, for one actor, in one request.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use medmesh_base::{ClinicId, PersonId, RequestId};
@@ -57,6 +57,8 @@ pub(crate) struct Keys {
     pub(crate) scope: Result<Option<Arc<Scope>>>,
     /// Keys made in this transaction: nobody else may use them before it is committed.
     pub(crate) fresh: HashMap<PersonId, Ring>,
+    /// Patients who cannot be erased before this transaction ends.
+    pub(crate) held: HashSet<PersonId>,
 }
 
 impl Tx {
@@ -91,6 +93,7 @@ impl Tx {
                 keyring: store.keyring.clone(),
                 scope,
                 fresh: HashMap::new(),
+                held: HashSet::new(),
             }),
             promises: Vec::new(),
             promised: Arc::clone(&store.promises),
@@ -211,6 +214,7 @@ impl Tx {
     async fn chain(&mut self, end: &'static str) -> Result<()> {
         let sql = format!("{end}; BEGIN; SET LOCAL medmesh.clinic_id = '{}'", self.clinic_id);
         sqlx::raw_sql(AssertSqlSafe(sql)).execute(self.db()).await?;
+        self.keys.held.clear();
         Ok(())
     }
 

@@ -13,6 +13,7 @@ mod live;
 mod protocols;
 mod quiet;
 mod relations;
+mod rights;
 mod shared;
 pub(crate) mod visit;
 mod walk;

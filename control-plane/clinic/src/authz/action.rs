@@ -126,6 +126,10 @@ words! {
         BreakGlassAlerts = "break_glass_alerts",
         /// Settle a broken glass.
         BreakGlassReview = "break_glass_review",
+        /// See what a patient asked of their record as a whole.
+        RecordRightsGet = "record_rights_get",
+        /// Let one's record rest, or go.
+        RecordRightsSet = "record_rights_set",
         /// See who the privacy officer is.
         PrivacyOfficerGet = "privacy_officer_get",
         /// Name the privacy officer.

@@ -226,6 +226,8 @@ pub struct Context {
     pub assurance: Assurance,
     /// The glass the caller broke for this patient, while it is open.
     pub break_glass: Option<BreakGlassId>,
+    /// The patient lets their record rest.
+    pub restricted: bool,
 }
 
 words! {
@@ -241,6 +243,8 @@ words! {
         Relation = "relation",
         /// The patient has not agreed.
         Consent = "consent",
+        /// The patient lets their record rest.
+        Restricted = "restricted",
         /// A second factor is needed.
         SecondFactor = "second_factor",
         /// A fresh factor is needed.

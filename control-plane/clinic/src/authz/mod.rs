@@ -82,7 +82,7 @@ pub fn decide(
             Err(reason) => nearest = nearest.max(reason),
         }
     }
-    let about_the_thing = matches!(nearest, Reason::Relation | Reason::Consent);
+    let about_the_thing = matches!(nearest, Reason::Relation | Reason::Consent | Reason::Restricted);
     let reading = resource.kind.reading();
     let hidden = about_the_thing
         && reading.is_some_and(|reading| {
@@ -166,11 +166,33 @@ impl Rule {
         if self.consent && !context.consents.allow(self.purpose, resource.segment) {
             return Err(Reason::Consent);
         }
+        if context.restricted && self.yields(resource.kind) {
+            return Err(Reason::Restricted);
+        }
         context.assurance.reaches(self.level)?;
         Ok(Grant {
             break_glass,
             ..self.grant()
         })
+    }
+
+    /// Whether it gives way when the patient lets their record rest (45 CFR 164.522(a), GDPR article
+    /// 18). What they do themselves, whom they meet, emergencies and privacy do not.
+    const fn yields(&self, kind: Kind) -> bool {
+        match (self.who, self.purpose, self.to) {
+            (Who::System(_), ..) | (_, Purpose::Emergency, _) => false,
+            // Meeting is as agreed; a time that does not exist yet is not.
+            (.., Relation::Host) => matches!(kind, Kind::Clinic),
+            (.., Relation::Clinic | Relation::Treating | Relation::CareTeam | Relation::Referral) => true,
+            (
+                ..,
+                Relation::Oneself
+                | Relation::Own
+                | Relation::Participant
+                | Relation::BreakGlass
+                | Relation::PrivacyOfficer,
+            ) => false,
+        }
     }
 
     /// The leave this rule gives.

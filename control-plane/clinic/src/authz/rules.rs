@@ -170,7 +170,7 @@ pub const RULES: &[Rule] = &[
     rule("patients take part in their visits", PATIENT, TAKING_PART, Participant, Purpose::PatientRequest),
     rule("patients see who may see their record, and decide on it", PATIENT,
         &[CareTeamList, ReferralList, ConsentList, ConsentRecord, BreakGlassList, RecordAccessList,
-            DisclosureList], Own, Purpose::PatientRequest),
+            DisclosureList, RecordRightsGet, RecordRightsSet], Own, Purpose::PatientRequest),
 
     // Treatment.
     rule("clinicians keep the appointments they are the clinician of", CLINICIAN, APPOINTMENT, Host, Purpose::Treatment),
@@ -202,7 +202,7 @@ pub const RULES: &[Rule] = &[
         .seeing(View::Administrative),
     rule("admins name the privacy officer", ADMIN, &[PrivacyOfficerSet], Clinic, Purpose::Operations).at(Level::StepUp),
     rule("everybody may know whom to turn to and what is signed", ANYONE, &[PrivacyOfficerGet, ConsentTextGet], Clinic, Purpose::Operations),
-    rule("the privacy officer settles broken glass", STAFF, &[BreakGlassAlerts, BreakGlassReview], PrivacyOfficer, Purpose::Operations),
+    rule("the privacy officer settles broken glass, and knows what rests or goes", STAFF, &[BreakGlassAlerts, BreakGlassReview, RecordRightsGet], PrivacyOfficer, Purpose::Operations),
     rule("auditors and admins read the audit log", &[Role::Auditor, Role::Admin], &[AuditList], Clinic, Purpose::Operations)
         .seeing(View::Administrative),
     rule("auditors and admins take the audit log away, once they have proved themselves again",

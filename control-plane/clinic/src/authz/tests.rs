@@ -49,6 +49,7 @@ fn whoever_runs_the_clinic_or_its_machines_reads_nothing_clinical() {
             step_up_age: Some(Duration::ZERO),
         },
         purpose: None,
+        restricted: false,
     };
     for role in [
         Role::Admin,
@@ -131,6 +132,7 @@ fn nurse(consents: Consents, purpose: Option<Purpose>, break_glass: bool) -> Dec
         consents,
         assurance: Assurance::default(),
         break_glass: break_glass.then(BreakGlassId::generate),
+        restricted: false,
     };
     let relations = Relations::only(Relation::Clinic).with(Relation::CareTeam, true);
     decide(
@@ -162,6 +164,99 @@ fn broken_glass_opens_what_consent_keeps_and_is_marked() {
     let granted = Consents::default().granting(Purpose::Treatment);
     let usual = nurse(granted, None, true).unwrap();
     assert_eq!(usual.break_glass, None, "what is allowed anyway is no emergency");
+}
+
+/// A record that rests is out of reach but for the patient, those they meet, and emergencies.
+#[test]
+fn a_record_that_rests_is_for_the_patient_whom_they_meet_and_emergencies() {
+    let context = Context {
+        restricted: true,
+        break_glass: Some(BreakGlassId::generate()),
+        consents: Consents::default().granting(Purpose::Treatment),
+        ..Context::default()
+    };
+    let ask = |role, action, kind, relation| {
+        let relations = Relations::only(Relation::Clinic).with(relation, true);
+        let without_glass = Context {
+            break_glass: context.break_glass.filter(|_| relation == Relation::BreakGlass),
+            ..context
+        };
+        decide(
+            &person(&[role]),
+            action,
+            &Resource::of(kind),
+            relations,
+            &without_glass,
+        )
+    };
+    use Action::{AppointmentCreate, AppointmentGet, CareTeamList, MessageList, VisitOpen};
+    for (role, action, kind, relation, may) in [
+        (
+            Role::Patient,
+            AppointmentGet,
+            Kind::Appointment,
+            Relation::Own,
+            true,
+        ),
+        (
+            Role::Patient,
+            AppointmentCreate,
+            Kind::Clinic,
+            Relation::Own,
+            true,
+        ),
+        (
+            Role::Clinician,
+            AppointmentGet,
+            Kind::Appointment,
+            Relation::Host,
+            true,
+        ),
+        (Role::Clinician, VisitOpen, Kind::Visit, Relation::Host, true),
+        (Role::Nurse, MessageList, Kind::Visit, Relation::Participant, true),
+        (Role::Nurse, MessageList, Kind::Visit, Relation::BreakGlass, true),
+        (
+            Role::Clinician,
+            AppointmentCreate,
+            Kind::Clinic,
+            Relation::Host,
+            false,
+        ),
+        (Role::Nurse, MessageList, Kind::Visit, Relation::CareTeam, false),
+        (
+            Role::Clinician,
+            MessageList,
+            Kind::Visit,
+            Relation::Referral,
+            false,
+        ),
+        (
+            Role::Clinician,
+            CareTeamList,
+            Kind::Patient,
+            Relation::Treating,
+            false,
+        ),
+        (
+            Role::Scheduler,
+            AppointmentGet,
+            Kind::Appointment,
+            Relation::Clinic,
+            false,
+        ),
+        (
+            Role::Admin,
+            AppointmentCreate,
+            Kind::Clinic,
+            Relation::Clinic,
+            false,
+        ),
+    ] {
+        let decision = ask(role, action, kind, relation);
+        assert_eq!(decision.is_ok(), may, "{role} {action} {relation}: {decision:?}");
+    }
+    let hidden = ask(Role::Nurse, MessageList, Kind::Visit, Relation::CareTeam).unwrap_err();
+    assert_eq!((hidden.reason, hidden.hidden), (Reason::Restricted, true));
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod events;
 mod messages;
 mod patients;
 mod people;
+mod rights;
 mod signaling;
 mod visits;
 
@@ -27,6 +28,7 @@ pub(super) fn clinic() -> Routes {
         .merge(care::routes())
         .merge(consent::routes())
         .merge(break_glass::routes())
+        .merge(rights::routes())
         .merge(appointments::routes())
         .merge(visits::routes())
         .merge(messages::routes())

@@ -118,6 +118,11 @@ impl Keyring {
         (self.0.scopes.len(), self.0.patients.len())
     }
 
+    /// Forgets a patient's key, which was destroyed.
+    pub(crate) fn forget_patient(&self, clinic: ClinicId, patient: PersonId) {
+        self.0.patients.forget(|key| *key == (clinic, patient));
+    }
+
     /// Forgets every key, as if their time were over.
     pub fn forget(&self) {
         self.0.scopes.forget(|_| true);

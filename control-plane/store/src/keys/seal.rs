@@ -1,6 +1,6 @@
 //! Sealing and opening, by typed columns.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use medmesh_base::{AccountId, ClinicId, PersonId, Phi};
@@ -32,18 +32,21 @@ pub(crate) struct Opener {
     /// Only when something is under the system's key.
     accounts: Option<Arc<Scope>>,
     patients: HashMap<PersonId, Ring>,
+    /// Patients whose key was destroyed: what it sealed reads as nothing.
+    erased: HashSet<PersonId>,
     /// The clinic's versions below it open nothing but what keeps its key.
     floor: u32,
 }
 
 impl Opener {
     /// For patients' values alone.
-    pub(crate) const fn of_patients(clinic: ClinicId, patients: HashMap<PersonId, Ring>, floor: u32) -> Self {
+    pub(crate) fn of_patients(clinic: ClinicId, patients: HashMap<PersonId, Ring>, floor: u32) -> Self {
         Self {
             clinic,
             scope: None,
             accounts: None,
             patients,
+            erased: HashSet::new(),
             floor,
         }
     }
@@ -70,8 +73,13 @@ impl Opener {
             .map_err(|error| failed(&error, column))
     }
 
-    /// Opens a text.
+    /// Opens a text; what an erased patient's key sealed is an empty one.
     pub(crate) fn text(&self, sealed: &Sealed<'_>) -> Result<Phi<String>> {
+        let header = Header::read(sealed.bytes).map_err(|error| failed(&error, sealed.column))?;
+        let is_erased = |patient| self.erased.contains(&patient);
+        if header.kind == KeyKind::Patient && sealed.patient.is_some_and(is_erased) {
+            return Ok(Phi::new(String::new()));
+        }
         let bytes = self.open(sealed)?;
         let text = std::str::from_utf8(&bytes).map_err(|_| StoreError::corrupt(sealed.column.path()))?;
         Ok(Phi::new(text.to_owned()))
@@ -98,6 +106,7 @@ impl Tx {
             Owner::Account => (Arc::clone(self.account_scope(None).await?.ring.current()), None),
             Owner::Clinic => (Arc::clone(self.clinic_scope()?.ring.current()), Some(clinic)),
             Owner::Patient(patient) => {
+                self.hold_patient(patient).await?;
                 let rings = self.patient_rings(&[(patient, None)]).await?;
                 let ring = rings.get(&patient).ok_or(StoreError::NotFound)?;
                 (Arc::clone(ring.current()), Some(clinic))
@@ -151,7 +160,14 @@ impl Tx {
                 (KeyKind::Patient, None) => return Err(StoreError::corrupt(value.column.path())),
             }
         }
+        let wanted: HashSet<PersonId> = patients.iter().map(|(patient, _)| *patient).collect();
         let patients = self.patient_rings(&patients).await?;
+        let keyless = wanted
+            .into_iter()
+            .filter(|patient| !patients.contains_key(patient));
+        let erased = self
+            .erased_among(keyless.map(|patient| patient.as_uuid()).collect())
+            .await?;
         let scope = match clinic_version {
             Some(version) => Some(self.clinic_scope_with(version).await?),
             None => None,
@@ -168,7 +184,38 @@ impl Tx {
             scope,
             accounts,
             patients,
+            erased,
         })
+    }
+
+    /// Keeps a patient from being erased until this transaction ends: nothing is sealed under a key
+    /// that somebody else destroys meanwhile, whatever is in this node's memory.
+    async fn hold_patient(&mut self, patient: PersonId) -> Result<()> {
+        if self.keys.fresh.contains_key(&patient) || self.keys.held.contains(&patient) {
+            return Ok(());
+        }
+        let held = sqlx::query("SELECT FROM person WHERE id = $1 AND erased_at IS NULL FOR KEY SHARE")
+            .bind(patient.as_uuid())
+            .fetch_optional(self.db())
+            .await?;
+        if held.is_none() {
+            return Err(StoreError::NotFound);
+        }
+        self.keys.held.insert(patient);
+        Ok(())
+    }
+
+    /// Who of these was erased. Whoever has no key and was not, lost it some other way.
+    async fn erased_among(&mut self, people: Vec<Uuid>) -> Result<HashSet<PersonId>> {
+        if people.is_empty() {
+            return Ok(HashSet::new());
+        }
+        let erased: Vec<Uuid> =
+            sqlx::query_scalar("SELECT id FROM person WHERE id = ANY ($1) AND erased_at IS NOT NULL")
+                .bind(people)
+                .fetch_all(self.db())
+                .await?;
+        Ok(erased.into_iter().map(PersonId::from_uuid).collect())
     }
 }
 

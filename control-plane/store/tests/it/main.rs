@@ -14,6 +14,7 @@ mod factor;
 mod idempotency;
 mod outbox;
 mod people;
+mod rights;
 mod rls;
 mod rotation;
 mod schema;

@@ -1,0 +1,304 @@
+//! What patients asked of their record as a whole, and doing it.
+//!
+//! Erasing is destroying the patient's key: whatever it sealed is noise from then on, here and in
+//! every copy that was made without the key. What stays is the skeleton: ids and times, so that
+//! appointments can be counted and the audit log verified. A patient's key in another node's
+//! memory is gone after the keyring's lifetime.
+
+use medmesh_base::{ClinicId, PersonId, RequestId};
+use medmesh_clinic::audit::Action;
+use medmesh_clinic::authz;
+use medmesh_clinic::{
+    Actor, ERASED_EMAIL, ERASED_NAME, Erasure, RecordRights, RightsChange, SystemActor, Version,
+};
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::error::matching;
+use crate::keys::{Column, Owner};
+use crate::relationship::Target;
+use crate::{JobKind, JobOptions, Result, Store, StoreError, Tx};
+
+/// The job that erases a record once the law lets it go.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RecordErase {
+    /// Whose.
+    pub patient_id: PersonId,
+}
+
+impl JobKind for RecordErase {
+    const KIND: &'static str = "record_erase";
+}
+
+/// What came of trying to erase a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Erased {
+    /// It is gone now.
+    Now,
+    /// There is nothing to do: it was taken back, or is gone already.
+    Nothing,
+    /// The law keeps it until then; another job is waiting.
+    Kept(OffsetDateTime),
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    restricted_at: Option<OffsetDateTime>,
+    erasure_requested_at: Option<OffsetDateTime>,
+    retained_until: Option<OffsetDateTime>,
+    erased_at: Option<OffsetDateTime>,
+    version: i64,
+}
+
+fn rights_from(row: &Row) -> RecordRights {
+    let erasure = row.erasure_requested_at.zip(row.retained_until);
+    RecordRights {
+        restricted_at: row.restricted_at,
+        erasure: erasure.map(|(requested_at, retained_until)| Erasure {
+            requested_at,
+            retained_until,
+            erased_at: row.erased_at,
+        }),
+        version: Version(row.version),
+    }
+}
+
+impl Tx {
+    /// What a patient asked.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`], [`StoreError::Denied`].
+    pub async fn record_rights_get(&mut self, patient: PersonId) -> Result<RecordRights> {
+        self.authorise(authz::Action::RecordRightsGet, Target::Patient(patient))
+            .await?;
+        let rights = self.rights_load(patient).await?;
+        self.audit(Action::RecordRightsRead, patient, Some(patient))
+            .await?;
+        Ok(rights)
+    }
+
+    /// Lets the record rest, or go; or takes that back.
+    ///
+    /// # Errors
+    /// [`StoreError::VersionMismatch`], [`StoreError::NotFound`], [`StoreError::Denied`];
+    /// [`medmesh_clinic::Refusal::RecordErased`].
+    pub async fn record_rights_set(
+        &mut self,
+        patient: PersonId,
+        if_match: Version,
+        change: RightsChange,
+    ) -> Result<RecordRights> {
+        self.authorise(authz::Action::RecordRightsSet, Target::Patient(patient))
+            .await?;
+        // The person's row is the queue: the first change finds no row of rights to lock.
+        sqlx::query("SELECT FROM person WHERE id = $1 FOR NO KEY UPDATE")
+            .bind(patient.as_uuid())
+            .execute(self.db())
+            .await?;
+        let before = self.rights_load(patient).await?;
+        matching(if_match, before.version.0)?;
+        let until = self.retained_until(patient).await?;
+        let after = before.changed(change, self.now(), until)?;
+        self.rights_save(patient, &after).await?;
+        for (was, is, set, lifted) in [
+            (
+                before.restricted_at.is_some(),
+                after.restricted_at.is_some(),
+                Action::RecordRestrict,
+                Action::RecordRestrictionLift,
+            ),
+            (
+                before.erasure.is_some(),
+                after.erasure.is_some(),
+                Action::ErasureRequest,
+                Action::ErasureWithdraw,
+            ),
+        ] {
+            if was != is {
+                self.audit(if is { set } else { lifted }, patient, Some(patient))
+                    .await?;
+            }
+        }
+        if let (None, Some(erasure)) = (before.erasure, after.erasure) {
+            self.erase_later(patient, erasure.retained_until).await?;
+        }
+        Ok(after)
+    }
+
+    async fn rights_load(&mut self, patient: PersonId) -> Result<RecordRights> {
+        let row: Option<Row> = sqlx::query_as(
+            "SELECT restricted_at, erasure_requested_at, retained_until, erased_at, version
+             FROM record_rights WHERE patient_id = $1",
+        )
+        .bind(patient.as_uuid())
+        .fetch_optional(self.db())
+        .await?;
+        Ok(row.as_ref().map_or(RecordRights::NONE, rights_from))
+    }
+
+    async fn rights_save(&mut self, patient: PersonId, rights: &RecordRights) -> Result<()> {
+        let (clinic, erasure) = (self.clinic(), rights.erasure);
+        sqlx::query(
+            "INSERT INTO record_rights (clinic_id, patient_id, restricted_at, erasure_requested_at, retained_until,
+                 erased_at, version)
+             VALUES ($1, $2, $3, $4, $5, $6, $7)
+             ON CONFLICT (clinic_id, patient_id) DO UPDATE SET restricted_at = excluded.restricted_at,
+                 erasure_requested_at = excluded.erasure_requested_at, retained_until = excluded.retained_until,
+                 erased_at = excluded.erased_at, version = excluded.version",
+        )
+        .bind(clinic)
+        .bind(patient.as_uuid())
+        .bind(rights.restricted_at)
+        .bind(erasure.map(|erasure| erasure.requested_at))
+        .bind(erasure.map(|erasure| erasure.retained_until))
+        .bind(erasure.and_then(|erasure| erasure.erased_at))
+        .bind(rights.version.0)
+        .execute(self.db())
+        .await?;
+        Ok(())
+    }
+
+    /// Until when the law keeps the record: so many years after the last appointment, or not at
+    /// all where there was none.
+    async fn retained_until(&mut self, patient: PersonId) -> Result<OffsetDateTime> {
+        let now = self.now();
+        let until: OffsetDateTime = sqlx::query_scalar(
+            "SELECT greatest($2, max(a.ends_at) + make_interval(years =>
+                 (SELECT record_retention_years::integer FROM clinic)))
+             FROM appointment a WHERE a.patient_id = $1 AND a.status <> 'cancelled'",
+        )
+        .bind(patient.as_uuid())
+        .bind(now)
+        .fetch_one(self.db())
+        .await?;
+        Ok(until)
+    }
+
+    async fn erase_later(&mut self, patient_id: PersonId, due_at: OffsetDateTime) -> Result<()> {
+        let options = JobOptions {
+            due_at: Some(due_at),
+            // One for each time: the job that finds it is too early waits beside the next.
+            dedupe_key: Some(format!("{patient_id}/{}", due_at.unix_timestamp())),
+        };
+        self.job_add(&RecordErase { patient_id }, options).await?;
+        Ok(())
+    }
+
+    async fn record_erase(&mut self, patient: PersonId) -> Result<Erased> {
+        // Waits for whoever writes to the record, and holds up whoever wants to: a row that refers to
+        // the person holds this one's key, and what is sealed asks for it first.
+        sqlx::query("SELECT FROM person WHERE id = $1 FOR UPDATE")
+            .bind(patient.as_uuid())
+            .execute(self.db())
+            .await?;
+        let rights = self.rights_load(patient).await?;
+        let Some(erasure) = rights.erasure.filter(|erasure| erasure.erased_at.is_none()) else {
+            return Ok(Erased::Nothing);
+        };
+        let (now, until) = (self.now(), self.retained_until(patient).await?);
+        let kept = until > now;
+        let after = Erasure {
+            retained_until: until,
+            erased_at: (!kept).then_some(now),
+            ..erasure
+        };
+        let after = RecordRights {
+            erasure: Some(after),
+            version: Version(rights.version.0 + 1),
+            ..rights
+        };
+        self.rights_save(patient, &after).await?;
+        if kept {
+            self.erase_later(patient, until).await?;
+            return Ok(Erased::Kept(until));
+        }
+        self.record_shred(patient).await?;
+        self.audit(Action::RecordErase, patient, Some(patient)).await?;
+        Ok(Erased::Now)
+    }
+
+    /// Destroys the key, and leaves a person without a name, a login or a way to be found.
+    async fn record_shred(&mut self, patient: PersonId) -> Result<()> {
+        let (row, now) = (patient.as_uuid(), self.now());
+        let (version, account): (i64, Uuid) =
+            sqlx::query_as("SELECT seal_version + 1, account_id FROM person WHERE id = $1")
+                .bind(row)
+                .fetch_optional(self.db())
+                .await?
+                .ok_or(StoreError::NotFound)?;
+        let name = self
+            .seal(
+                Column::PersonDisplayName,
+                row,
+                version,
+                Owner::Clinic,
+                ERASED_NAME.as_bytes(),
+            )
+            .await?;
+        let email = self
+            .seal(
+                Column::PersonEmail,
+                row,
+                version,
+                Owner::Clinic,
+                ERASED_EMAIL.as_bytes(),
+            )
+            .await?;
+        sqlx::query(
+            "UPDATE person SET display_name = $2, email = $3, seal_version = $4, active = false, erased_at = $5
+             WHERE id = $1",
+        )
+        .bind(row)
+        .bind(name)
+        .bind(email)
+        .bind(version)
+        .bind(now)
+        .execute(self.db())
+        .await?;
+        for sql in [
+            "DELETE FROM patient_key WHERE patient_id = $1",
+            "DELETE FROM patient_search WHERE patient_id = $1",
+            "DELETE FROM totp_factor WHERE person_id = $1",
+            "DELETE FROM passkey WHERE person_id = $1",
+            "DELETE FROM recovery_code WHERE person_id = $1",
+            "DELETE FROM account_link WHERE person_id = $1",
+            "UPDATE appointment SET reason = NULL, cancel_reason = NULL WHERE patient_id = $1",
+        ] {
+            sqlx::query(sql).bind(row).execute(self.db()).await?;
+        }
+        sqlx::query("UPDATE session SET revoked_at = $2 WHERE person_id = $1 AND revoked_at IS NULL")
+            .bind(row)
+            .bind(now)
+            .execute(self.db())
+            .await?;
+        sqlx::query("SELECT account_erase($1)")
+            .bind(account)
+            .execute(self.db())
+            .await?;
+        Ok(())
+    }
+}
+
+impl Store {
+    /// Erases a patient's record, if they asked for it and the law lets it go by now. May be
+    /// repeated, and may break off: it is one transaction.
+    ///
+    /// # Errors
+    /// When the database or the keys fail.
+    pub async fn record_erase(
+        &self,
+        clinic: ClinicId,
+        patient: PersonId,
+        now: OffsetDateTime,
+    ) -> Result<Erased> {
+        let actor = Actor::System(SystemActor::Upkeep);
+        let mut tx = self.begin_at(clinic, actor, RequestId::generate(), now).await?;
+        let outcome = tx.record_erase(patient).await?;
+        tx.commit().await?;
+        if outcome == Erased::Now {
+            self.keyring.forget_patient(clinic, patient);
+        }
+        Ok(outcome)
+    }
+}
