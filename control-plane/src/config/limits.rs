@@ -39,7 +39,7 @@ impl RateLimits {
             ("limits.scale", self.scale),
         ] {
             // Once a minute is the slowest that is kept; NaN is none of these.
-            if !(value >= 1.0 / 60.0 && value <= 1e6) {
+            if !(1.0 / 60.0..=1e6).contains(&value) {
                 broken.push((key.into(), "must be 1/60 to 1000000".into()));
             }
         }
