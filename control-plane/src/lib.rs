@@ -18,4 +18,5 @@ pub mod keys;
 pub mod live;
 pub mod mail;
 pub mod media;
+pub mod outbox;
 pub mod setup;

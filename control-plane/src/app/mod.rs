@@ -23,7 +23,7 @@ use crate::audit::{self, AuditMetrics, LogKeys, Publisher, Shelf, ShelfError};
 use crate::config::Config;
 use crate::database::Database;
 use crate::desk::{self, Desk};
-use crate::ephemeral::Ephemeral;
+use crate::ephemeral::{Ephemeral, News};
 use crate::fleet::operator::OperatorToken;
 use crate::fleet::{self, Fleet};
 use crate::http::server::CertificateError;
@@ -33,6 +33,7 @@ use crate::keys;
 use crate::live::{self, Live};
 use crate::mail::{Mail, MailError};
 use crate::media::Media;
+use crate::outbox::{self, OutboxMetrics, Rabbit};
 
 use listeners::Listeners;
 
@@ -146,7 +147,7 @@ impl App {
         let objects = config.objects.dir.clone();
         let shelf = Shelf::local(&objects.unwrap_or_else(|| data_dir.join(OBJECTS_DIR)))?;
         let redis = config.redis.as_ref().map(|redis| redis.url.as_str());
-        let ephemeral = Ephemeral::open(redis, &config.node.cluster)?;
+        let ephemeral = Ephemeral::open(redis)?;
         let registry = Registry::new();
         let metrics = Metrics::new(&registry);
         let front = Drain::new();
@@ -157,7 +158,7 @@ impl App {
         let database = Database::default();
         let api = Api::new(Parts {
             database: database.clone(),
-            live: Live::new(ephemeral.news(), config.control_nodes().len()),
+            live: Live::new(News::default()),
             media: media.clone(),
             passwords: Passwords::new(metrics.hash_waiting()),
             throttle: Throttle::new(ephemeral.counters(), &digest_key),
@@ -236,7 +237,12 @@ impl App {
             back.clone(),
         ));
         let news = self.api.live.news();
-        back.spawn(news.clone().run(back.clone()));
+        let direct = database
+            .direct_url
+            .clone()
+            .unwrap_or_else(|| database.url.clone());
+        let sink = self.config.rabbitmq.as_ref().map(Rabbit::new);
+        let outbox_metrics = OutboxMetrics::new(&self.registry);
         let (database, drain, live) = (self.database.clone(), back.clone(), self.api.live.clone());
         let job_metrics = JobMetrics::new(&self.registry);
         let mail = self.api.mail.clone();
@@ -253,11 +259,13 @@ impl App {
             let handlers = mail.alert_handlers(&store, handlers);
             let handlers = jobs::erase_handlers(&store, handlers);
             let handlers = keys::handlers(&store, handlers);
+            let handlers = outbox::handlers(sink.as_ref(), handlers);
             let publisher = Publisher::new(store.clone(), log_keys, shelf, witness);
             tokio::join!(
                 audit::sequence(publisher.clone(), audit_metrics.clone(), drain.clone()),
                 audit::watch_promises(publisher, audit_metrics, drain.clone()),
-                live::relay(store.clone(), news, drain.clone()),
+                outbox::hear(direct.clone(), news, drain.clone()),
+                outbox::relay(direct, store.clone(), sink, outbox_metrics, drain.clone()),
                 jobs::work(store.clone(), handlers, job_metrics, drain.clone()),
                 live::cut(live, store.clone(), drain.clone()),
                 keys::watch_floors(fleet, store.clone(), drain.clone()),

@@ -122,6 +122,21 @@ impl Config {
                 broken.push(("mail.tls".into(), "may be none only to this machine".into()));
             }
         }
+        if let Some(direct) = &self.database.direct_url
+            && !direct.starts_with("postgres://")
+            && !direct.starts_with("postgresql://")
+        {
+            broken.push(("database.direct_url".into(), "must begin with postgres://".into()));
+        }
+        if let Some(rabbitmq) = &self.rabbitmq {
+            let uri = rabbitmq.url.parse::<Uri>().ok();
+            let host = uri.as_ref().and_then(Uri::host).unwrap_or_default();
+            let is_here = matches!(host, "localhost" | "127.0.0.1" | "[::1]");
+            if !(is_here && rabbitmq.url.starts_with("amqp://")) {
+                let why = "must begin with amqp:// and name this machine: the broker's, or that of a TLS tunnel to it";
+                broken.push(("rabbitmq.url".into(), why.into()));
+            }
+        }
         if let Some(redis) = &self.redis
             && redis::Client::open(redis.url.as_str()).is_err()
         {

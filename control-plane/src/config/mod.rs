@@ -51,6 +51,8 @@ pub struct Config {
     pub vault: Vault,
     /// Redis; without it counters and live events stay in this process.
     pub redis: Option<Redis>,
+    /// Where events are published; without it they stay among the control nodes.
+    pub rabbitmq: Option<RabbitMq>,
     /// Where mail is handed over; without it no mail is sent.
     pub mail: Option<MailConfig>,
     /// The portals' builds.
@@ -162,6 +164,9 @@ pub struct Admin {
 pub struct Database {
     /// `postgres://…`; may hold a password, so it never prints.
     pub url: String,
+    /// The same database past a pooler that shares connections between transactions; `url` when
+    /// absent. The relay of events and those who hear it need connections of their own.
+    pub direct_url: Option<String>,
     /// Most connections this node opens.
     #[serde(default = "database_connections_default")]
     pub max_connections: u32,
@@ -191,6 +196,35 @@ pub struct Redis {
 impl std::fmt::Debug for Redis {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Redis").finish_non_exhaustive()
+    }
+}
+
+/// A RabbitMQ that takes our events.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RabbitMq {
+    /// `amqp://user:password@localhost:5672/vhost`; holds a password, so it never prints. Of this machine
+    /// only: a broker elsewhere is reached through a TLS tunnel (stunnel, a service mesh).
+    pub url: String,
+    /// The durable topic exchange events are published to.
+    #[serde(default = "events_name")]
+    pub exchange: String,
+    /// The durable queue that takes every event, so that none is lost before a consumer comes.
+    #[serde(default = "events_name")]
+    pub queue: String,
+}
+
+/// What exchange and queue are called where nothing else is said.
+fn events_name() -> String {
+    "medmesh.events".to_owned()
+}
+
+impl std::fmt::Debug for RabbitMq {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RabbitMq")
+            .field("exchange", &self.exchange)
+            .field("queue", &self.queue)
+            .finish_non_exhaustive()
     }
 }
 

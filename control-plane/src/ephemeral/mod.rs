@@ -1,6 +1,6 @@
-//! State whose loss is harmless: counters with a window, and news between nodes.
+//! State whose loss is harmless: counters with a window, and news for open streams.
 //!
-//! With `redis.url` it is shared by the control nodes, without it lives in this
+//! With `redis.url` counters are shared by the control nodes, without it they live in this
 //! process. When Redis is away, counters go on in this process: signing in must
 //! not depend on it.
 
@@ -27,8 +27,8 @@ impl Ephemeral {
     ///
     /// # Errors
     /// When the URL does not parse.
-    pub fn open(url: Option<&str>, cluster: &str) -> Result<Self, redis::RedisError> {
-        let shared = url.map(|url| Shared::open(url, cluster)).transpose()?;
+    pub fn open(url: Option<&str>) -> Result<Self, redis::RedisError> {
+        let shared = url.map(Shared::open).transpose()?;
         Ok(Self { shared })
     }
 
@@ -45,12 +45,6 @@ impl Ephemeral {
     #[must_use]
     pub fn buckets(&self) -> Buckets {
         Buckets::new(self.shared.clone())
-    }
-
-    /// News of this and the other nodes.
-    #[must_use]
-    pub fn news(&self) -> News {
-        News::new(self.shared.clone())
     }
 
     /// Whether other nodes see what this one writes.

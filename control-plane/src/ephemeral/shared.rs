@@ -44,25 +44,21 @@ return ahead
 
 #[derive(Clone)]
 pub(super) struct Shared {
-    client: Client,
     connection: ConnectionManager,
-    cluster: Arc<str>,
     take: Arc<Script>,
     /// Set while it is away: when to ask again.
     away: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Shared {
-    pub(super) fn open(url: &str, cluster: &str) -> Result<Self, RedisError> {
+    pub(super) fn open(url: &str) -> Result<Self, RedisError> {
         let client = Client::open(url)?;
         let config = ConnectionManagerConfig::new()
             .set_response_timeout(Some(RESPONSE_TIMEOUT))
             .set_connection_timeout(Some(CONNECTION_TIMEOUT))
             .set_number_of_retries(RETRIES);
         Ok(Self {
-            connection: ConnectionManager::new_lazy_with_config(client.clone(), config)?,
-            client,
-            cluster: cluster.into(),
+            connection: ConnectionManager::new_lazy_with_config(client, config)?,
             take: Arc::new(Script::new(TAKE)),
             away: Arc::default(),
         })
@@ -159,25 +155,8 @@ impl Shared {
         self.query::<()>(&redis::cmd("PING")).await.is_some()
     }
 
-    pub(super) async fn publish(&self, text: &str) {
-        let mut publish = redis::cmd("PUBLISH");
-        publish.arg(self.channel()).arg(text);
-        self.query::<u64>(&publish).await;
-    }
-
     async fn query<T: redis::FromRedisValue>(&self, command: &redis::Cmd) -> Option<T> {
         let query = |mut connection| async move { command.query_async(&mut connection).await };
         self.attempt(query).await
-    }
-
-    /// A connection of its own that hears what any node publishes.
-    pub(super) async fn listen(&self) -> Result<redis::aio::PubSub, RedisError> {
-        let mut hearing = self.client.get_async_pubsub().await?;
-        hearing.subscribe(self.channel()).await?;
-        Ok(hearing)
-    }
-
-    fn channel(&self) -> String {
-        format!("medmesh:{}:visits", self.cluster)
     }
 }

@@ -1,12 +1,11 @@
 //! What happens in a visit, for those who watch it.
 //!
-//! A write leaves an outbox row; the relay ([`relay`]) turns it into news for every
+//! A write leaves an event; the relay ([`crate::outbox`]) turns it into news at every
 //! node ([`crate::ephemeral::News`]); each open stream then looks into the database
 //! for itself. So nothing but ids travels, order is the database's, and a stream that
 //! misses all news still looks every now and then.
 
 mod cut;
-mod relay;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,22 +19,18 @@ use crate::ephemeral::News;
 use crate::http::ApiError;
 
 pub use cut::run as cut;
-pub use relay::run as relay;
 
 /// Open streams of one node, at some 10 kB and a query now and then each.
 const STREAMS_MAX: usize = 10_000;
 /// Open streams of one session: its tabs, and reconnects the old ends of which linger.
 const STREAMS_PER_SESSION_MAX: usize = 8;
-/// How often a stream looks where news of all writers arrive.
+/// How often a stream looks without being told.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// How often a stream looks where other nodes write and nobody tells us.
-const LOOK_EVERY_ALONE: Duration = Duration::from_millis(400);
 
 /// Who watches what. Cheap to clone.
 #[derive(Clone)]
 pub struct Live {
     news: News,
-    look_every: Duration,
     open: Arc<Mutex<HashMap<SessionId, usize>>>,
     ended: broadcast::Sender<SessionId>,
 }
@@ -44,13 +39,11 @@ pub struct Live {
 const ENDED_BACKLOG: usize = 256;
 
 impl Live {
-    /// Over this node's news; `nodes` is how many control nodes write.
+    /// Over this node's news.
     #[must_use]
-    pub fn new(news: News, nodes: usize) -> Self {
-        let hears_all = news.is_shared() || nodes <= 1;
+    pub fn new(news: News) -> Self {
         Self {
             news,
-            look_every: if hears_all { LOOK_EVERY } else { LOOK_EVERY_ALONE },
             open: Arc::default(),
             ended: broadcast::Sender::new(ENDED_BACKLOG),
         }
@@ -120,7 +113,7 @@ impl Watch {
         if std::mem::take(&mut self.is_behind) {
             return Reason::Look;
         }
-        let deadline = tokio::time::sleep(self.live.look_every);
+        let deadline = tokio::time::sleep(LOOK_EVERY);
         tokio::pin!(deadline);
         loop {
             tokio::select! {
@@ -173,11 +166,10 @@ impl Drop for Watch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ephemeral::Ephemeral;
 
     fn live() -> (News, Live) {
-        let news = Ephemeral::open(None, "test").unwrap().news();
-        (news.clone(), Live::new(news, 1))
+        let news = News::default();
+        (news.clone(), Live::new(news))
     }
 
     #[tokio::test(start_paused = true)]
@@ -186,11 +178,11 @@ mod tests {
         let visit = VisitId::generate();
         let mut watch = live.watch(visit, SessionId::generate()).unwrap();
         let started = tokio::time::Instant::now();
-        news.tell(VisitId::generate()).await;
-        news.tell(visit).await;
+        news.tell(VisitId::generate());
+        news.tell(visit);
         watch.worth_looking().await;
         assert_eq!(started.elapsed(), Duration::ZERO);
-        news.tell(VisitId::generate()).await;
+        news.tell(VisitId::generate());
         watch.worth_looking().await;
         assert_eq!(started.elapsed(), LOOK_EVERY);
     }

@@ -160,6 +160,8 @@ impl Tx {
         self.audit(Action::AppointmentCreate, id, Some(new.patient_id))
             .await?;
         self.publish(EventKind::VisitChanged { visit_id }).await?;
+        self.publish(EventKind::AppointmentChanged { appointment_id: id })
+            .await?;
         let appointment = Appointment {
             id,
             visit_id,
@@ -308,6 +310,8 @@ impl Tx {
         self.visit_save(&visit, &visit.moved(slot)?).await?;
         self.audit(Action::AppointmentUpdate, id, Some(before.patient.id))
             .await?;
+        self.publish(EventKind::AppointmentChanged { appointment_id: id })
+            .await?;
         let reason = change
             .reason
             .as_ref()
@@ -368,6 +372,8 @@ impl Tx {
         .await?;
         self.visit_save(&visit, &visit.called_off(self.now())?).await?;
         self.audit(Action::AppointmentCancel, id, Some(before.patient.id))
+            .await?;
+        self.publish(EventKind::AppointmentChanged { appointment_id: id })
             .await?;
         let after = Appointment {
             status: AppointmentStatus::Cancelled,

@@ -268,8 +268,6 @@ constraints! {
     IdempotencyKeyLength = "idempotency_key_length",
     /// No effect without a replayable answer.
     IdempotencyAnswered = "idempotency_answered",
-    /// Events are of the list.
-    OutboxKindKnown = "outbox_kind_known",
 }
 
 impl Constraint {
@@ -340,8 +338,7 @@ impl Constraint {
             | Self::VisitParticipantStateKnown
             | Self::MessageSequenceKey
             | Self::IdempotencyKeyLength
-            | Self::IdempotencyAnswered
-            | Self::OutboxKindKnown => StoreError::Internal(fault),
+            | Self::IdempotencyAnswered => StoreError::Internal(fault),
         }
     }
 }

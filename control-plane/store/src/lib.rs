@@ -76,7 +76,7 @@ pub use keys::{
     RotationSubject,
 };
 pub use message::MESSAGES_PER_LIST_MAX;
-pub use outbox::{Event, EventKind, OUTBOX_BATCH_MAX, OUTBOX_LEASE};
+pub use outbox::{Event, EventKind, Listener, OUTBOX_BATCH_MAX, OutboxCounts, Relay};
 pub use page::{Cursor, PAGE_DEFAULT, PAGE_MAX, Page, PageRequest};
 pub use passkey::{PASSKEYS_MAX, PasskeyEntry};
 pub use person::Named;

@@ -40,8 +40,8 @@ async fn exhaust(nodes: &[&ControlNode], cookie: &str) -> (usize, reqwest::Respo
 #[tokio::test]
 async fn redis_and_memory_say_the_same() {
     let redis = Redis::start();
-    let shared = Ephemeral::open(Some(&redis.url()), "test").unwrap().buckets();
-    let alone = Ephemeral::open(None, "test").unwrap().buckets();
+    let shared = Ephemeral::open(Some(&redis.url())).unwrap().buckets();
+    let alone = Ephemeral::open(None).unwrap().buckets();
     // So slow that the time the test takes frees nothing.
     let quota = |burst| Quota {
         interval_us: 600_000_000,
