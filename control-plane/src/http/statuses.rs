@@ -104,10 +104,10 @@ fn statuses(method: &Method, operation: &Operation, callers: Callers) -> Vec<Sta
             StatusCode::FORBIDDEN,
             is_person || (callers == Callers::People && is_unsafe),
         ),
-        // By path, or by an id in the body or the query.
+        // By path, by an id in the body or the query; or what is changed or taken away is not there.
         (
             StatusCode::NOT_FOUND,
-            has(ParameterIn::Path) || (!is_open && (has_body || has(ParameterIn::Query))),
+            has(ParameterIn::Path) || (!is_open && (is_unsafe || has(ParameterIn::Query))),
         ),
         (StatusCode::NOT_ACCEPTABLE, answers_content),
         (StatusCode::CONFLICT, has_key || (!is_open && is_unsafe)),
