@@ -186,8 +186,13 @@ impl Caller {
     fn challenge(&mut self, attributes: impl Fn(Builder) -> Builder) -> anyhow::Result<()> {
         let (request, id) = self.begin(Method::ALLOCATE);
         let answer = exchange(&self.socket, &attributes(request).finish(), id)?;
-        let nonce = message(&answer).and_then(|message| find(&message, attribute::NONCE));
-        self.nonce = nonce.context("no challenge")?;
+        let message = message(&answer).context("the answer is no STUN message")?;
+        match (find(&message, attribute::NONCE), refused(&message)) {
+            (Some(nonce), _) => self.nonce = nonce,
+            // coturn says so before it asks for credentials.
+            (None, Some(refused)) => return Err(refused.into()),
+            (None, None) => anyhow::bail!("no challenge"),
+        }
         Ok(())
     }
 
@@ -207,11 +212,17 @@ impl Caller {
             .finish();
         let answer = exchange(&self.socket, &request, id)?;
         let message = message(&answer).context("the answer is no STUN message")?;
-        if let Some([_, _, class, number, ..]) = find(&message, attribute::ERROR_CODE).as_deref() {
-            return Err(Refused(u16::from(*class) * 100 + u16::from(*number)).into());
+        if let Some(refused) = refused(&message) {
+            return Err(refused.into());
         }
         read(&message).with_context(|| format!("{method:?}: the answer lacks what was asked for"))
     }
+}
+
+fn refused(message: &Message<'_>) -> Option<Refused> {
+    let value = find(message, attribute::ERROR_CODE)?;
+    let (class, number) = (value.get(2)?, value.get(3)?);
+    Some(Refused(u16::from(*class) * 100 + u16::from(*number)))
 }
 
 fn message(bytes: &[u8]) -> Option<Message<'_>> {

@@ -22,6 +22,10 @@ struct Coturn {
 
 impl Coturn {
     fn spawn() -> Self {
+        Self::spawn_with(&[])
+    }
+
+    fn spawn_with(more: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let free = UdpSocket::bind((loopback(), 0)).unwrap().local_addr().unwrap();
         let child = Command::new("turnserver")
@@ -37,6 +41,7 @@ impl Coturn {
             ])
             .arg(format!("--pidfile={}/pid", directory.path().display()))
             .arg(format!("--userdb={}/db", directory.path().display()))
+            .args(more)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -189,15 +194,9 @@ fn one_source_cannot_hold_connections_without_end() {
     assert_eq!(half_open(Coturn::spawn().address, 100), 100);
 }
 
-/// Quota bypass by mobility: an allocation whose client has moved counts for its user as before.
-#[test]
-fn moving_frees_nobodys_quota() {
-    let limits = Limits {
-        allocations_per_user: 1,
-        ..Limits::default()
-    };
-    let ours = spawn(RelayConfig { limits, ..config() }, loopback_peers());
-    let server = ours.listeners()[0];
+/// A user with a quota of one takes an allocation to another address; what a third and the first
+/// address are told then.
+fn after_a_move(server: SocketAddr) -> [u16; 2] {
     let mut home = WireClient::new(server, "a");
     let mobile = |r| udp(r).attribute(attribute::MOBILITY_TICKET, &[]);
     let reply = home.request(Method::ALLOCATE, mobile);
@@ -208,10 +207,56 @@ fn moving_frees_nobodys_quota() {
         r.attribute(attribute::MOBILITY_TICKET, &ticket)
     });
     assert_eq!(moved.code(), 0);
-    eventually("one allocation", || ours.stats().allocations == 1);
     let mut third = home.elsewhere(server);
-    assert_eq!(third.request(Method::ALLOCATE, udp).code(), 486);
-    assert_eq!(home.request(Method::ALLOCATE, udp).code(), 486);
+    let code = third.request(Method::ALLOCATE, udp).code();
+    [code, home.request(Method::ALLOCATE, udp).code()]
+}
+
+/// Quota bypass by mobility: an allocation whose client has moved counts for its user as before.
+#[test]
+fn moving_frees_nobodys_quota() {
+    let limits = Limits {
+        allocations_per_user: 1,
+        ..Limits::default()
+    };
+    let ours = spawn(RelayConfig { limits, ..config() }, loopback_peers());
+    assert_eq!(after_a_move(ours.listeners()[0]), [486; 2]);
+    eventually("one allocation", || ours.stats().allocations == 1);
+}
+
+/// Requests to take up allocations that never were, each from another address and with a ticket
+/// nobody gave out.
+fn resume_flood(server: SocketAddr) {
+    let client = WireClient::new(server, "a");
+    for n in 0..FLOOD {
+        let source = format!("127.0.{}.{}:0", 2 + n / 250, 1 + n % 250);
+        let socket = UdpSocket::bind(source).unwrap();
+        let request = Builder::new(Class::Request, Method::REFRESH, [7; 12])
+            .attribute(attribute::MOBILITY_TICKET, &[u8::try_from(n % 251).unwrap(); 48]);
+        socket.send_to(&client.seal(request), server).unwrap();
+        if n % 50 == 49 {
+            let binding = Builder::new(Class::Request, Method::BINDING, [1; 12]).finish();
+            let probe = WireClient::new(server, "a");
+            assert!(probe.exchange(&binding, PATIENCE).is_some());
+        }
+    }
+}
+
+/// Resume flood: who asks for allocations that are none of his costs ours nothing that stays;
+/// coturn makes a session for each.
+#[test]
+fn strangers_who_resume_leave_nothing_behind() {
+    let ours = spawn(config(), loopback_peers());
+    let mut client = WireClient::new(ours.listeners()[0], "b");
+    assert_eq!(client.allocate().code(), 0);
+    resume_flood(ours.listeners()[0]);
+    assert_eq!(ours.stats().allocations, 1);
+    assert_eq!(client.request(Method::REFRESH, |r| r).code(), 0);
+    let theirs = Coturn::spawn_with(&["--mobility"]);
+    let before = theirs.resident_bytes();
+    resume_flood(theirs.address);
+    let grown = theirs.resident_bytes().saturating_sub(before);
+    assert!(grown > 10 << 20, "{grown} bytes for {FLOOD} packets");
 }
 
 /// Predictable randomness (CVE-2025-69217): nonces and relayed ports of ours tell nothing about

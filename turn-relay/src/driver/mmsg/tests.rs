@@ -257,3 +257,25 @@ fn control_messages_are_read_as_far_as_they_are_whole() {
     lying.0[..WORD].copy_from_slice(&0_usize.to_ne_bytes());
     assert_eq!(lying.received(length), (None, None));
 }
+
+/// The kernel reports an ICMP error by failing the next call, whatever that is about.
+#[test]
+fn what_came_of_one_datagram_is_not_the_next_ones_fault() {
+    let (sender, _) = socket("127.0.0.1", false);
+    super::super::icmp::enable(&sender, false).unwrap();
+    let (receiver, to) = socket("127.0.0.1", false);
+    let (_, closed) = socket("127.0.0.1", false);
+    let mut send = SendBatch::new();
+    // On loopback the error is there when the call returns.
+    assert_eq!(
+        send.send(sender.as_fd(), None, [segment(closed, b"anybody?")]),
+        Unsent::default()
+    );
+    assert_eq!(
+        send.send(sender.as_fd(), None, [segment(to, b"you")]),
+        Unsent::default()
+    );
+    let mut batch = RecvBatch::new(32);
+    let (datagrams, _) = take(&receiver, &mut batch, 1);
+    assert_eq!(datagrams[0].1, b"you");
+}
