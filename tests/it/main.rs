@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "an integration test is a test throughout")]
 
 mod audit;
+mod canary;
 mod clinic;
 mod fleet;
 mod house;
