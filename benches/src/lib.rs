@@ -6,6 +6,7 @@
 
 pub mod clinic;
 pub mod forward;
+pub mod login;
 pub mod raft;
 pub mod report;
 pub mod turn;

@@ -4,7 +4,7 @@
 
 use clap::{Parser, Subcommand};
 use medmesh_benches::report::{self, Row};
-use medmesh_benches::{clinic, forward, raft, turn};
+use medmesh_benches::{clinic, forward, login, raft, turn};
 
 /// Measures medmesh beside its peers and the machine's limits
 #[derive(Parser)]
@@ -29,6 +29,11 @@ enum Bench {
     /// One node of the `raft` bench, which starts it.
     #[command(hide = true)]
     RaftNode(raft::NodeOptions),
+    /// What a flood of wrong passwords costs everybody else, beside the same without it.
+    LoginFlood(login::Options),
+    /// The control node of the `login-flood` bench, which starts it.
+    #[command(hide = true)]
+    LoginNode,
     /// Packets the TURN relay carries per second of CPU, beside coturn.
     Turn(turn::Options),
     /// The program that only forwards; the `turn` bench starts it.
@@ -40,7 +45,7 @@ enum Bench {
 }
 
 /// What `all` runs, by subcommand.
-const ALL: [&str; 5] = ["forward", "turn", "raft", "rotation", "search"];
+const ALL: [&str; 6] = ["forward", "turn", "raft", "rotation", "search", "login-flood"];
 
 fn main() -> anyhow::Result<()> {
     let rows = rows(Arguments::parse().bench)?;
@@ -65,6 +70,8 @@ fn rows(bench: Bench) -> anyhow::Result<Vec<Row>> {
         Bench::Rotation(options) => clinic::rotation(&options)?,
         Bench::Search(options) => clinic::search(&options)?,
         Bench::Turn(options) => turn::rows(&options)?,
+        Bench::LoginFlood(options) => login::rows(&options)?,
+        Bench::LoginNode => return login::run_node().map(|()| Vec::new()),
         Bench::RaftNode(options) => return raft::run_node(&options).map(|()| Vec::new()),
         Bench::TurnForward(options) => return turn::forward(&options).map(|()| Vec::new()),
         Bench::Seal(shape) => return forward::limit::seal(&shape).map(|()| Vec::new()),

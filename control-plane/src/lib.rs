@@ -18,5 +18,6 @@ pub mod keys;
 pub mod live;
 pub mod mail;
 pub mod media;
+mod oidc;
 pub mod outbox;
 pub mod setup;

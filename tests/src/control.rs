@@ -36,6 +36,10 @@ pub struct Wishes {
     pub limits_scale: Option<f64>,
     /// Port of a mail server on this machine.
     pub smtp_port: Option<u16>,
+    /// Whether outside providers may be on this machine.
+    pub oidc_loopback: bool,
+    /// Whether `X-Forwarded-For` says who the client is.
+    pub trust_forwarded_for: bool,
     /// Certificate and key for HTTPS.
     pub https: Option<(PathBuf, PathBuf)>,
     /// Connections to the database at once; 12 when absent.
@@ -193,6 +197,7 @@ fn toml(site: &Site, id: usize, scratch: &Scratch, wishes: &Wishes) -> String {
     let link = site.links[id - 1];
     let connections = wishes.max_connections.unwrap_or(12);
     let life = wishes.certificate_lifetime_seconds.unwrap_or(86_400);
+    let (forwarded, loopback) = (wishes.trust_forwarded_for, wishes.oidc_loopback);
     let peers: String = site
         .links
         .iter()
@@ -223,6 +228,9 @@ advertise = "{link}"
 [http]
 listen = "127.0.0.1:0"
 public_url = "{ORIGIN}"
+trust_forwarded_for = {forwarded}
+[oidc]
+allow_loopback = {loopback}
 [admin]
 listen = "127.0.0.1:0"
 [database]
@@ -306,6 +314,7 @@ impl TestClinic {
             password: hash.clone(),
             totp: None,
             passkey: passkeys.get(login).map(SoftPasskey::credential),
+            credentials: medmesh_clinic::credential::Claim::made_up(role),
         });
         let seed = Seed {
             clinic,

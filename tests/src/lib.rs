@@ -2,6 +2,7 @@
 
 pub mod control;
 pub mod edge;
+pub mod oidc;
 pub mod participant;
 pub mod passkey;
 pub mod postgres;

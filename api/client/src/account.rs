@@ -1,7 +1,10 @@
 //! Proving who one is, and looking after one's second factors and devices.
 
 use medmesh_api_types::Secret;
-use medmesh_api_types::account::{Invitation, InvitationCreate, LinkRedeem, PasswordChange, ResetRequest};
+use medmesh_api_types::account::{
+    Invitation, InvitationCreate, LinkRedeem, PasswordChange, RegistrationComplete, RegistrationRequest,
+    ResetRequest,
+};
 use medmesh_api_types::factor::{
     Device, Enrolment, Factors, PasskeyAssertion, PasskeyCreation, PasskeyRegistration, PasskeyRequest,
     Proof, RecoveryCodes, TotpConfirm, TotpSetup,
@@ -158,6 +161,23 @@ impl Clinic {
             password: Secret::new(password),
         };
         self.send_body("/v1/auth/link", encode(&redeem)?).await
+    }
+
+    /// Asks to register as a patient.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn registration_request(&self, request: &RegistrationRequest) -> Result<(), ClientError> {
+        self.send_body("/v1/auth/registration", encode(request)?).await
+    }
+
+    /// Completes a registration by its link.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn registration_complete(&self, complete: &RegistrationComplete) -> Result<(), ClientError> {
+        self.send_body("/v1/auth/registration/complete", encode(complete)?)
+            .await
     }
 
     /// Changes the password.

@@ -1,7 +1,7 @@
 //! Invitations, forgotten passwords, new ones.
 
 use garde::Validate;
-use medmesh_base::Phi;
+use medmesh_base::{ClinicId, Phi};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
@@ -73,6 +73,43 @@ pub struct LinkRedeem {
     #[schema(value_type = String, min_length = 43, max_length = 43)]
     pub token: Secret,
     /// The password from now on: 15 characters or more, and not a well-known one.
+    #[garde(custom(rules::password_new))]
+    #[schema(value_type = String, format = Password, min_length = 15, max_length = 128)]
+    pub password: Secret,
+}
+
+/// Somebody wants to register as a patient.
+#[derive(Clone, Debug, Serialize, Deserialize, Validate, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RegistrationRequest {
+    /// With which clinic.
+    #[garde(skip)]
+    #[schema(value_type = uuid::Uuid)]
+    pub clinic_id: ClinicId,
+    /// The address they will sign in with. What there is to know about it, the mail says.
+    #[garde(custom(rules::email))]
+    #[schema(value_type = String, max_length = 254)]
+    pub email: Phi<String>,
+    /// Their language, also of the mail.
+    #[garde(skip)]
+    #[serde(default)]
+    #[schema(required = false)]
+    pub locale: Locale,
+}
+
+/// The link of a registration is followed.
+#[derive(Clone, Debug, Serialize, Deserialize, Validate, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RegistrationComplete {
+    /// What stood in the link's fragment.
+    #[garde(custom(rules::link_token))]
+    #[schema(value_type = String, min_length = 43, max_length = 43)]
+    pub token: Secret,
+    /// How they are called.
+    #[garde(custom(rules::display_name))]
+    #[schema(value_type = String, min_length = 1, max_length = 120)]
+    pub display_name: Phi<String>,
+    /// Their password: 15 characters or more, and not a well-known one.
     #[garde(custom(rules::password_new))]
     #[schema(value_type = String, format = Password, min_length = 15, max_length = 128)]
     pub password: Secret,

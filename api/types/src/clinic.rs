@@ -25,6 +25,10 @@ pub struct ClinicSettings {
     /// Regions whose edges may carry its visits; empty is any.
     #[schema(value_type = Vec<String>)]
     pub media_regions: Vec<Region>,
+    /// Whether patients may register themselves.
+    #[serde(default)]
+    #[schema(required)]
+    pub self_registration: bool,
     /// Grows with every change; the `ETag` is this number in quotes.
     pub version: i64,
 }
@@ -39,4 +43,8 @@ pub struct ClinicUpdate {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<String>>, max_items = 16)]
     pub media_regions: Option<Vec<Region>>,
+    /// Whether patients may register themselves. Needs a mail server.
+    #[garde(skip)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub self_registration: Option<bool>,
 }

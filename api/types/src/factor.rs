@@ -34,6 +34,10 @@ pub enum FactorKind {
     Passkey,
     /// One of the codes kept for the day the device is lost.
     RecoveryCode,
+    /// Whatever an outside provider asked for.
+    Provider,
+    /// Two factors at an outside provider.
+    ProviderMfa,
 }
 
 /// A proof of who one is.

@@ -24,6 +24,8 @@ pub const SEARCH_CHARS_MAX: usize = 120;
 pub const RECIPIENT_MAX: usize = 300;
 /// Longest description of what was given of a record, or why, characters.
 pub const DISCLOSED_MAX: usize = 1_000;
+/// Longest number of a licence as it is typed, characters: the number's own bound and some blanks.
+pub const CREDENTIAL_NUMBER_MAX: usize = 40;
 /// Most round trips a client may report: twice what it is ever asked to take.
 pub const PROBES_MAX: usize = 8;
 /// Longest round trip worth reporting, milliseconds: beyond it an edge is of no use.
@@ -108,6 +110,11 @@ pub(crate) fn code(code: &Secret, _: &()) -> Check {
     within(code.expose(), 6, 10)
 }
 
+/// A secret as a provider gives it out; NIST SP 800-63B-4 has nothing to say about it, a column's size has.
+pub(crate) fn client_secret(secret: &Secret, _: &()) -> Check {
+    within(secret.expose(), 8, 512)
+}
+
 pub(crate) fn link_token(token: &Secret, _: &()) -> Check {
     within(token.expose(), 43, 43)
 }
@@ -150,6 +157,11 @@ pub(crate) fn sha256(digest: &Option<String>, _: &()) -> Check {
             "is not a SHA-256 in lower-case hexadecimal digits",
         ))
     }
+}
+
+/// A number as it is printed; whether it is one the server finds out.
+pub(crate) fn credential_number(number: &Phi<String>, _: &()) -> Check {
+    within(number.expose(), 1, CREDENTIAL_NUMBER_MAX)
 }
 
 pub(crate) fn message_body(body: &Phi<String>, _: &()) -> Check {

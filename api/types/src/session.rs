@@ -70,6 +70,11 @@ pub struct SessionPerson {
     pub display_name: Phi<String>,
     /// What they are to the clinic.
     pub roles: Vec<Role>,
+    /// Those of the roles in which they may not act yet, or no longer: what they need is not
+    /// verified. Other routes answer with `credential_required`.
+    #[serde(default)]
+    #[schema(required)]
+    pub awaiting_credentials: Vec<Role>,
 }
 
 /// A clinic.

@@ -85,6 +85,7 @@ impl World {
                 password: PasswordHash::from_phc(PHC.to_owned()),
                 totp: None,
                 passkey: None,
+                credentials: medmesh_clinic::credential::Claim::made_up(role),
             })
         });
         let seed = Seed {
@@ -166,6 +167,7 @@ fn caller(seeded: &Seeded) -> Caller {
         roles: seeded.roles,
         second_factor: true,
         stepped_up_at: None,
+        licensed: medmesh_clinic::credential::LICENSED,
     }
 }
 

@@ -17,6 +17,8 @@ pub struct Caller {
     pub session_id: SessionId,
     /// What the server says they are.
     pub roles: Roles,
+    /// Those of them that need a licence and have it verified ([`crate::credential::licensed`]).
+    pub licensed: Roles,
     /// A second factor was given in this session.
     pub second_factor: bool,
     /// When a factor was last given on purpose.
@@ -30,6 +32,8 @@ words! {
         Seed = "seed",
         /// Signing in: the person is not known yet.
         Login = "login",
+        /// Patients registering themselves: nobody is known before their mailbox is.
+        Registration = "registration",
         /// The media plane, reporting who is connected.
         Media = "media",
         /// Regular upkeep.

@@ -6,8 +6,8 @@
 mod event;
 
 use medmesh_base::{
-    AppointmentId, BreakGlassId, CareTeamMemberId, ClinicId, ConsentId, DisclosureId, MessageId,
-    ParticipantId, PersonId, ReferralId, SessionId, VisitId,
+    AppointmentId, BreakGlassId, CareTeamMemberId, ClinicId, ConsentId, CredentialId, DisclosureId,
+    MessageId, ParticipantId, PersonId, ReferralId, SessionId, VisitId,
 };
 use uuid::Uuid;
 
@@ -42,6 +42,22 @@ words! {
         PersonCreate = "person_create",
         /// Read people's names.
         PersonRead = "person_read",
+        /// Linked an identity at an outside provider.
+        IdentityLink = "identity_link",
+        /// Forgot one.
+        IdentityUnlink = "identity_unlink",
+        /// Changed which outside provider people may sign in with.
+        OidcProviderUpdate = "oidc_provider_update",
+        /// Stated a credential.
+        CredentialSubmit = "credential_submit",
+        /// Read credentials.
+        CredentialRead = "credential_read",
+        /// Found a credential true.
+        CredentialVerify = "credential_verify",
+        /// Found that it is not, or no longer.
+        CredentialReject = "credential_reject",
+        /// Took a credential back.
+        CredentialWithdraw = "credential_withdraw",
         /// Booked.
         AppointmentCreate = "appointment_create",
         /// Read an appointment.
@@ -164,6 +180,8 @@ words! {
         Session = "session",
         /// An authenticator app or a passkey.
         Factor = "factor",
+        /// A licence, an NPI, a DEA number.
+        Credential = "credential",
         /// An appointment.
         Appointment = "appointment",
         /// A visit.
@@ -253,6 +271,7 @@ object_from! {
     ClinicId => Clinic,
     PersonId => Person,
     SessionId => Session,
+    CredentialId => Credential,
     AppointmentId => Appointment,
     VisitId => Visit,
     ParticipantId => Participant,

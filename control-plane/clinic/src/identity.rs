@@ -1,11 +1,13 @@
 //! Clinics, people and their roles.
 
+pub mod oidc;
 pub mod passkey;
 
 mod device;
 mod link;
 mod proof;
 mod recovery;
+mod registration;
 mod totp;
 
 use std::fmt;
@@ -23,6 +25,7 @@ pub use proof::{
     Enrolled, Factor, Proofs, STEP_UP_WITHIN, Standing, is_fresh, needs_second_factor, standing, steps_up,
 };
 pub use recovery::{RECOVERY_CODE_BYTES, RECOVERY_CODES, RecoveryCode};
+pub use registration::{REGISTRATION_LIFETIME, RegistrationMail, registration_mail};
 pub use totp::{TOTP_DIGITS, TOTP_SECRET_BYTES, TOTP_STEP_SECONDS, TotpSecret, totp_step};
 
 /// Longest mail address (RFC 5321 section 4.5.3.1.3: a path of 256 with its brackets).
@@ -114,6 +117,12 @@ impl Roles {
     #[must_use]
     pub const fn intersects(self, other: Self) -> bool {
         self.0 & other.0 != 0
+    }
+
+    /// Those of the set that are not in the other.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
     }
 
     /// Whether there is no role at all.

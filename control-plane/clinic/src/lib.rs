@@ -15,6 +15,7 @@ pub mod authz;
 mod break_glass;
 mod care;
 mod consent;
+pub mod credential;
 mod disclosure;
 pub mod identity;
 mod message;
@@ -35,6 +36,7 @@ pub use consent::{
     CONSENT_PURPOSES, CONSENT_TEXT_LATEST, Consent, ConsentDecision, ConsentText, DOCUMENT_CHARS_MAX,
     Segment, Signature, SignedBy, consent_text,
 };
+pub use credential::{Credential, CredentialKind, CredentialStatus};
 pub use disclosure::{
     ACCOUNTED_FOR, DISCLOSED_CHARS_MAX, Disclosure, DisclosureBasis, DisclosureText, NewDisclosure,
     RECIPIENT_CHARS_MAX,

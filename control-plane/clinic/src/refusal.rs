@@ -29,6 +29,21 @@ pub enum Invalid {
     /// Without a letter, or too long.
     #[error("a search has a letter and at most 120 characters")]
     Search,
+    /// Not the postal code of a state or territory.
+    #[error("not the code of a state")]
+    State,
+    /// Not the form of a licence number.
+    #[error("a licence number has 1 to 30 letters and digits, at least one of them a digit")]
+    License,
+    /// Not ten digits that check themselves.
+    #[error("not a National Provider Identifier")]
+    Npi,
+    /// Not two letters and seven digits that check themselves.
+    #[error("not a DEA number of somebody who prescribes or dispenses")]
+    Dea,
+    /// A credential with a part missing, or one too many.
+    #[error("a licence has profession, state and end, a DEA number state and end, an NPI none of them")]
+    CredentialParts,
     /// Empty or too long.
     #[error("a message has 1 to 4000 characters")]
     MessageBody,
@@ -136,6 +151,33 @@ pub enum Refusal {
     /// The person does not work here.
     #[error("the person cannot look after privacy here")]
     OfficerUnsuitable,
+    /// Another provider, or none yet, without its secret.
+    #[error("the client's secret is needed")]
+    SecretNeeded,
+    /// The outside identity is linked to somebody else.
+    #[error("that identity is linked to somebody else")]
+    IdentityTaken,
+    /// More outside identities than anybody has.
+    #[error("too many identities")]
+    TooManyIdentities,
+    /// Judging one's own credential.
+    #[error("somebody else has to verify it")]
+    OwnCredential,
+    /// The credential was decided on already.
+    #[error("it was decided on already")]
+    CredentialDecided,
+    /// The credential's time is over.
+    #[error("it has expired")]
+    CredentialExpired,
+    /// The credential ends further ahead than any does.
+    #[error("it ends too far ahead")]
+    CredentialTooLong,
+    /// The same credential is waiting to be looked at.
+    #[error("one like it is waiting to be verified")]
+    CredentialPending,
+    /// More credentials than anybody has.
+    #[error("too many credentials")]
+    TooManyCredentials,
     /// Care for, or a referral to, oneself.
     #[error("that takes two people")]
     NotThemselves,
@@ -146,7 +188,7 @@ impl Refusal {
     #[must_use]
     pub const fn problem(self) -> ProblemCode {
         match self {
-            Self::NotYours => ProblemCode::Forbidden,
+            Self::NotYours | Self::OwnCredential => ProblemCode::Forbidden,
             Self::SlotInPast
             | Self::SlotTooFar
             | Self::PatientUnsuitable
@@ -158,6 +200,8 @@ impl Refusal {
             | Self::OwnAct
             | Self::OfficerUnsuitable
             | Self::NotThemselves
+            | Self::CredentialExpired
+            | Self::CredentialTooLong
             | Self::SamePerson => ProblemCode::Unprocessable,
             Self::LinkSpent => ProblemCode::LinkSpent,
             Self::NotAdmitted => ProblemCode::NotAdmitted,
@@ -177,6 +221,12 @@ impl Refusal {
             | Self::AlreadyTakesPart
             | Self::EnrolmentNotBegun
             | Self::LastFactor
+            | Self::CredentialDecided
+            | Self::CredentialPending
+            | Self::TooManyCredentials
+            | Self::SecretNeeded
+            | Self::IdentityTaken
+            | Self::TooManyIdentities
             | Self::TooManyPasskeys => ProblemCode::StateConflict,
         }
     }

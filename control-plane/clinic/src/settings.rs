@@ -48,6 +48,8 @@ pub struct ClinicSettings {
     pub clinic: Clinic,
     /// Where its visits may run.
     pub media_regions: MediaRegions,
+    /// Whether patients may register themselves.
+    pub self_registration: bool,
     /// Rises with each change.
     pub version: Version,
 }

@@ -33,6 +33,7 @@ use crate::keys;
 use crate::live::{self, Live};
 use crate::mail::{Mail, MailError};
 use crate::media::Media;
+use crate::oidc::{Flows, Oidc};
 use crate::outbox::{self, OutboxMetrics, Rabbit};
 
 use listeners::Listeners;
@@ -72,6 +73,9 @@ pub enum StartError {
     /// Mail cannot be set up.
     #[error(transparent)]
     Mail(#[from] MailError),
+    /// Nothing outside can be asked.
+    #[error("outside providers cannot be asked")]
+    Oidc(#[from] reqwest::Error),
     /// A key is missing or unusable.
     #[error(transparent)]
     Keys(#[from] VaultError),
@@ -170,6 +174,8 @@ impl App {
             mail: Mail::new(&config)?,
             rp_id: config.host(),
             challenges: Challenges::new(&digest_key),
+            oidc: Oidc::new(&config.oidc)?,
+            flows: Flows::new(&digest_key),
             digest_key,
         });
         let listeners = Listeners::bind(&config).await?;

@@ -59,6 +59,9 @@ pub struct Config {
     pub portals: Option<Portals>,
     /// Who may use the operator's routes.
     pub operator: Option<Operator>,
+    /// Outside OpenID providers.
+    #[serde(default)]
+    pub oidc: OidcConfig,
     /// Where audit tiles and exports are kept.
     #[serde(default)]
     pub objects: Objects,
@@ -277,6 +280,16 @@ pub struct Portals {
 pub struct Operator {
     /// Holds the bearer token.
     pub token_file: PathBuf,
+}
+
+/// Outside OpenID providers. Which ones there are is each clinic's to say.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OidcConfig {
+    /// Whether a provider may be on this machine, over plain HTTP. For tests only: a clinic's admin
+    /// then reaches through us what listens on loopback.
+    #[serde(default)]
+    pub allow_loopback: bool,
 }
 
 /// Object storage.

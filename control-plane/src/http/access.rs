@@ -91,7 +91,11 @@ mod tests {
 
     /// Actions that are decided on inside of others' routes, those of the system, and the audit
     /// log's.
-    const NO_ROUTE_OF_ITS_OWN: &[Action] = &[Action::AppointmentLabel, Action::ParticipantPresence];
+    const NO_ROUTE_OF_ITS_OWN: &[Action] = &[
+        Action::AppointmentLabel,
+        Action::ParticipantPresence,
+        Action::PersonRegister,
+    ];
 
     #[test]
     fn every_operation_is_its_action_or_says_why_it_has_none() {

@@ -126,6 +126,9 @@ pub(super) fn code_for(status: StatusCode) -> ProblemCode {
     }
 }
 
+/// When to try again where too much waits, seconds: some of it is done or forgotten by then.
+const CROWDED_SECONDS: u64 = 600;
+
 impl From<medmesh_store::StoreError> for ApiError {
     fn from(error: medmesh_store::StoreError) -> Self {
         use medmesh_store::StoreError;
@@ -139,6 +142,7 @@ impl From<medmesh_store::StoreError> for ApiError {
             StoreError::EmailTaken => problem.saying("That address is in use."),
             StoreError::RotationUnderWay => problem.saying("That key is being rotated already."),
             StoreError::PasskeyKnown => problem.saying("That passkey is set up already."),
+            StoreError::Crowded => problem.retry_after(CROWDED_SECONDS),
             StoreError::Contention(_) | StoreError::Unavailable(_) => problem.retry_after(1).because(error),
             StoreError::Internal(_) => problem.because(error),
             // Which of its reasons it was is in the audit log.

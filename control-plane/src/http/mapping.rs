@@ -11,6 +11,7 @@ use medmesh_api_types::session::{Clinic, Session, SessionPerson};
 use medmesh_api_types::visit::{Participant, ParticipantRole, ParticipantState, Visit, VisitState};
 use medmesh_base::PersonId;
 use medmesh_clinic as clinic;
+use medmesh_clinic::credential::LICENSED;
 use medmesh_clinic::identity;
 use medmesh_store::{self as store, Cursor, PageRequest};
 
@@ -58,6 +59,7 @@ pub(super) fn session(session: &store::Session) -> Session {
             id: session.person.id,
             display_name: session.person.display_name.clone(),
             roles: session.person.roles.iter().map(role).collect(),
+            awaiting_credentials: awaiting(session).map(role).collect(),
         },
         clinic: Clinic {
             id: session.clinic.id,
@@ -81,12 +83,24 @@ pub(super) fn session(session: &store::Session) -> Session {
     }
 }
 
+/// The roles of somebody signed in that are only words until a licence is verified.
+fn awaiting(session: &store::Session) -> impl Iterator<Item = clinic::Role> {
+    let waiting = LICENSED.without(session.licensed);
+    session
+        .person
+        .roles
+        .iter()
+        .filter(move |role| waiting.contains(*role))
+}
+
 const fn factor(factor: identity::Factor) -> FactorKind {
     match factor {
         identity::Factor::Password => FactorKind::Password,
         identity::Factor::Totp => FactorKind::Totp,
         identity::Factor::Passkey => FactorKind::Passkey,
         identity::Factor::RecoveryCode => FactorKind::RecoveryCode,
+        identity::Factor::Provider => FactorKind::Provider,
+        identity::Factor::ProviderMultiFactor => FactorKind::ProviderMfa,
     }
 }
 

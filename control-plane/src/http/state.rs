@@ -22,6 +22,7 @@ use crate::database::Database;
 use crate::live::Live;
 use crate::mail::Mail;
 use crate::media::Media;
+use crate::oidc::{Flows, Oidc};
 
 /// Everything a handler may use. Cheap to clone.
 #[derive(Clone)]
@@ -51,6 +52,10 @@ pub struct Parts {
     pub(crate) challenges: Challenges,
     /// Keys the digests of creating requests.
     pub(crate) digest_key: Vec<u8>,
+    /// Outside providers.
+    pub(crate) oidc: Oidc,
+    /// Sign-ins there that are under way.
+    pub(crate) flows: Flows,
     pub(crate) passwords: Passwords,
     pub(crate) throttle: Throttle,
     pub(crate) limits: Limits,

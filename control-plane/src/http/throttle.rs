@@ -43,6 +43,8 @@ const SESSION_MAX: u64 = 5;
 const PERSON_MAX: u64 = 30;
 /// Links asked for from one address: a reception that helps a waiting room.
 const RESET_ADDRESS_MAX: u64 = 30;
+/// Registrations asked for from one address in a window: a waiting room's tablet.
+const REGISTRATION_ADDRESS_MAX: u64 = 30;
 /// Links sent to one account in an hour: nobody's mailbox is flooded through us.
 const RESET_ACCOUNT_MAX: u64 = 5;
 /// Random bytes that tell one browser from another.
@@ -168,6 +170,34 @@ impl Throttle {
             return Err(ApiError::new(ProblemCode::RateLimited).retry_after(asked.ends_in.as_secs().max(1)));
         }
         Ok(self.counters.add(&account, ACCOUNT_WINDOW).await.value <= RESET_ACCOUNT_MAX)
+    }
+
+    /// Counts somebody going to an outside provider, who makes us ask it.
+    ///
+    /// # Errors
+    /// 429 for an address that goes too often.
+    pub(crate) async fn enter_provider(&self, address: IpAddr) -> Result<(), ApiError> {
+        let from = self.label("provider:address", &subscriber(address).to_string());
+        let count = self.counters.add(&from, WINDOW).await;
+        if count.value > ADDRESS_MAX {
+            return Err(limited(count.ends_in));
+        }
+        Ok(())
+    }
+
+    /// Counts somebody asking to register. `false` when the mailbox has had its share of mail, which
+    /// only its owner would notice.
+    ///
+    /// # Errors
+    /// 429 for an address that asks for many mailboxes.
+    pub(crate) async fn enter_registration(&self, email: &str, address: IpAddr) -> Result<bool, ApiError> {
+        let from = self.label("registration:address", &subscriber(address).to_string());
+        let mailbox = self.label("registration:mailbox", &email.trim().to_lowercase());
+        let asked = self.counters.add(&from, WINDOW).await;
+        if asked.value > REGISTRATION_ADDRESS_MAX {
+            return Err(limited(asked.ends_in));
+        }
+        Ok(self.counters.add(&mailbox, ACCOUNT_WINDOW).await.value <= RESET_ACCOUNT_MAX)
     }
 
     /// Counts a try at a second factor, before it is looked at.

@@ -4,6 +4,7 @@
 //! new one, and those before are no longer good. Nothing of a mail is logged.
 
 mod alert;
+mod registration;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use lettre::{AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor};
 use medmesh_base::RequestId;
 use medmesh_clinic::identity::{LinkPurpose, link_mail};
 use medmesh_clinic::{Actor, SystemActor};
-use medmesh_store::{InvitationSend, LinkToken, Membership, ResetSend, Store, StoreError};
+use medmesh_store::{InvitationSend, LinkToken, Membership, RegistrationSend, ResetSend, Store, StoreError};
 
 use crate::config::{Config, MailTls};
 use crate::jobs::{Handlers, JobFailure};
@@ -97,6 +98,12 @@ impl Mail {
         self.0.sender.is_some()
     }
 
+    /// Where browsers reach us, without a slash at the end.
+    #[must_use]
+    pub fn base_url(&self) -> &str {
+        &self.0.base_url
+    }
+
     /// The link with this token. Browsers send a fragment to nobody, not even in `Referer`.
     #[must_use]
     pub fn link(&self, portal: &str, token: &LinkToken) -> String {
@@ -115,6 +122,14 @@ impl Mail {
                     Some(who) => mail.send(&store, &who, LinkPurpose::Reset).await,
                     None => Ok(()),
                 }
+            }
+        });
+        let (mail, its_store) = (self.clone(), store.clone());
+        let handlers = handlers.on(move |run, job: RegistrationSend| {
+            let (mail, store) = (mail.clone(), its_store.clone());
+            async move {
+                let clinic_id = run.clinic_id.ok_or(JobFailure::Never("no_clinic"))?;
+                mail.send_registration(&store, clinic_id, &job).await
             }
         });
         let (mail, its_store) = (self.clone(), store.clone());

@@ -8,13 +8,16 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use medmesh_base::drain::terminate_signal;
 use medmesh_base::{ClinicId, Region};
+use medmesh_clinic::credential::Claim;
 use medmesh_clinic::identity::TotpSecret;
-use medmesh_clinic::{Clinic, NewPerson, Roles};
+use medmesh_clinic::{Clinic, CredentialKind, NewPerson, Role, Roles};
 use medmesh_store::embedded::{Cluster, Durability, Settings};
 use medmesh_store::seed::{DEMO_CLINIC, Seed, SeedPerson};
 use medmesh_store::{Keyring, KeyringSettings, Store};
 use medmesh_vault::kms::{FileKms, Unlock};
 use serde::Deserialize;
+use time::Date;
+use time::macros::format_description;
 
 use crate::http::password_hash;
 
@@ -62,6 +65,39 @@ struct PersonEntry {
     password: String,
     /// Base32 secret of an authenticator app.
     totp_secret: Option<String>,
+    /// Licences and numbers that whoever writes the file has verified.
+    #[serde(default)]
+    credentials: Vec<CredentialEntry>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CredentialEntry {
+    kind: CredentialKind,
+    profession: Option<Role>,
+    state: Option<String>,
+    number: String,
+    /// `YYYY-MM-DD`.
+    expires_on: Option<String>,
+}
+
+impl CredentialEntry {
+    fn claim(&self) -> anyhow::Result<Claim> {
+        let day = |text: &String| Date::parse(text, format_description!("[year]-[month]-[day]"));
+        let end = self
+            .expires_on
+            .as_ref()
+            .map(day)
+            .transpose()
+            .context("expires_on is not a day")?;
+        Ok(Claim::new(
+            self.kind,
+            self.profession,
+            self.state.as_deref(),
+            &self.number,
+            end,
+        )?)
+    }
 }
 
 /// No part of it may reach a log line.
@@ -124,6 +160,11 @@ async fn seed(cluster: &Cluster, seed_file: &Path, vault_dir: &Path) -> anyhow::
             password: password_hash(&entry.password),
             totp: entry.totp_secret.as_ref().map(secret).transpose()?,
             passkey: None,
+            credentials: entry
+                .credentials
+                .iter()
+                .map(CredentialEntry::claim)
+                .collect::<anyhow::Result<_>>()?,
         })
     });
     let seed = Seed {

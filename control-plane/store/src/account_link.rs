@@ -32,6 +32,10 @@ impl LinkToken {
     pub fn expose(&self) -> String {
         self.0.expose()
     }
+
+    pub(crate) fn sha256(&self) -> Vec<u8> {
+        self.0.sha256()
+    }
 }
 
 impl FromStr for LinkToken {
@@ -47,6 +51,12 @@ pub struct Link {
     id: Uuid,
     /// Whose.
     pub who: Membership,
+}
+
+impl Link {
+    pub(crate) const fn row(&self) -> Uuid {
+        self.id
+    }
 }
 
 /// Where mail for a person goes, and in which language.
@@ -281,9 +291,15 @@ impl MailTo {
     /// The portal a link leads to.
     #[must_use]
     pub const fn portal(&self) -> &'static str {
-        if self.roles.contains(Role::Admin) {
+        Self::portal_of(self.roles)
+    }
+
+    /// The portal of people with these roles.
+    #[must_use]
+    pub const fn portal_of(roles: Roles) -> &'static str {
+        if roles.contains(Role::Admin) {
             "admin"
-        } else if self.roles.contains(Role::Patient) {
+        } else if roles.contains(Role::Patient) {
             "patient"
         } else {
             "clinician"

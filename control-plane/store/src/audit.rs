@@ -91,6 +91,8 @@ impl Tx {
             | Action::RecoveryCodesCreate
             | Action::LinkIssue
             | Action::PasswordSet
+            | Action::IdentityLink
+            | Action::IdentityUnlink
             | Action::SessionRevoke
             | Action::KeyRotate
             | Action::KeyRetire

@@ -32,18 +32,20 @@ impl Tx {
         self.authorise(authz::Action::ClinicGet, Target::Clinic).await?;
         let clinic = self.clinic_get().await?;
         // Locked, so that a change of it is made to what was read.
-        let (regions, version): (Vec<String>, i64) =
-            sqlx::query_as("SELECT media_regions, version FROM clinic FOR UPDATE")
+        let (regions, self_registration, version): (Vec<String>, bool, i64) =
+            sqlx::query_as("SELECT media_regions, self_registration, version FROM clinic FOR UPDATE")
                 .fetch_one(self.db())
                 .await?;
         Ok(ClinicSettings {
             clinic,
             media_regions: media_regions_from(&regions)?,
+            self_registration,
             version: Version(version),
         })
     }
 
-    /// Says where the clinic's visits may run; `None` leaves it as it is.
+    /// Says where the clinic's visits may run and whether patients register themselves; `None` leaves
+    /// it as it is.
     ///
     /// # Errors
     /// [`StoreError::VersionMismatch`], [`StoreError::Denied`].
@@ -51,6 +53,7 @@ impl Tx {
         &mut self,
         if_match: Version,
         media_regions: Option<MediaRegions>,
+        self_registration: Option<bool>,
     ) -> Result<ClinicSettings> {
         self.authorise(authz::Action::ClinicUpdate, Target::Clinic)
             .await?;
@@ -62,13 +65,15 @@ impl Tx {
         }
         let after = ClinicSettings {
             media_regions: media_regions.unwrap_or(before.media_regions),
+            self_registration: self_registration.unwrap_or(before.self_registration),
             version: Version(before.version.0 + 1),
             clinic: before.clinic,
         };
         let regions: Vec<&str> = after.media_regions.iter().map(Region::as_str).collect();
-        sqlx::query("UPDATE clinic SET media_regions = $1, version = $2")
+        sqlx::query("UPDATE clinic SET media_regions = $1, version = $2, self_registration = $3")
             .bind(regions)
             .bind(after.version.0)
+            .bind(after.self_registration)
             .execute(self.db())
             .await?;
         self.audit(Action::ClinicUpdate, self.clinic_id(), None).await?;

@@ -76,6 +76,9 @@ pub enum StoreError {
     /// The same idempotency key came with another request.
     #[error("idempotency key reused")]
     IdempotencyKeyReused,
+    /// As much waits already as may wait.
+    #[error("too much waits")]
+    Crowded,
     /// A request with the same idempotency key is still running.
     #[error("request in flight")]
     RequestInFlight,
@@ -102,6 +105,7 @@ impl StoreError {
             Self::Denied(denial) => match denial.reason {
                 Reason::SecondFactor => ProblemCode::MfaRequired,
                 Reason::StepUp => ProblemCode::StepUpRequired,
+                Reason::Credential => ProblemCode::CredentialRequired,
                 Reason::Role
                 | Reason::Purpose
                 | Reason::Unknown
@@ -116,7 +120,7 @@ impl StoreError {
             Self::EmailTaken | Self::PasskeyKnown | Self::RotationUnderWay => ProblemCode::StateConflict,
             Self::IdempotencyKeyReused => ProblemCode::IdempotencyKeyReused,
             Self::RequestInFlight => ProblemCode::RequestInFlight,
-            Self::Contention(_) | Self::Unavailable(_) => ProblemCode::Unavailable,
+            Self::Contention(_) | Self::Unavailable(_) | Self::Crowded => ProblemCode::Unavailable,
             Self::Internal(_) => ProblemCode::Internal,
         }
     }
@@ -172,6 +176,32 @@ constraints! {
     PatientKeyVersionPositive = "patient_key_version_positive",
     /// One person per account and clinic.
     PersonAccountKey = "person_account_key",
+    /// Kinds are of the list.
+    CredentialKindKnown = "credential_kind_known",
+    /// Professions are of the list.
+    CredentialProfessionKnown = "credential_profession_known",
+    /// Statuses are of the list.
+    CredentialStatusKnown = "credential_status_known",
+    /// A credential has the parts of its kind.
+    CredentialPartsSound = "credential_parts_sound",
+    /// Decisions are of the list.
+    CredentialDecisionKnown = "credential_decision_known",
+    /// Who rejects says why.
+    CredentialDecisionReasoned = "credential_decision_reasoned",
+    /// One address is waited for once.
+    RegistrationEmailKey = "registration_email_key",
+    /// Links are told apart.
+    RegistrationTokenKey = "registration_token_key",
+    /// A keyed digest has 32 bytes.
+    RegistrationEmailIndexLength = "registration_email_index_length",
+    /// A SHA-256 has 32 bytes.
+    RegistrationTokenLength = "registration_token_length",
+    /// Settings have a bounded length.
+    OidcProviderBounded = "oidc_provider_bounded",
+    /// An outside identity is one person's.
+    OidcIdentitySubjectKey = "oidc_identity_subject_key",
+    /// A keyed digest has 32 bytes.
+    OidcIdentitySubjectLength = "oidc_identity_subject_length",
     /// Roles are of the list.
     PersonRoleKnown = "person_role_known",
     /// The zone is one PostgreSQL knows.
@@ -284,6 +314,7 @@ impl Constraint {
         match self {
             Self::SlotClaimNoOverlap => StoreError::SlotTaken,
             Self::AccountEmailKey | Self::PersonAccountKey => StoreError::EmailTaken,
+            Self::OidcIdentitySubjectKey => StoreError::Refused(Refusal::IdentityTaken),
             Self::PasskeyCredentialKey => StoreError::PasskeyKnown,
             Self::ClinicTimeZoneExists => StoreError::Invalid(Invalid::TimeZone),
             Self::AppointmentTwoPeople => StoreError::Refused(Refusal::SamePerson),
@@ -293,13 +324,24 @@ impl Constraint {
                 StoreError::Refused(Refusal::NotThemselves)
             }
             // Two at once; the later one may be meant otherwise now.
-            Self::ConsentVersionKey => StoreError::Contention(fault),
+            Self::ConsentVersionKey | Self::RegistrationEmailKey => StoreError::Contention(fault),
             Self::SlotClaimBounded
             | Self::AccountEmailIndexLength
             | Self::SystemKeyVersionPositive
             | Self::ClinicKeyVersionPositive
             | Self::PatientKeyVersionPositive
             | Self::PersonRoleKnown
+            | Self::OidcProviderBounded
+            | Self::OidcIdentitySubjectLength
+            | Self::RegistrationTokenKey
+            | Self::RegistrationEmailIndexLength
+            | Self::RegistrationTokenLength
+            | Self::CredentialKindKnown
+            | Self::CredentialProfessionKnown
+            | Self::CredentialStatusKnown
+            | Self::CredentialPartsSound
+            | Self::CredentialDecisionKnown
+            | Self::CredentialDecisionReasoned
             | Self::SessionTokenKey
             | Self::SessionTokenLength
             | Self::AccountLinkTokenKey

@@ -31,6 +31,7 @@ mod bulk;
 mod care_team;
 mod clinic;
 mod consent;
+mod credential;
 mod disclosure;
 #[cfg(feature = "embedded")]
 pub mod embedded;
@@ -40,12 +41,14 @@ mod idempotency;
 mod job;
 mod keys;
 mod message;
+mod oidc;
 mod outbox;
 mod page;
 mod passkey;
 mod person;
 mod privacy_officer;
 mod referral;
+mod registration;
 mod relationship;
 mod rights;
 mod search;
@@ -67,6 +70,7 @@ pub use audit::{
 pub use break_glass::{BreakGlassAlert, NewBreakGlass};
 pub use bulk::BULK_MAX;
 pub use consent::{NewConsent, consent_text_digest};
+pub use credential::CredentialFilter;
 pub use error::{Constraint, Fault, SetupError, StoreError};
 pub use factor::{Factors, TOTP_PENDING_FOR};
 pub use idempotency::{Claim, IdempotencyKey, RequestDigest, StoredResponse, Ticket};
@@ -76,11 +80,13 @@ pub use keys::{
     RotationSubject,
 };
 pub use message::MESSAGES_PER_LIST_MAX;
+pub use oidc::{IDENTITIES_MAX, IdentityEntry, OidcClient, OidcProvider};
 pub use outbox::{Event, EventKind, Listener, OUTBOX_BATCH_MAX, OutboxCounts, Relay};
 pub use page::{Cursor, PAGE_DEFAULT, PAGE_MAX, Page, PageRequest};
 pub use passkey::{PASSKEYS_MAX, PasskeyEntry};
 pub use person::Named;
 pub use privacy_officer::PrivacyOfficer;
+pub use registration::{ProvedRegistration, REGISTRATIONS_OPEN_MAX, Registration, RegistrationSend};
 pub use relationship::{Leave, Target};
 pub use rights::{Erased, RecordErase};
 pub use search::{SEARCH_DEFAULT, SEARCH_MAX};

@@ -5,10 +5,12 @@ use std::collections::HashMap;
 use medmesh_base::{AccountId, PersonId, Phi};
 use medmesh_clinic::audit::{Action, ObjectKind};
 use medmesh_clinic::authz::{self, View};
+use medmesh_clinic::credential::LICENSED;
 use medmesh_clinic::{NewPerson, Person, PersonRef, Role, Roles};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use crate::credential::licensed_from;
 use crate::keys::{Column, Opener, Owner, Sealed};
 use crate::relationship::Target;
 use crate::session::PasswordHash;
@@ -83,6 +85,7 @@ pub(crate) fn roles_from(words: &[String]) -> Result<Roles> {
 /// A person as someone to be booked or invited.
 pub(crate) struct Bookable {
     pub(crate) person: PersonRef,
+    /// In which they may act: without those whose licence is not verified.
     pub(crate) roles: Roles,
 }
 
@@ -136,6 +139,11 @@ impl Tx {
     pub async fn person_create(&mut self, new: &NewPerson, password: &PasswordHash) -> Result<Person> {
         self.authorise(authz::Action::PersonCreate, Target::Clinic)
             .await?;
+        self.person_insert(new, password).await
+    }
+
+    /// Adds a person, whoever gave leave for it.
+    pub(crate) async fn person_insert(&mut self, new: &NewPerson, password: &PasswordHash) -> Result<Person> {
         new.check()?;
         let (account, person) = (AccountId::generate(), PersonId::generate());
         let (clinic, at) = (self.clinic(), self.now());
@@ -282,16 +290,19 @@ impl Tx {
     /// An active person of this clinic, for booking and inviting; who stays one until the transaction
     /// ends: erasing waits for it, or it for the erasing.
     pub(crate) async fn bookable(&mut self, id: PersonId) -> Result<Option<Bookable>> {
-        let row: Option<(Vec<u8>, i64, Vec<String>)> = sqlx::query_as(
+        let now = self.now();
+        let row: Option<(Vec<u8>, i64, Vec<String>, Vec<String>)> = sqlx::query_as(
             "SELECT p.display_name, p.seal_version,
                  (SELECT coalesce(array_agg(role), '{}') FROM person_role r
-                  WHERE r.clinic_id = p.clinic_id AND r.person_id = p.id)
+                  WHERE r.clinic_id = p.clinic_id AND r.person_id = p.id),
+                 credentials_held(p.id, $2)
              FROM person p WHERE p.id = $1 AND p.active FOR KEY SHARE OF p",
         )
         .bind(id.as_uuid())
+        .bind(now)
         .fetch_optional(self.db())
         .await?;
-        let Some((display_name, version, roles)) = row else {
+        let Some((display_name, version, roles, credentials)) = row else {
             return Ok(None);
         };
         let name = sealed_name(id.as_uuid(), version, &display_name);
@@ -299,7 +310,7 @@ impl Tx {
         let person = PersonRef { id, display_name };
         Ok(Some(Bookable {
             person,
-            roles: roles_from(&roles)?,
+            roles: roles_from(&roles)?.without(LICENSED.without(licensed_from(&credentials)?)),
         }))
     }
 }

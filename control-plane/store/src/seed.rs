@@ -2,6 +2,7 @@
 //! clinic an operator opens.
 
 use medmesh_base::{ClinicId, PersonId, RequestId};
+use medmesh_clinic::credential::Claim;
 use medmesh_clinic::identity::TotpSecret;
 use medmesh_clinic::identity::passkey::Credential;
 use medmesh_clinic::{Actor, Clinic, Email, Invalid, NewPerson, Reason, Roles, Slot, SystemActor};
@@ -27,6 +28,8 @@ pub struct SeedPerson {
     pub totp: Option<TotpSecret>,
     /// Their passkey, set up already.
     pub passkey: Option<Credential>,
+    /// Licences and numbers that whoever seeds vouches for: verified from the start.
+    pub credentials: Vec<Claim>,
 }
 
 /// An appointment to be there, unless one of the two is busy then.
@@ -106,6 +109,7 @@ impl Store {
                 id
             }
         };
+        tx.credentials_seed(person_id, &seed.credentials).await?;
         tx.commit().await?;
         Ok(Seeded {
             email: seed.person.email.clone(),

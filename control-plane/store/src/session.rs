@@ -14,12 +14,13 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use medmesh_base::{AccountId, ClinicId, PersonId, RequestId, SessionId};
 use medmesh_clinic::audit::Action;
 use medmesh_clinic::identity::{Enrolled, Factor, Proofs, Standing, is_fresh, standing};
-use medmesh_clinic::{Actor, Caller, Clinic, Email, Person, SystemActor};
+use medmesh_clinic::{Actor, Caller, Clinic, Email, Person, Roles, SystemActor};
 use sqlx::postgres::types::PgInterval;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use crate::clinic::clinic_from;
+use crate::credential::licensed_from;
 use crate::person::{PersonRow, patient_of};
 use crate::{Result, Store, StoreError, Tx};
 
@@ -148,6 +149,8 @@ pub struct Session {
     pub person: Person,
     /// When it ends whatever happens.
     pub expires_at: OffsetDateTime,
+    /// The roles that need a licence and have it verified, now.
+    pub licensed: Roles,
     /// What was proved in it.
     pub proofs: Proofs,
     /// When the last of it was.
@@ -171,6 +174,7 @@ impl Session {
             person_id: self.person.id,
             session_id: self.id,
             roles: self.person.roles,
+            licensed: self.licensed,
             second_factor: self.proofs.is_multi_factor(),
             // The token before a step-up does not profit from it.
             stepped_up_at: if self.is_present {
@@ -377,6 +381,7 @@ impl Tx {
             csrf: Vec<u8>,
             rotated_at: OffsetDateTime,
             confirmed_at: Option<OffsetDateTime>,
+            credentials: Vec<String>,
             totp: bool,
             passkeys: i64,
             recovery_codes: i64,
@@ -388,6 +393,7 @@ impl Tx {
                   WHERE r.clinic_id = p.clinic_id AND r.person_id = p.id) AS roles,
                  c.id AS clinic_id, c.name, c.time_zone, c.home_region,
                  s.account_id, s.expires_at, s.amr, s.authenticated_at, s.csrf, s.rotated_at, s.confirmed_at,
+                 credentials_held(p.id, $2) AS credentials,
                  EXISTS (SELECT FROM totp_factor f WHERE f.clinic_id = p.clinic_id AND f.person_id = p.id
                      AND f.confirmed_at IS NOT NULL) AS totp,
                  (SELECT count(*) FROM passkey k
@@ -413,6 +419,7 @@ impl Tx {
             clinic: clinic_from(row.clinic_id, row.name, &row.time_zone, &row.home_region)?,
             person: row.person.into_person(&opener)?,
             expires_at: row.expires_at,
+            licensed: licensed_from(&row.credentials)?,
             proofs: proofs_from(&row.amr)?,
             authenticated_at: row.authenticated_at,
             enrolled: Enrolled {

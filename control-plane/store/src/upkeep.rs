@@ -20,6 +20,8 @@ pub struct Upkeep {
     pub idempotency_keys: i64,
     /// Memories of what was used once and is no longer good anyway.
     pub used_once: i64,
+    /// Registrations nobody completed.
+    pub registrations: i64,
 }
 
 impl Store {
@@ -41,10 +43,16 @@ impl Store {
             .bind(BITE)
             .fetch_one(&self.pool)
             .await?;
+        let registrations = sqlx::query_scalar("SELECT registration_purge($1, $2)")
+            .bind(now)
+            .bind(BITE)
+            .fetch_one(&self.pool)
+            .await?;
         Ok(Upkeep {
             sessions,
             idempotency_keys,
             used_once,
+            registrations,
         })
     }
 }

@@ -96,6 +96,10 @@ typed_id! {
     JobId,
     /// Somebody who looked at a record because it was urgent.
     BreakGlassId,
+    /// A licence, an NPI or a DEA number of somebody who gives care.
+    CredentialId,
+    /// Somebody's identity at an outside provider.
+    IdentityId,
     /// A place on a patient's care team.
     CareTeamMemberId,
     /// What a patient agreed to, in one version.

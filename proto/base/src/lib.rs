@@ -18,8 +18,8 @@ pub mod telemetry;
 
 pub use id::{
     AccountId, AppointmentId, AuditId, BreakGlassId, CareTeamMemberId, ClinicId, ConsentId, ControlId,
-    DisclosureId, EdgeId, IdError, JobId, MessageId, ParticipantId, PersonId, ReferralId, RequestId, RoomId,
-    SessionId, VisitId,
+    CredentialId, DisclosureId, EdgeId, IdError, IdentityId, JobId, MessageId, ParticipantId, PersonId,
+    ReferralId, RequestId, RoomId, SessionId, VisitId,
 };
 pub use phi::Phi;
 pub use prefix::ClientPrefix;

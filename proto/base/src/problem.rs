@@ -47,6 +47,8 @@ problem_codes! {
     LoginFailed = "login_failed", 401, "The address or the password is wrong.";
     /// A code or passkey that is wrong, old or used; which is not said.
     SecondFactorRefused = "second_factor_refused", 401, "That did not prove it; try again.";
+    /// What an outside provider says is not believed, or it let nobody in; which is not said.
+    ProviderRefused = "provider_refused", 401, "Signing in with that provider did not work; try again.";
     /// A media token that is expired, foreign, replayed or for another room.
     TokenRefused = "token_refused", 401, "The token was refused.";
     /// The session owes a second factor.
@@ -55,6 +57,10 @@ problem_codes! {
     MfaEnrolmentRequired = "mfa_enrolment_required", 403, "Set up a second factor to continue.";
     /// The act wants a proof that is only minutes old.
     StepUpRequired = "step_up_required", 403, "Prove that it is you to continue.";
+    /// The role takes a licence that is not verified yet, or no longer.
+    CredentialRequired = "credential_required", 403, "Your licence has to be verified before you can do this.";
+    /// An outside identity that is linked to nobody here.
+    IdentityUnlinked = "identity_unlinked", 403, "That identity is linked to nobody here; sign in another way and link it first.";
     /// Known, but not allowed.
     Forbidden = "forbidden", 403, "You may not do this.";
     /// The CSRF token is missing or wrong.
@@ -97,6 +103,8 @@ problem_codes! {
     Internal = "internal", 500, "Something went wrong on our side.";
     /// Something needed is away: the database, a quorum, an edge with room.
     Unavailable = "unavailable", 503, "The service is not available right now.";
+    /// The outside provider is away; other ways to sign in work.
+    ProviderUnavailable = "provider_unavailable", 503, "That provider does not answer right now; sign in another way.";
     /// No edge has room or may carry this visit.
     NoCapacity = "no_capacity", 503, "No edge can take the visit right now.";
 }

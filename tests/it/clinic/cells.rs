@@ -70,6 +70,9 @@ const ROLES: [&str; 10] = [
     "sre",
 ];
 
+/// Roles in which nobody may act before their licence is verified.
+const LICENSED: [&str; 3] = ["clinician", "nurse", "pharmacist"];
+
 /// A request about one record, chosen so that being let in changes nothing for the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Route {
@@ -116,6 +119,8 @@ struct Cell {
     relation: Relation,
     consent: Consent,
     segment: &'static str,
+    /// Has what their role needs, where it needs something.
+    is_verified: bool,
 }
 
 fn cells() -> Vec<Cell> {
@@ -131,15 +136,41 @@ fn cells() -> Vec<Cell> {
                         relation,
                         consent,
                         segment,
+                        is_verified: true,
                     };
                     cells.extend(RELATIONS.map(|relation| cell(false, relation)));
                     cells.push(cell(true, Relation::None));
                 }
             }
         }
+        // Without a verified licence: in every relation that others can put somebody into.
+        for (role, relation) in LICENSED
+            .into_iter()
+            .flat_map(|role| OTHERS_MAKE.map(|relation| (role, relation)))
+        {
+            cells.extend(SEGMENTS.map(|segment| Cell {
+                route,
+                role,
+                is_foreign: false,
+                relation,
+                consent: Consent::Unasked,
+                segment,
+                is_verified: false,
+            }));
+        }
     }
     cells
 }
+
+/// Relations somebody comes into by what others do.
+const OTHERS_MAKE: [Relation; 6] = [
+    Relation::None,
+    Relation::Participant,
+    Relation::Treating,
+    Relation::CareTeam,
+    Relation::Referral,
+    Relation::BreakGlass,
+];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn twenty_thousand_cells_are_as_the_requirements_say() {

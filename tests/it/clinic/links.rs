@@ -12,7 +12,7 @@ use super::{World, plain_http, refused};
 
 const NEW: &str = "nine lamps by the water";
 
-async fn with_mail() -> (World, SmtpSink) {
+pub(super) async fn with_mail() -> (World, SmtpSink) {
     let sink = SmtpSink::start().await;
     let wishes = Wishes {
         smtp_port: Some(sink.port()),

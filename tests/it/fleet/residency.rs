@@ -15,6 +15,7 @@ fn regions(names: &[&str]) -> ClinicUpdate {
     let regions = names.iter().map(|name| name.parse().unwrap());
     ClinicUpdate {
         media_regions: Some(regions.collect()),
+        ..ClinicUpdate::default()
     }
 }
 
@@ -124,6 +125,7 @@ async fn admins_alone_say_where_and_each_change_is_to_what_was_seen() {
     let many: Vec<Region> = (0..17).map(|n| format!("region-{n}").parse().unwrap()).collect();
     let many = ClinicUpdate {
         media_regions: Some(many),
+        ..ClinicUpdate::default()
     };
     assert_eq!(
         refused(admin.clinic_update(before.version, &many).await),

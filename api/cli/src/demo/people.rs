@@ -84,6 +84,7 @@ pub(super) fn write_seed(layout: &Layout, logins: &[Login]) -> anyhow::Result<Pa
             serde_json::json!({
                 "display_name": login.display_name, "email": login.email, "roles": [login.role],
                 "locale": "en", "password": login.password, "totp_secret": login.totp_secret,
+                "credentials": credentials(&login.role),
             })
         })
         .collect();
@@ -94,6 +95,17 @@ pub(super) fn write_seed(layout: &Layout, logins: &[Login]) -> anyhow::Result<Pa
     let path = layout.dir("config").join("seed.json");
     write_private(&path, &serde_json::to_vec_pretty(&seed)?)?;
     Ok(path)
+}
+
+/// Invented papers of those who need some to act: the number of the standard's own example.
+fn credentials(role: &str) -> serde_json::Value {
+    if role != "clinician" {
+        return serde_json::json!([]);
+    }
+    serde_json::json!([
+        {"kind": "license", "profession": role, "state": "NY", "number": "DEMO-000001", "expires_on": "2099-01-01"},
+        {"kind": "npi", "number": "1234567893"},
+    ])
 }
 
 /// Three words and four digits: about 28 bits, for a system only this machine reaches.

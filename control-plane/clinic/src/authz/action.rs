@@ -40,6 +40,16 @@ words! {
         SessionRevoke = "session_revoke",
         /// Sign all of one's other devices out.
         SessionRevokeOthers = "session_revoke_others",
+        /// Link an identity at an outside provider to oneself.
+        OidcLink = "oidc_link",
+        /// See one's identities at outside providers.
+        IdentityList = "identity_list",
+        /// Forget one of them.
+        IdentityUnlink = "identity_unlink",
+        /// See which outside provider the clinic's people may sign in with.
+        OidcProviderGet = "oidc_provider_get",
+        /// Say which.
+        OidcProviderSet = "oidc_provider_set",
         /// Read how the clinic is set up.
         ClinicGet = "clinic_get",
         /// Change how the clinic is set up.
@@ -50,8 +60,22 @@ words! {
         PatientSearch = "patient_search",
         /// Add a person and give them roles.
         PersonCreate = "person_create",
+        /// Register oneself as a patient, once the mailbox is proved.
+        PersonRegister = "person_register",
         /// Invite a person and give them roles.
         InvitationCreate = "invitation_create",
+        /// State one's licence, NPI or DEA number.
+        CredentialSubmit = "credential_submit",
+        /// See what one stated, and how it stands.
+        CredentialMine = "credential_mine",
+        /// Take back what one stated.
+        CredentialWithdraw = "credential_withdraw",
+        /// See the clinic's credentials.
+        CredentialList = "credential_list",
+        /// Find a credential true.
+        CredentialVerify = "credential_verify",
+        /// Find that it is not.
+        CredentialReject = "credential_reject",
         /// Book.
         AppointmentCreate = "appointment_create",
         /// List appointments.

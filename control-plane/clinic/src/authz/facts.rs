@@ -5,6 +5,7 @@ use time::Duration;
 
 use super::Action;
 use crate::audit::Purpose;
+use crate::credential::LICENSED;
 use crate::identity::STEP_UP_WITHIN;
 use crate::word::words;
 use crate::{Actor, Roles, Segment, SystemActor};
@@ -18,6 +19,8 @@ pub enum Principal {
         id: PersonId,
         /// What the server says they are.
         roles: Roles,
+        /// In which of them they have what it takes, where it takes a licence.
+        licensed: Roles,
     },
     /// A part of the system.
     System(SystemActor),
@@ -29,8 +32,25 @@ impl From<&Actor> for Principal {
             Actor::Person(caller) => Self::Person {
                 id: caller.person_id,
                 roles: caller.roles,
+                licensed: caller.licensed,
             },
             Actor::System(part) => Self::System(*part),
+        }
+    }
+}
+
+impl Principal {
+    /// The same in those roles alone in which they may act: without a role whose licence nobody
+    /// has verified.
+    #[must_use]
+    pub const fn acting(self) -> Self {
+        match self {
+            Self::Person { id, roles, licensed } => Self::Person {
+                id,
+                roles: roles.without(LICENSED.without(licensed)),
+                licensed,
+            },
+            Self::System(part) => Self::System(part),
         }
     }
 }
@@ -235,6 +255,8 @@ words! {
     "reason of a denial" Reason {
         /// No role of the caller includes this.
         Role = "role",
+        /// The role needs a licence, and what it needs is not verified or has expired.
+        Credential = "credential",
         /// Not for the purpose the caller named.
         Purpose = "purpose",
         /// The thing is not there, or not of this clinic.

@@ -4,7 +4,8 @@
 //! named there may not: there is no other place that says yes. A rule says who
 //! (roles), what (actions), to whose things (a [`Relation`]), for what purpose,
 //! how much of it is seen ([`View`]), whether the patient's consent is needed and
-//! how well the caller must have proved who they are ([`Level`]).
+//! how well the caller must have proved who they are ([`Level`]). Whoever holds a role that needs
+//! a licence acts in it only once that is verified ([`Principal::acting`]).
 //!
 //! It never asks anyone for anything: relations, consents and the session's
 //! assurance come in as facts, which the store reads in the transaction that acts.
@@ -15,7 +16,7 @@
 //! use medmesh_clinic::authz::{Action, Context, Kind, Principal, Reason, Relation, Relations, Resource, decide};
 //! use medmesh_clinic::{Role, Roles};
 //! # use medmesh_base::PersonId;
-//! let admin = Principal::Person { id: PersonId::generate(), roles: Roles::only(Role::Admin) };
+//! let admin = Principal::Person { id: PersonId::generate(), roles: Roles::only(Role::Admin), licensed: Roles::default() };
 //! let visit = Resource::of(Kind::Visit);
 //! let denial = decide(&admin, Action::MessageList, &visit, Relations::only(Relation::Clinic), &Context::default());
 //! assert_eq!(denial.unwrap_err().reason, Reason::Role);   // administrators have no clinical read
@@ -143,6 +144,9 @@ impl Rule {
     fn admits(&self, principal: &Principal, purpose: Option<Purpose>) -> Result<(), Reason> {
         if !self.who.is(principal) {
             return Err(Reason::Role);
+        }
+        if self.acting && !self.who.is(&principal.acting()) {
+            return Err(Reason::Credential);
         }
         if purpose.is_some_and(|declared| declared != self.purpose) {
             return Err(Reason::Purpose);

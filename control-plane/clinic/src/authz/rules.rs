@@ -44,6 +44,9 @@ pub struct Rule {
     pub consent: bool,
     /// How well they must have proved who they are.
     pub level: Level,
+    /// Whether a role that needs a licence counts only with it. What people do with their own
+    /// account, and to get the licence verified, comes before.
+    pub acting: bool,
 }
 
 /// Everybody who can sign in.
@@ -59,6 +62,8 @@ const CALLED_IN: &[Role] = &[
     Role::CareCoordinator,
     Role::Pharmacist,
 ];
+/// Those who may not act before their licence is verified ([`crate::credential::LICENSED`]).
+const LICENSED_ROLES: &[Role] = &[Role::Clinician, Role::Nurse, Role::Pharmacist];
 /// Those who keep the calendar.
 const DESK: &[Role] = &[Role::Admin, Role::Scheduler];
 const ADMIN: &[Role] = &[Role::Admin];
@@ -94,6 +99,9 @@ const ACCOUNT: &[Action] = &[
     SessionList,
     SessionRevoke,
     SessionRevokeOthers,
+    OidcLink,
+    IdentityList,
+    IdentityUnlink,
 ];
 /// What those in a visit do there.
 const TAKING_PART: &[Action] = &[
@@ -133,6 +141,7 @@ const fn rule(
         sees: View::Clinical,
         consent: false,
         level: Level::Session,
+        acting: true,
     }
 }
 
@@ -152,6 +161,13 @@ impl Rule {
         Self { level, ..self }
     }
 
+    const fn before_licence(self) -> Self {
+        Self {
+            acting: false,
+            ..self
+        }
+    }
+
     const fn with_consent(self) -> Self {
         Self {
             consent: true,
@@ -165,7 +181,7 @@ impl Rule {
 #[rustfmt::skip]
 pub const RULES: &[Rule] = &[
     // Oneself.
-    rule("everybody has their own account", ANYONE, ACCOUNT, Oneself, Purpose::Security),
+    rule("everybody has their own account", ANYONE, ACCOUNT, Oneself, Purpose::Security).before_licence(),
     rule("patients act on their own appointments", PATIENT, APPOINTMENT, Own, Purpose::PatientRequest),
     rule("patients take part in their visits", PATIENT, TAKING_PART, Participant, Purpose::PatientRequest),
     rule("patients see who may see their record, and decide on it", PATIENT,
@@ -191,9 +207,13 @@ pub const RULES: &[Rule] = &[
     // Running the clinic: who and when, not why.
     rule("admins know everybody, support helps with their accounts", &[Role::Admin, Role::Support],
         &[PersonList, PatientSearch], Clinic, Purpose::Operations).seeing(View::Administrative),
-    rule("admins set the clinic up", ADMIN, &[ClinicGet, ClinicUpdate], Clinic, Purpose::Operations)
+    rule("admins set the clinic up", ADMIN, &[ClinicGet, ClinicUpdate, OidcProviderGet, OidcProviderSet], Clinic, Purpose::Operations)
         .seeing(View::Administrative),
     rule("admins add people", ADMIN, &[PersonCreate, InvitationCreate], Clinic, Purpose::Operations).seeing(View::Administrative),
+    rule("who needs a licence states it", LICENSED_ROLES, &[CredentialSubmit, CredentialMine, CredentialWithdraw],
+        Oneself, Purpose::Operations).before_licence(),
+    rule("admins verify who may act as what", ADMIN, &[CredentialList, CredentialVerify, CredentialReject],
+        Clinic, Purpose::Operations).seeing(View::Administrative),
     rule("who treats or books finds people by name",
         &[Role::Clinician, Role::Nurse, Role::CareCoordinator, Role::Pharmacist, Role::Scheduler],
         &[PersonList, PatientSearch], Clinic, Purpose::Operations).seeing(View::Names),
@@ -201,8 +221,10 @@ pub const RULES: &[Rule] = &[
     rule("admins assign care teams", ADMIN, &[CareTeamList, CareTeamAdd, CareTeamEnd], Clinic, Purpose::Operations)
         .seeing(View::Administrative),
     rule("admins name the privacy officer", ADMIN, &[PrivacyOfficerSet], Clinic, Purpose::Operations).at(Level::StepUp),
-    rule("everybody may know whom to turn to and what is signed", ANYONE, &[PrivacyOfficerGet, ConsentTextGet], Clinic, Purpose::Operations),
-    rule("the privacy officer settles broken glass, and knows what rests or goes", STAFF, &[BreakGlassAlerts, BreakGlassReview, RecordRightsGet], PrivacyOfficer, Purpose::Operations),
+    rule("everybody may know whom to turn to and what is signed", ANYONE, &[PrivacyOfficerGet, ConsentTextGet], Clinic, Purpose::Operations)
+        .before_licence(),
+    rule("the privacy officer settles broken glass, and knows what rests or goes", STAFF, &[BreakGlassAlerts, BreakGlassReview, RecordRightsGet], PrivacyOfficer, Purpose::Operations)
+        .before_licence(),
     rule("auditors and admins read the audit log", &[Role::Auditor, Role::Admin], &[AuditList], Clinic, Purpose::Operations)
         .seeing(View::Administrative),
     rule("auditors and admins take the audit log away, once they have proved themselves again",
@@ -217,6 +239,7 @@ pub const RULES: &[Rule] = &[
 
     // The system itself.
     system("the seed fills an empty clinic", SystemActor::Seed, &[PersonCreate, AppointmentCreate]),
+    system("whoever proved their mailbox registers as a patient", SystemActor::Registration, &[PersonRegister]),
     system("the media plane reports who is connected", SystemActor::Media,
         &[ParticipantPresence, VisitGet, VisitEvents]),
 ];

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use time::Duration;
 
 use super::*;
+use crate::credential::LICENSED;
 use crate::identity::STEP_UP_WITHIN;
 use crate::{Role, Roles, Segment, SystemActor};
 
@@ -12,6 +13,7 @@ fn person(roles: &[Role]) -> Principal {
     Principal::Person {
         id: PersonId::generate(),
         roles: Roles::of(roles),
+        licensed: LICENSED,
     }
 }
 
@@ -82,6 +84,73 @@ fn whoever_runs_the_clinic_or_its_machines_reads_nothing_clinical() {
             }
         }
     }
+}
+
+/// What is left to whoever waits for their licence to be looked at.
+const BEFORE_A_LICENCE: &[Action] = &[
+    Action::PrivacyOfficerGet,
+    Action::ConsentTextGet,
+    Action::RecordRightsGet,
+    Action::BreakGlassAlerts,
+    Action::BreakGlassReview,
+    Action::CredentialSubmit,
+    Action::CredentialMine,
+    Action::CredentialWithdraw,
+];
+
+#[test]
+fn whoever_has_no_verified_licence_is_not_what_their_role_says() {
+    for role in LICENSED.iter() {
+        for (licensed, may) in [
+            (Roles::default(), false),
+            (LICENSED.without(Roles::only(role)), false),
+            (Roles::only(role), true),
+        ] {
+            let roles = Roles::only(role);
+            let id = PersonId::generate();
+            let principal = Principal::Person { id, roles, licensed };
+            for action in Action::ALL {
+                let ruled = rules_for(*action).any(|rule| rule.who.is(&principal));
+                let own = rules_for(*action).any(|rule| rule.to == Relation::Oneself);
+                let before = own || BEFORE_A_LICENCE.contains(action);
+                let gate = gate(&principal, *action, None)
+                    .map(|_| ())
+                    .map_err(|denial| denial.reason);
+                let expected = match (ruled, may || before) {
+                    (false, _) => Err(Reason::Role),
+                    (true, true) => Ok(()),
+                    (true, false) => Err(Reason::Credential),
+                };
+                assert_eq!(gate, expected, "{role} {licensed:?} {action}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_licence_says_nothing_about_other_roles() {
+    // Nobody becomes a clinician by a licence alone, and no patient needs one.
+    let id = PersonId::generate();
+    let patient = Principal::Person {
+        id,
+        roles: Roles::only(Role::Patient),
+        licensed: LICENSED,
+    };
+    assert_eq!(
+        gate(&patient, Action::VisitOpen, None).unwrap_err().reason,
+        Reason::Role
+    );
+    let both = Roles::of(&[Role::Patient, Role::Clinician]);
+    let unverified = Principal::Person {
+        id,
+        roles: both,
+        licensed: Roles::default(),
+    };
+    assert!(gate(&unverified, Action::VisitCheckIn, None).is_ok());
+    assert_eq!(
+        gate(&unverified, Action::VisitOpen, None).unwrap_err().reason,
+        Reason::Credential
+    );
 }
 
 #[test]
@@ -351,7 +420,7 @@ proptest! {
         action in proptest::sample::select(Action::ALL),
         segment in proptest::sample::select(Segment::ALL),
         kind in proptest::sample::select(&[Kind::Clinic, Kind::Patient, Kind::Appointment, Kind::Visit][..]),
-        glass in any::<bool>(),
+        glass in any::<bool>(), licensed in any_roles(), more_licensed in any_roles(),
     ) {
         let id = PersonId::generate();
         let resource = Resource { kind, patient: None, segment };
@@ -361,13 +430,14 @@ proptest! {
             assurance: Assurance { second_factor: true, step_up_age: Some(Duration::ZERO) },
             ..less
         };
-        let before = decide(&Principal::Person { id, roles }, action, &resource, held, &less);
+        let before = decide(&Principal::Person { id, roles, licensed }, action, &resource, held, &less);
         let roles_after = roles.iter().chain(more_roles.iter()).collect();
+        let licensed_after = licensed.iter().chain(more_licensed.iter()).collect();
         let after = decide(
-            &Principal::Person { id, roles: roles_after }, action, &resource, held.with(extra, true), &more);
+            &Principal::Person { id, roles: roles_after, licensed: licensed_after }, action, &resource, held.with(extra, true), &more);
         prop_assert!(before.is_err() || after.is_ok());
         if before.is_ok() {
-            prop_assert!(gate(&Principal::Person { id, roles }, action, None).is_ok(), "the gate is wider");
+            prop_assert!(gate(&Principal::Person { id, roles, licensed }, action, None).is_ok(), "the gate is wider");
         }
     }
 }

@@ -27,6 +27,10 @@ words! {
         Passkey = "pop",
         /// One of the codes printed for the day the device is lost.
         RecoveryCode = "rec",
+        /// Whatever an outside provider asked for.
+        Provider = "fed",
+        /// Two factors at an outside provider, where the clinic takes its word for that.
+        ProviderMultiFactor = "mfa",
     }
 }
 
@@ -64,9 +68,9 @@ impl Proofs {
     /// Whether two different kinds of factor were seen (NIST SP 800-63B-4 section 2.2, AAL2).
     #[must_use]
     pub const fn is_multi_factor(self) -> bool {
-        let known = self.contains(Factor::Password);
+        let known = self.contains(Factor::Password) || self.contains(Factor::Provider);
         let held = self.contains(Factor::Totp) || self.contains(Factor::RecoveryCode);
-        self.contains(Factor::Passkey) || (known && held)
+        self.contains(Factor::Passkey) || self.contains(Factor::ProviderMultiFactor) || (known && held)
     }
 }
 
@@ -146,8 +150,8 @@ pub fn is_fresh(proved_at: OffsetDateTime, now: OffsetDateTime, within: Duration
 #[must_use]
 pub const fn steps_up(factor: Factor, enrolled: Enrolled) -> bool {
     match factor {
-        Factor::Password => !enrolled.has_second_factor(),
-        Factor::Totp | Factor::Passkey | Factor::RecoveryCode => true,
+        Factor::Password | Factor::Provider => !enrolled.has_second_factor(),
+        Factor::Totp | Factor::Passkey | Factor::RecoveryCode | Factor::ProviderMultiFactor => true,
     }
 }
 
@@ -201,6 +205,11 @@ mod tests {
         assert!(of(&[Factor::Passkey]));
         assert!(of(&[Factor::Password, Factor::Totp]));
         assert!(of(&[Factor::Password, Factor::RecoveryCode]));
+        assert!(of(&[Factor::Provider, Factor::Totp]) && of(&[Factor::ProviderMultiFactor]));
+        assert!(
+            !of(&[Factor::Provider]) && !of(&[Factor::Provider, Factor::Password]),
+            "both are what is known"
+        );
         for one in [Factor::Password, Factor::Totp, Factor::RecoveryCode] {
             assert!(!of(&[one]), "{one}");
         }

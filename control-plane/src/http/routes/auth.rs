@@ -3,7 +3,9 @@
 mod devices;
 mod factors;
 mod links;
+mod oidc;
 mod proving;
+mod registration;
 
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
@@ -40,6 +42,8 @@ pub(super) fn routes() -> Routes {
         .merge(factors::routes())
         .merge(devices::routes())
         .merge(links::routes())
+        .merge(oidc::routes())
+        .merge(registration::routes())
 }
 
 /// Signs a person in and sets the session cookie.

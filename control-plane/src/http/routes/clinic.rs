@@ -34,7 +34,8 @@ async fn clinic_get(State(api): State<Api>, signed: Signed) -> Result<Response, 
     Ok(answer(settings))
 }
 
-/// Changes the clinic's settings: where its visits may run. Admins only.
+/// Changes the clinic's settings: where its visits may run, whether patients register themselves.
+/// Admins only.
 /// 412 when `If-Match` names an older version.
 #[utoipa::path(patch, path = "/v1/clinic", tag = TAG, request_body = ClinicUpdate,
     params(("If-Match" = String, Header, description = "The ETag last seen.")),
@@ -48,7 +49,9 @@ async fn clinic_update(
 ) -> Result<Response, ApiError> {
     let media_regions = update.media_regions.map(MediaRegions::new).transpose()?;
     let mut tx = api.begin(&signed).await?;
-    let settings = tx.clinic_update(Version(version), media_regions).await?;
+    let settings = tx
+        .clinic_update(Version(version), media_regions, update.self_registration)
+        .await?;
     tx.commit().await?;
     Ok(answer(settings))
 }
@@ -60,6 +63,7 @@ fn answer(settings: clinic::ClinicSettings) -> Response {
         time_zone: settings.clinic.time_zone.as_str().to_owned(),
         home_region: settings.clinic.home_region,
         media_regions: settings.media_regions.to_vec(),
+        self_registration: settings.self_registration,
         version: settings.version.0,
     };
     ([(ETAG, format!("\"{}\"", settings.version))], Json(settings)).into_response()

@@ -7,6 +7,7 @@ mod break_glass;
 mod care;
 mod clinic;
 mod consent;
+mod credentials;
 mod disclosures;
 mod events;
 mod messages;
@@ -24,6 +25,7 @@ pub(super) fn clinic() -> Routes {
         .merge(auth::routes())
         .merge(clinic::routes())
         .merge(people::routes())
+        .merge(credentials::routes())
         .merge(patients::routes())
         .merge(care::routes())
         .merge(consent::routes())

@@ -50,6 +50,14 @@ columns! {
     AuditEvent = "audit"."sealed",
     /// Why a patient was referred.
     ReferralReason = "referral"."reason",
+    /// What a clinic proves itself with at an outside provider.
+    OidcClientSecret = "oidc_provider"."client_secret",
+    /// Where the mail to whoever registers goes.
+    RegistrationEmail = "registration"."email",
+    /// The number of a licence, an NPI or a DEA number.
+    CredentialNumber = "credential"."number",
+    /// Why a credential was rejected.
+    CredentialReason = "credential_decision"."reason",
     /// Why the glass was broken.
     BreakGlassReason = "break_glass"."reason",
     /// Of a disclosure: to whom, their address, what and why. Under the clinic's key: the account
@@ -67,7 +75,10 @@ impl Column {
     pub(crate) const fn keeps_its_key(self) -> bool {
         match self {
             // Append-only; and of a day at most.
-            Self::AuditEvent | Self::DisclosureContent | Self::IdempotencyResponseBody => true,
+            Self::AuditEvent
+            | Self::DisclosureContent
+            | Self::IdempotencyResponseBody
+            | Self::RegistrationEmail => true,
             Self::PersonDisplayName
             | Self::PersonEmail
             | Self::AppointmentReason
@@ -75,6 +86,9 @@ impl Column {
             | Self::MessageBody
             | Self::TotpFactorSecret
             | Self::ReferralReason
+            | Self::OidcClientSecret
+            | Self::CredentialNumber
+            | Self::CredentialReason
             | Self::BreakGlassReason
             | Self::PatientKeyWrapped
             | Self::IndexKey => false,

@@ -22,6 +22,9 @@ pub(super) struct SealedTable {
     of_patient: &'static str,
 }
 
+/// The patient of rows that are the clinic's.
+const OF_NOBODY: &str = "NULL::uuid";
+
 /// Where a rotation finds what it seals anew.
 pub(super) const TABLES: &[SealedTable] = &[
     SealedTable {
@@ -53,6 +56,27 @@ pub(super) const TABLES: &[SealedTable] = &[
         is_versioned: false,
         patient: "t.person_id",
         of_patient: "t.person_id = $1",
+    },
+    SealedTable {
+        name: "credential",
+        columns: &[Column::CredentialNumber],
+        is_versioned: false,
+        patient: OF_NOBODY,
+        of_patient: "false",
+    },
+    SealedTable {
+        name: "credential_decision",
+        columns: &[Column::CredentialReason],
+        is_versioned: false,
+        patient: OF_NOBODY,
+        of_patient: "false",
+    },
+    SealedTable {
+        name: "oidc_provider",
+        columns: &[Column::OidcClientSecret],
+        is_versioned: true,
+        patient: OF_NOBODY,
+        of_patient: "false",
     },
     SealedTable {
         name: "referral",

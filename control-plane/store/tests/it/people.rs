@@ -173,6 +173,7 @@ fn person(email: &str, role: Role) -> SeedPerson {
         password: hash(),
         totp: None,
         passkey: None,
+        credentials: Vec::new(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! A clinic with people in it.
 
 use medmesh_base::{AccountId, ClinicId, PersonId, ProblemCode, RequestId, SessionId};
+use medmesh_clinic::credential::{Claim, LICENSED};
 use medmesh_clinic::{Actor, Appointment, Caller, Clinic, Locale, NewPerson, Role, Roles, Slot};
 use medmesh_store::embedded::scratch::Scratch;
 use medmesh_store::seed::{Seed, SeedPerson};
@@ -64,6 +65,7 @@ pub(crate) async fn add_clinic(scratch: &Scratch, store: &Store, tag: &str) -> (
         password: PasswordHash::from_phc(PHC.to_owned()),
         totp: None,
         passkey: None,
+        credentials: Claim::made_up(role),
     });
     let seed = Seed {
         clinic,
@@ -99,6 +101,7 @@ pub(crate) fn caller(account_id: AccountId, person_id: PersonId, roles: Roles) -
         person_id,
         session_id: SessionId::generate(),
         roles,
+        licensed: LICENSED,
         second_factor: false,
         stepped_up_at: None,
     }

@@ -11,7 +11,7 @@ use medmesh_store::{Membership, PasswordHash, SessionToken, Store};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{CONSENTS, Cell, Consent, RELATIONS, ROLES, Relation, SEGMENTS};
+use super::{CONSENTS, Cell, Consent, LICENSED, RELATIONS, ROLES, Relation, SEGMENTS};
 use crate::clinic::World;
 use medmesh_tests::control::TestClinic;
 
@@ -34,6 +34,7 @@ type Key = (Relation, Consent, &'static str, Option<&'static str>);
 
 pub(super) struct Fixture {
     callers: HashMap<(bool, &'static str, Consent), Caller>,
+    unverified: HashMap<&'static str, Caller>,
     records: HashMap<Key, Record>,
 }
 
@@ -58,8 +59,27 @@ impl Fixture {
                 }
             }
         }
+        let mut unverified = HashMap::new();
+        for role in LICENSED {
+            let caller = caller(
+                &store,
+                &mut admin,
+                world.clinic.id,
+                &format!("unverified-{role}"),
+                role,
+            )
+            .await;
+            run(
+                &mut admin,
+                "UPDATE credential SET status = 'pending' WHERE person_id = $1",
+                &[caller.person],
+            )
+            .await;
+            unverified.insert(role, caller);
+        }
         let mut fixture = Self {
             callers,
+            unverified,
             records: HashMap::new(),
         };
         for relation in RELATIONS {
@@ -72,7 +92,11 @@ impl Fixture {
     }
 
     pub(super) fn caller(&self, cell: &Cell) -> &Caller {
-        &self.callers[&(cell.is_foreign, cell.role, cell.consent)]
+        if cell.is_verified {
+            &self.callers[&(cell.is_foreign, cell.role, cell.consent)]
+        } else {
+            &self.unverified[cell.role]
+        }
     }
 
     pub(super) fn record(&self, cell: &Cell) -> &Record {
@@ -109,8 +133,18 @@ impl Fixture {
                 self.records.insert(key, record);
             }
         }
-        for role in ROLES {
-            let me = self.callers[&(false, role, consent)].person;
+        let verified = ROLES.map(|role| (role, self.callers[&(false, role, consent)].person));
+        let unverified = self
+            .unverified
+            .iter()
+            .map(|(role, caller)| (*role, caller.person));
+        // Those whose licence nobody has looked at stand in the same relations, as far as others
+        // put them there.
+        let people: Vec<_> = verified
+            .into_iter()
+            .chain(unverified.filter(|_| consent == Consent::Unasked))
+            .collect();
+        for (_, me) in people {
             match relation {
                 Relation::None | Relation::Host => {}
                 Relation::Own => consents(admin, clinic, me, consent).await,
@@ -185,9 +219,10 @@ async fn caller(
     sqlx::query("UPDATE person_role SET role = $2 WHERE person_id = $1")
         .bind(person_id.as_uuid())
         .bind(role)
-        .execute(admin)
+        .execute(&mut *admin)
         .await
         .unwrap();
+    licenses(admin, clinic, person_id.as_uuid(), role).await;
     let token = SessionToken::generate();
     let who = Membership {
         account_id,
@@ -205,6 +240,29 @@ async fn caller(
         person: person_id.as_uuid(),
         cookie: format!("{SESSION_COOKIE}={}", token.expose()),
         csrf: session.csrf,
+    }
+}
+
+/// What the role needs to be more than a word.
+async fn licenses(admin: &mut PgConnection, clinic: ClinicId, person: Uuid, role: &str) {
+    if !LICENSED.contains(&role) {
+        return;
+    }
+    for (kind, profession) in [("license", Some(role)), ("npi", None)] {
+        let license = profession.is_some();
+        sqlx::query(
+            "INSERT INTO credential (clinic_id, id, person_id, kind, profession, state, number, expires_on, status, submitted_at)
+             VALUES ($1, gen_random_uuid(), $2, $3, $4, CASE WHEN $5 THEN 'NY' END, '\\x00',
+                 CASE WHEN $5 THEN date '2099-01-01' END, 'verified', now())",
+        )
+        .bind(clinic.as_uuid())
+        .bind(person)
+        .bind(kind)
+        .bind(profession)
+        .bind(license)
+        .execute(&mut *admin)
+        .await
+        .unwrap();
     }
 }
 

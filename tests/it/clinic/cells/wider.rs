@@ -78,6 +78,7 @@ fn cell(role: &'static str, is_foreign: bool, relation: Relation, consent: Conse
         relation,
         consent,
         segment: "general",
+        is_verified: true,
     }
 }
 

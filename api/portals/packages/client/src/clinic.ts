@@ -5,7 +5,7 @@ import { CareApi } from "./care.ts";
 import { followVisit, type LiveHandlers } from "./live.ts";
 import { Transport } from "./transport.ts";
 import type {
-  Appointment, Candidate, ClinicSettings, Invitation, Message, NewAppointment, NewInvitation, NewPerson, Page, Person, Role, Session, SignalingRequest, SignalingSession, Visit,
+  Appointment, Candidate, ClinicSettings, Credential, CredentialStatus, Invitation, Message, NewAppointment, NewCredential, NewInvitation, NewPerson, Page, Person, Role, Session, SignalingRequest, SignalingSession, Visit,
 } from "./types.ts";
 
 /** A fresh key for one intent; keep it for every retry of that intent. */
@@ -81,6 +81,36 @@ export class ClinicApi {
 
   async clinicUpdate(change: { media_regions: readonly string[] }, etag: string): Promise<ClinicSettings> {
     return (await this.transport.request<ClinicSettings>("PATCH", "/v1/clinic", { body: change, ifMatch: etag })).data;
+  }
+
+  /** What the caller stated about themselves, latest first. */
+  async credentialMine(): Promise<readonly Credential[]> {
+    return (await this.transport.request<Page<Credential>>("GET", "/v1/credentials/mine")).data.items;
+  }
+
+  async credentialSubmit(credential: NewCredential, idempotencyKey: string): Promise<Credential> {
+    return this.#post("/v1/credentials", credential, idempotencyKey);
+  }
+
+  async credentials(query: { person_id?: string; status?: CredentialStatus; cursor?: string; limit?: number } = {}): Promise<Page<Credential>> {
+    return (await this.transport.request<Page<Credential>>("GET", "/v1/credentials", { query })).data;
+  }
+
+  async credentialVerify(credential: Credential): Promise<Credential> {
+    return this.#judge(credential, "verify", {});
+  }
+
+  async credentialReject(credential: Credential, reason: string): Promise<Credential> {
+    return this.#judge(credential, "reject", { body: { reason } });
+  }
+
+  async credentialWithdraw(credential: Credential): Promise<Credential> {
+    return this.#judge(credential, "withdraw", {});
+  }
+
+  async #judge(credential: Credential, verb: string, body: { body?: unknown }): Promise<Credential> {
+    const path = `/v1/credentials/${id(credential.id)}/${verb}`;
+    return (await this.transport.request<Credential>("POST", path, { ...body, ifMatch: `"${credential.version}"` })).data;
   }
 
   async appointments(query: { from?: string; to?: string; cursor?: string; limit?: number } = {}): Promise<Page<Appointment>> {

@@ -11,7 +11,8 @@ export interface PersonRef {
 }
 
 export interface Session {
-  readonly person: PersonRef & { readonly roles: readonly Role[] };
+  /** `awaiting_credentials`: roles in which nobody may act before an admin has verified what they take. */
+  readonly person: PersonRef & { readonly roles: readonly Role[]; readonly awaiting_credentials?: readonly Role[] };
   readonly clinic: { readonly id: string; readonly name: string; readonly time_zone: string };
   /** Goes into `X-CSRF-Token` of every unsafe request; lives in memory only. */
   readonly csrf_token: string;
@@ -23,7 +24,7 @@ export interface Session {
 }
 
 export type Standing = "full" | "mfa_required" | "mfa_enrolment_required";
-export type FactorKind = "password" | "totp" | "passkey" | "recovery_code";
+export type FactorKind = "password" | "totp" | "passkey" | "recovery_code" | "provider" | "provider_mfa";
 
 /** A proof of who one is. */
 export type Proof =
@@ -69,6 +70,37 @@ export interface Device {
   readonly created_at: string;
   readonly seen_at: string;
   readonly is_present: boolean;
+}
+
+export type CredentialKind = "license" | "npi" | "dea";
+export type CredentialStatus = "pending" | "verified" | "rejected" | "withdrawn" | "expired";
+
+/** A licence has profession, state and end; a DEA number state and end; an NPI none of them. */
+export interface NewCredential {
+  readonly kind: CredentialKind;
+  readonly profession?: Role;
+  /** Postal code. */
+  readonly state?: string;
+  readonly number: string;
+  /** `YYYY-MM-DD`: the last day. */
+  readonly expires_on?: string;
+}
+
+export interface CredentialDecision {
+  readonly status: CredentialStatus;
+  readonly decided_at: string;
+  readonly decided_by?: string;
+  readonly reason?: string;
+}
+
+export interface Credential extends NewCredential {
+  readonly id: string;
+  readonly person: PersonRef;
+  readonly status: CredentialStatus;
+  readonly submitted_at: string;
+  /** Oldest first. */
+  readonly decisions: readonly CredentialDecision[];
+  readonly version: number;
 }
 
 export interface Person extends PersonRef {

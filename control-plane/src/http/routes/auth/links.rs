@@ -107,7 +107,7 @@ async fn reset_request(
 }
 
 /// An address nobody can have (RFC 2606).
-const NOBODY: &str = "nobody@nowhere.invalid";
+pub(super) const NOBODY: &str = "nobody@nowhere.invalid";
 
 /// Sets the password by a link, which is then used up; every session of the account ends. Signing in
 /// afterwards still takes the second factor. 410 `link_spent` for a link that is old, used or unknown.
@@ -163,7 +163,7 @@ async fn password_change(
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn check_password(password: &str, own_words: &[&str]) -> Result<(), ApiError> {
+pub(super) fn check_password(password: &str, own_words: &[&str]) -> Result<(), ApiError> {
     if is_guessable(password, own_words) {
         let mut error = ApiError::field("password", "is easy to guess");
         error.code = ProblemCode::Unprocessable;
