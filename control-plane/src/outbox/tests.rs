@@ -69,6 +69,7 @@ impl World {
                 password: PasswordHash::from_phc(PHC.to_owned()),
                 totp: None,
                 passkey: None,
+                credentials: medmesh_clinic::credential::Claim::made_up(role),
             });
         let seed = Seed {
             clinic,
