@@ -61,6 +61,7 @@ async function run({ language, width, scheme }) {
     await patientRecord(await open(), look, signIn);
     await careAndCredentials(await open(), look, signIn);
     await oversight(await open(), look, signIn);
+    await register(await open(), look, fixture);
     await account(await open(), look, signIn, fixture);
     await secondStep(await open(), await open(), look, signIn, fixture);
     await denied(await open(), look, signIn);
@@ -106,6 +107,9 @@ async function admin(page, look, signIn, fixture) {
   await page.getByTestId("residency-save").click();
   await page.getByTestId("residency-saved").waitFor();
   await look(page, "15-admin-settings");
+  await page.getByTestId("provider-save").click();
+  await page.getByTestId("provider-error").waitFor();
+  await look(page, "16-admin-provider");
 }
 
 /** One's own account: what one proves oneself with, devices, the proof asked for in between. */
@@ -146,6 +150,9 @@ async function account(page, look, signIn, fixture) {
   await page.getByTestId("device-revoke").click();
   await page.getByTestId("confirm-submit").click();
   await page.getByTestId("device-revoked").waitFor();
+  await page.getByTestId("identity-link").click();
+  await page.getByTestId("identity-error").waitFor();
+  await look(page, "67-account-identities");
   await page.getByTestId("password-new").fill("password password");
   await page.getByTestId("password-submit").click();
   await page.getByTestId("password-error").waitFor();
@@ -207,11 +214,27 @@ async function careAndCredentials(page, look, signIn) {
   await page.getByTestId("glass-submit").click();
   await page.getByTestId("glass-opened").waitFor();
   await look(page, "79-glass-opened");
+  await page.getByTestId("nav-credentials").click();
+  await page.getByTestId("credential").first().waitFor();
+  await page.getByTestId("credential-kind").selectOption("npi");
+  await page.getByTestId("credential-number").fill("1234567890");
+  await page.getByTestId("credential-submit").click();
+  await page.getByTestId("credential-error").waitFor();
+  await look(page, "80-credentials-mine");
 }
 
 /** What the clinic answers for: credentials, the audit log, emergency access. */
 async function oversight(page, look, signIn) {
   await signIn(page, "admin", "alex@example.org");
+  await page.getByTestId("nav-credentials").click();
+  await page.getByTestId("credential-verify").waitFor();
+  await look(page, "81-credentials");
+  await page.getByTestId("credential-reject").click();
+  await look(page, "82-credential-reject");
+  await page.keyboard.press("Escape");
+  await page.getByTestId("credential-verify").click();
+  await page.getByTestId("confirm-submit").click();
+  await page.getByTestId("credential-verify").waitFor({ state: "detached" });
   await page.getByTestId("nav-audit").click();
   await page.getByTestId("audit-row").first().waitFor();
   await page.getByTestId("audit-patient").fill("Rossa");
@@ -239,6 +262,23 @@ async function oversight(page, look, signIn) {
   await page.getByTestId("settle-justified").click();
   await page.getByTestId("settle-error").waitFor();
   await look(page, "89-emergency-settle");
+}
+
+/** Becoming a patient by oneself. */
+async function register(page, look, fixture) {
+  await page.goto(`${fixture.url}/patient/#sign-up=01990000-0000-7000-8000-0000000000c1`);
+  await page.getByTestId("sign-up-email").fill("new@example.org");
+  await look(page, "90-sign-up");
+  await page.getByTestId("sign-up-submit").click();
+  await page.getByTestId("sign-up-asked").waitFor();
+  await look(page, "91-sign-up-asked");
+  await page.goto("about:blank");
+  await page.goto(`${fixture.url}/patient/#register=old`);
+  await page.getByTestId("register-name").fill("Noor van Dijk");
+  await page.getByTestId("register-password").fill("nine lamps by the water");
+  await page.getByTestId("register-submit").click();
+  await page.getByTestId("register-error").waitFor();
+  await look(page, "92-register-spent");
 }
 
 /** Proving a second factor, and setting one up. */

@@ -12,6 +12,11 @@ const DEVICES = [
   { id: "d2", device: "Chrome on Windows with a rather long name of its own", created_at: "2026-11-20T11:00:00Z", seen_at: "2026-11-21T16:45:00Z", is_present: false },
 ];
 
+const PROVIDER = {
+  issuer: "https://login.harbour-street.example", client_id: "medmesh", second_factor: ["mfa"], enabled: true, version: 1,
+  redirect_uri: "https://clinic.example/v1/auth/oidc/callback", start_url: "https://clinic.example/v1/auth/oidc/start?clinic_id=01990000-0000-7000-8000-0000000000c1",
+};
+
 /** Acts that want a fresh proof until one was given. */
 const WEIGHTY = /^(DELETE \/v1\/auth\/mfa\/|POST \/v1\/auth\/(password|mfa\/recovery-codes)$)/;
 
@@ -33,5 +38,8 @@ export function account(method, path, who, body, state, locale) {
   if (path === "/v1/auth/sessions") return { body: { items: DEVICES } };
   if (path.startsWith("/v1/auth/sessions/")) return { status: 204 };
   if (path === "/v1/auth/password") return body.password.includes("password") ? problem(422, "unprocessable") : { status: 204 };
+  if (path === "/v1/auth/oidc/identities") return { body: { items: [{ id: "i1", issuer: "https://login.harbour-street.example", linked_at: "2026-09-01T08:00:00Z", used_at: "2026-11-21T08:00:00Z" }] } };
+  if (path === "/v1/auth/oidc/link") return problem(404, "not_found");
+  if (path === "/v1/clinic/oidc") return method === "PUT" ? problem(412, "version_mismatch") : { body: PROVIDER };
   return null;
 }

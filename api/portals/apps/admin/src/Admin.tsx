@@ -3,6 +3,7 @@ import { ACCOUNT, AccountPage, PortalShell, useAccount, useI18n, usePath } from 
 import { Appointments } from "./Appointments.tsx";
 import { Audit } from "./Audit.tsx";
 import { BreakGlass } from "./BreakGlass.tsx";
+import { Credentials } from "./Credentials.tsx";
 import { People } from "./People.tsx";
 import { Settings } from "./Settings.tsx";
 
@@ -20,6 +21,7 @@ export function Admin() {
   const pages = [
     { path: "appointments", name: t.admin.appointments, testId: "nav-appointments", page: <Appointments />, isMine: is(DESK) },
     { path: "people", name: t.admin.people, testId: "nav-people", page: <People />, isMine: is(HELP) },
+    { path: "credentials", name: t.care.credentials.title, testId: "nav-credentials", page: <Credentials />, isMine: is(ADMIN) },
     { path: "audit", name: t.audit.title, testId: "nav-audit", page: <Audit />, isMine: is(AUDIT) },
     { path: "emergencies", name: t.care.review.title, testId: "nav-emergencies", page: <BreakGlass />, isMine: true },
     { path: "settings", name: t.clinic.settings, testId: "nav-settings", page: <Settings />, isMine: is(ADMIN) },

@@ -1,6 +1,7 @@
 import type { ClinicSettings } from "@medmesh/client";
-import { Button, Card, errorText, Icon, Loading, Notice, TextField, useAccount, useAttempt, useI18n, useResource } from "@medmesh/ui";
+import { Button, Card, Check, errorText, Icon, Loading, Notice, SIGN_UP, TextField, useAccount, useAttempt, useI18n, useResource } from "@medmesh/ui";
 import { useState, type FormEvent } from "react";
+import { Provider } from "./Provider.tsx";
 
 /** As many as a room can be confined to. */
 const REGIONS_MAX = 16;
@@ -26,6 +27,8 @@ export function Settings() {
         <div className="stack">
           <Facts settings={settings.data} />
           <Residency key={settings.data.version} settings={settings.data} isSaved={saved} onSaved={take} onChange={() => setSaved(false)} onStale={() => void settings.reload()} />
+          <Registration settings={settings.data} onSaved={settings.replace} />
+          <Provider />
         </div>
       )}
     </>
@@ -90,6 +93,24 @@ function Residency({ settings, isSaved, onSaved, onChange, onStale }: ResidencyP
           <Button type="submit" icon="plus" data-testid="residency-add">{t.clinic.addRegion}</Button>
         </form>
         <div className="row"><Button tone="primary" busy={busy} disabled={!isChanged} onClick={() => void save()} data-testid="residency-save">{t.common.save}</Button></div>
+      </section>
+    </Card>
+  );
+}
+
+/** Whether patients may come by themselves, and where. */
+function Registration({ settings, onSaved }: { readonly settings: ClinicSettings; readonly onSaved: (settings: ClinicSettings) => void }) {
+  const { t } = useI18n();
+  const { api } = useAccount();
+  const { busy, error, attempt } = useAttempt();
+  const change = (self_registration: boolean) => attempt(async () => onSaved(await api.clinicUpdate({ self_registration }, `"${settings.version}"`)));
+  return (
+    <Card data-testid="registration">
+      <section className="section" aria-label={t.clinic.registration}>
+        <h2>{t.clinic.registration}</h2>
+        {error !== null && <Notice tone="error" testId="registration-error">{errorText(error, t)}</Notice>}
+        <Check label={t.clinic.registrationAllow} hint={t.clinic.registrationHint} checked={settings.self_registration} disabled={busy} onChange={(event) => void change(event.target.checked)} data-testid="registration-allow" />
+        {settings.self_registration && <p>{t.clinic.registrationLink} <code className="secret" data-testid="registration-link">{`${location.origin}/patient/${SIGN_UP}${settings.id}`}</code></p>}
       </section>
     </Card>
   );

@@ -1,10 +1,13 @@
 import type { Role } from "@medmesh/client";
 import { ACCOUNT, AccountPage, PortalShell, useAccount, useI18n, usePath, VisitPage } from "@medmesh/ui";
+import { Credentials } from "./Credentials.tsx";
 import { Patients } from "./Patients.tsx";
 import { Schedule } from "./Schedule.tsx";
 
 /** Those who give care, and may open a record in an emergency. */
 const CARE: readonly Role[] = ["clinician", "nurse", "care_coordinator"];
+/** Those who act upon a licence. */
+const LICENSED: readonly Role[] = ["clinician", "nurse", "pharmacist"];
 
 export function Clinician() {
   const { t } = useI18n();
@@ -15,6 +18,7 @@ export function Clinician() {
   const pages = [
     { path: "", name: t.visits.scheduleTitle, testId: "nav-schedule", page: <Schedule />, isMine: true },
     { path: "patients", name: t.care.patients, testId: "nav-patients", page: <Patients />, isMine: is(CARE) },
+    { path: "credentials", name: t.care.credentials.title, testId: "nav-credentials", page: <Credentials />, isMine: is(LICENSED) },
   ].filter(({ isMine }) => isMine);
   const mine = { path: ACCOUNT, name: t.account.title, page: <AccountPage /> };
   const shown = [...pages, mine].find((known) => known.path === place) ?? pages[0] ?? mine;

@@ -3,6 +3,7 @@ import { AccountApi } from "./account.ts";
 import { AuditApi } from "./audit.ts";
 import { CareApi } from "./care.ts";
 import { followVisit, type LiveHandlers } from "./live.ts";
+import { OidcApi } from "./oidc.ts";
 import { Transport } from "./transport.ts";
 import type {
   Appointment, Candidate, ClinicSettings, Credential, CredentialStatus, Invitation, Message, NewAppointment, NewCredential, NewInvitation, NewPerson, Page, Person, Role, Session, SignalingRequest, SignalingSession, Visit,
@@ -22,11 +23,14 @@ export class ClinicApi {
   readonly audit: AuditApi;
   /** Care teams, referrals, consents, records opened in an emergency. */
   readonly care: CareApi;
+  /** Signing in with an outside provider. */
+  readonly oidc: OidcApi;
 
   constructor(readonly transport: Transport = new Transport()) {
     this.account = new AccountApi(transport);
     this.audit = new AuditApi(transport);
     this.care = new CareApi(transport);
+    this.oidc = new OidcApi(transport);
   }
 
   /** Called when the server says that the session has ended. */
@@ -62,6 +66,16 @@ export class ClinicApi {
     await this.transport.request("POST", "/v1/auth/link", { body: { token, password } });
   }
 
+  /** Asks for a link that completes a registration as a patient; answers alike for every address. */
+  async registrationRequest(clinicId: string, email: string, locale: string): Promise<void> {
+    await this.transport.request("POST", "/v1/auth/registration", { body: { clinic_id: clinicId, email, locale } });
+  }
+
+  /** Completes a registration by its link. */
+  async registrationComplete(token: string, displayName: string, password: string): Promise<void> {
+    await this.transport.request("POST", "/v1/auth/registration/complete", { body: { token, display_name: displayName, password } });
+  }
+
   async people(query: { role?: Role; cursor?: string; limit?: number } = {}): Promise<Page<Person>> {
     return (await this.transport.request<Page<Person>>("GET", "/v1/people", { query })).data;
   }
@@ -79,7 +93,7 @@ export class ClinicApi {
     return (await this.transport.request<ClinicSettings>("GET", "/v1/clinic")).data;
   }
 
-  async clinicUpdate(change: { media_regions: readonly string[] }, etag: string): Promise<ClinicSettings> {
+  async clinicUpdate(change: { media_regions?: readonly string[]; self_registration?: boolean }, etag: string): Promise<ClinicSettings> {
     return (await this.transport.request<ClinicSettings>("PATCH", "/v1/clinic", { body: change, ifMatch: etag })).data;
   }
 

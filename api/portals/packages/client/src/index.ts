@@ -7,4 +7,5 @@ export { ClinicApi, newIdempotencyKey } from "./clinic.ts";
 export { AccountApi } from "./account.ts";
 export * from "./audit.ts";
 export * from "./care.ts";
+export * from "./oidc.ts";
 export { hasPasskeys, passkeyCreate, passkeyGet } from "./passkey.ts";

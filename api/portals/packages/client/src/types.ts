@@ -241,5 +241,7 @@ export interface ClinicSettings {
   readonly home_region: string;
   /** Regions whose edges may carry its visits; empty is any. */
   readonly media_regions: readonly string[];
+  /** Whether patients may register themselves. */
+  readonly self_registration: boolean;
   readonly version: number;
 }

@@ -2,6 +2,7 @@ import { useI18n } from "../i18n/I18n.tsx";
 import { useAccount } from "./Gate.tsx";
 import { Devices } from "./Devices.tsx";
 import { Factors } from "./Factors.tsx";
+import { Identities } from "./Identities.tsx";
 import { PasswordChange } from "./PasswordChange.tsx";
 
 /** One's own sign-in: how one proves oneself, where one is signed in, the password. */
@@ -18,6 +19,7 @@ export function AccountPage() {
       <div className="stack" data-testid="account">
         <Factors />
         <Devices />
+        {session.person.roles.some((role) => role !== "patient") && <Identities />}
         <PasswordChange />
       </div>
     </>

@@ -7,6 +7,7 @@ import { chooseLanguage } from "../i18n/language.ts";
 import { Enrol } from "./Enrol.tsx";
 import { SecondStep } from "./SecondStep.tsx";
 import { type Link, takeLink } from "./links.ts";
+import { Register, SignUp } from "./Register.tsx";
 import { SetPassword } from "./SetPassword.tsx";
 import { SignIn } from "./SignIn.tsx";
 import { StepUp } from "./StepUp.tsx";
@@ -84,7 +85,9 @@ export function Gate({ portal, roles, children }: { readonly portal: "patient" |
       history.replaceState(null, "", location.pathname + location.search);
       setLink(null);
     };
-    return <SetPassword api={api} token={link.value} onDone={followed} />;
+    if (link.kind === "set-password") return <SetPassword api={api} token={link.value} onDone={followed} />;
+    if (link.kind === "register") return <Register api={api} token={link.value} onDone={followed} />;
+    return <SignUp api={api} clinicId={link.value} onDone={followed} />;
   }
   if (state.kind === "asking") return <Loading />;
   if (state.kind === "failed") {

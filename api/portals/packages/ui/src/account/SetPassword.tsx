@@ -32,6 +32,16 @@ export function SetPassword({ api, token, onDone }: { readonly api: ClinicApi; r
       setBusy(false);
     }
   };
+  const outside = async () => {
+    setBusy(true);
+    setError(null);
+    try {
+      location.assign(await api.oidc.accept(token));
+    } catch (cause) {
+      setError(cause);
+      setBusy(false);
+    }
+  };
   return (
     <SignInFrame>
       <form className="sign-in-form" onSubmit={(event) => void submit(event)} data-testid="set-password">
@@ -39,7 +49,7 @@ export function SetPassword({ api, token, onDone }: { readonly api: ClinicApi; r
           <h1>{t.setPassword.title}</h1>
           <p className="lead">{t.setPassword.lead}</p>
         </div>
-        {error !== null && <Notice tone="error" testId="set-password-error">{errorText(error, t, { unprocessable: t.setPassword.guessable })}</Notice>}
+        {error !== null && <Notice tone="error" testId="set-password-error">{errorText(error, t, { unprocessable: t.setPassword.guessable, not_found: t.account.outside.none })}</Notice>}
         {done ? <Notice tone="good" testId="set-password-done">{t.setPassword.done}</Notice> : (
           <TextField
             label={t.setPassword.password} hint={t.setPassword.hint} type="password" autoComplete="new-password" required autoFocus
@@ -47,6 +57,7 @@ export function SetPassword({ api, token, onDone }: { readonly api: ClinicApi; r
           />
         )}
         {!done && <Button type="submit" tone="primary" large busy={busy} data-testid="set-password-submit">{t.setPassword.submit}</Button>}
+        {!done && <Button large busy={busy} onClick={() => void outside()} data-testid="set-password-outside">{t.account.outside.accept}</Button>}
         <Button tone={done ? "primary" : "quiet"} large={done} onClick={onDone} data-testid="set-password-sign-in">{t.signIn.submit}</Button>
       </form>
     </SignInFrame>

@@ -106,6 +106,8 @@ export const en = {
     second_factor_refused: "That did not prove it. Try again, or use another way.",
     link_spent: "The link is no longer good. Ask for a new one.",
     unprocessable: "A rule does not allow this.",
+    credential_required: "This needs a licence that is not verified yet. See Credentials.",
+    provider_unavailable: "Your organisation’s sign-in is away. Your password works all the same.",
     step_up_required: "You did not confirm that it is you, so nothing was changed.",
     rate_limited: "Too many attempts. Wait a little, then try again.",
     forbidden: "You may not do this.",

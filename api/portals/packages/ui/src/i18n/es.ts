@@ -106,6 +106,8 @@ export const es: Catalogue = {
     second_factor_refused: "Eso no lo ha confirmado. Inténtelo de nuevo o de otra manera.",
     link_spent: "El enlace ya no sirve. Pida uno nuevo.",
     unprocessable: "Una regla no lo permite.",
+    credential_required: "Esto exige una licencia que aún no se ha verificado. Vea Acreditaciones.",
+    provider_unavailable: "El acceso de su organización no responde. Su contraseña sigue sirviendo.",
     step_up_required: "No ha confirmado que es usted, así que no ha cambiado nada.",
     rate_limited: "Demasiados intentos. Espere un poco y vuelva a intentarlo.",
     forbidden: "No tiene permiso para hacer esto.",

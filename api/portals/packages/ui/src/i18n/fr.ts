@@ -106,6 +106,8 @@ export const fr: Catalogue = {
     second_factor_refused: "Cela n’a pas suffi. Réessayez, ou autrement.",
     link_spent: "Le lien n’est plus valable. Demandez-en un nouveau.",
     unprocessable: "Une règle ne le permet pas.",
+    credential_required: "Ceci exige une licence qui n’est pas encore vérifiée. Voyez Titres professionnels.",
+    provider_unavailable: "La connexion de votre organisation ne répond pas. Votre mot de passe fonctionne toujours.",
     step_up_required: "Vous n’avez pas confirmé que c’est vous : rien n’a été changé.",
     rate_limited: "Trop de tentatives. Attendez un peu, puis réessayez.",
     forbidden: "Vous n’avez pas le droit de faire cela.",
