@@ -56,6 +56,16 @@ const TELLS_NOTHING: &[(&str, &str)] = &[
         "privacy_officer_get",
         "whom to turn to: one of the staff, known to everybody",
     ),
+    ("registration_request", "nothing, whoever exists"),
+    ("registration_complete", "nothing"),
+    ("oidc_start", "where to go to sign in"),
+    ("oidc_accept", "where to go to sign in"),
+    ("oidc_link", "where to go to sign in"),
+    ("oidc_callback", "nothing; signing in has its own leaf"),
+    ("oidc_provider_get", "how the clinic is set up"),
+    ("oidc_provider_set", "how the clinic is set up"),
+    ("identity_list", "one's own accounts elsewhere"),
+    ("identity_unlink", "nothing"),
     ("clinic_get", "how the clinic is set up"),
     ("clinic_update", "how the clinic is set up"),
     ("signaling_candidates", "media servers"),
@@ -574,6 +584,47 @@ async fn those_who_care(walk: &mut Walk<'_>) {
     .await;
 }
 
+async fn what_staff_may_act_upon(walk: &mut Walk<'_>) {
+    let world = walk.world;
+    let (clinician, admin) = (
+        world.credentials("clinician").await,
+        world.credentials("admin").await,
+    );
+    let (get, post, path) = (Method::GET, Method::POST, "/v1/credentials");
+    for (state, then, reason) in [
+        ("NY", "verify", Value::Null),
+        ("TX", "reject", json!({"reason": "not in the register"})),
+        ("FL", "withdraw", Value::Null),
+    ] {
+        let licence = json!({"kind": "license", "profession": "clinician", "state": state,
+            "number": "W1001", "expires_on": "2030-06-30"});
+        let submit = (post.clone(), path);
+        let stated = walk
+            .step("credential_submit", &clinician, submit, licence, None)
+            .await;
+        let (operation, who) = match then {
+            "verify" => ("credential_verify", &admin),
+            "reject" => ("credential_reject", &admin),
+            _ => ("credential_withdraw", &clinician),
+        };
+        let decide = format!("{path}/{}/{then}", stated["id"].as_str().unwrap());
+        let body = json!({"if_match": stated["version"], "json": reason});
+        walk.step(operation, who, (post.clone(), &decide), body, None)
+            .await;
+    }
+    let mine = format!("{path}/mine");
+    walk.step(
+        "credential_mine",
+        &clinician,
+        (get.clone(), &mine),
+        Value::Null,
+        None,
+    )
+    .await;
+    walk.step("credential_list", &admin, (get, path), Value::Null, None)
+        .await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_tells_of_people_leaves_a_leaf() {
     let world = World::new().await;
@@ -586,6 +637,7 @@ async fn whatever_tells_of_people_leaves_a_leaf() {
     those_who_run_the_clinic(&mut walk).await;
     the_accounts_of_a_record(&mut walk).await;
     those_who_care(&mut walk).await;
+    what_staff_may_act_upon(&mut walk).await;
 
     let document = serde_json::to_value(openapi::clinic()).unwrap();
     let (mut forgotten, mut lies) = (Vec::new(), Vec::new());

@@ -1,5 +1,6 @@
 //! One router over HTTP/1.1, 2 and 3, and the portals' files.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -135,6 +136,7 @@ async fn portals_are_pages_with_views_inside_and_hashed_files() {
     let world = World::with(&files.wishes()).await;
     let http = plain_http();
     let get = |path: &str| http.get(format!("{}{path}", world.node.url())).send();
+    let mut policies = BTreeSet::new();
     for (path, page) in [
         ("/", "home"),
         ("/patient/", "patient"),
@@ -150,8 +152,12 @@ async fn portals_are_pages_with_views_inside_and_hashed_files() {
             .unwrap()
             .to_owned();
         assert!(
-            policy.contains("script-src 'self';") && !policy.contains("unsafe"),
+            policy.contains("script-src 'nonce-") && !policy.contains("unsafe"),
             "{policy}"
+        );
+        assert!(
+            policies.insert(policy),
+            "each page has a nonce of its own: {path}"
         );
         assert!(
             answer.headers()["content-type"]

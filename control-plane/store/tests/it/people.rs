@@ -173,7 +173,7 @@ fn person(email: &str, role: Role) -> SeedPerson {
         password: hash(),
         totp: None,
         passkey: None,
-        credentials: Vec::new(),
+        credentials: medmesh_clinic::credential::Claim::made_up(role),
     }
 }
 
