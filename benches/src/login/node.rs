@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use medmesh_tests::control::{ControlNode, TestClinic, Wishes};
 use medmesh_tests::postgres::Scratch;
 use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
 /// Where the node is.
@@ -78,8 +78,7 @@ pub fn run() -> anyhow::Result<()> {
         let mut output = std::io::stdout();
         writeln!(output, "{}", serde_json::to_string(&site)?)?;
         output.flush()?;
-        let mut rest = Vec::new();
-        tokio::io::stdin().read_to_end(&mut rest).await?;
+        tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink())).await??;
         node.stop().await;
         Ok(())
     })
