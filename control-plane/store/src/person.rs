@@ -290,8 +290,11 @@ impl Tx {
     /// An active person of this clinic, for booking and inviting; who stays one until the transaction
     /// ends: erasing waits for it, or it for the erasing.
     pub(crate) async fn bookable(&mut self, id: PersonId) -> Result<Option<Bookable>> {
+        /// Sealed name and its version, roles, credentials held.
+        type Row = (Vec<u8>, i64, Vec<String>, Vec<String>);
+
         let now = self.now();
-        let row: Option<(Vec<u8>, i64, Vec<String>, Vec<String>)> = sqlx::query_as(
+        let row: Option<Row> = sqlx::query_as(
             "SELECT p.display_name, p.seal_version,
                  (SELECT coalesce(array_agg(role), '{}') FROM person_role r
                   WHERE r.clinic_id = p.clinic_id AND r.person_id = p.id),

@@ -50,7 +50,7 @@ async fn redis_and_memory_say_the_same() {
     let mut refused = 0;
     for n in 0_u32..200 {
         let wanted: Vec<_> = (0..4)
-            .filter(|key| n % 11 >> key & 1 == 1)
+            .filter(|key| ((n % 11) >> key) & 1 == 1)
             .map(|key| (format!("k{key}"), quota(5 * (key + 1))))
             .collect();
         let ((a, together), (b, by_itself)) = (shared.take(&wanted).await, alone.take(&wanted).await);

@@ -51,7 +51,7 @@ pub(super) fn npi(text: &str) -> Result<String, Invalid> {
     let digits = digits(number)
         .filter(|digits| digits.len() == 10)
         .ok_or(Invalid::Npi)?;
-    if !matches!(digits[0], 1 | 2) || luhn(&NPI_PREFIX, &digits) % 10 != 0 {
+    if !matches!(digits[0], 1 | 2) || !luhn(&NPI_PREFIX, &digits).is_multiple_of(10) {
         return Err(Invalid::Npi);
     }
     Ok(number.to_owned())

@@ -105,7 +105,7 @@ fn keys_that_are_not_for_this_are_left_out() {
         json!({"kty": "new", "kid": "one"}),
         json!(7),
     ] {
-        let keys = set(&[useless.clone()]);
+        let keys = set(std::slice::from_ref(&useless));
         assert!(keys.verify(&one.sign(Some("one"))).is_err(), "{useless}");
         assert!(
             set(&[useless, one.jwk("two")])

@@ -123,7 +123,7 @@ async fn begin(
         .oidc
         .authorization_url(&client, &redirect_uri(api), &flow)
         .await
-        .map_err(problem)?;
+        .map_err(|error| problem(&error))?;
     Ok((url, flow_cookie(&api.flows.write(&flow), FLOW_SECONDS)))
 }
 
@@ -184,7 +184,7 @@ async fn come_back(
     let jar = CookieJar::from_headers(headers);
     let cookie = jar
         .get(FLOW_COOKIE)
-        .map(|cookie| cookie.value())
+        .map(axum_extra::extract::cookie::Cookie::value)
         .unwrap_or_default();
     let flow = api.flows.read(cookie, &query.state, now).ok_or_else(refused)?;
     let store = api.database.store()?;
@@ -208,7 +208,7 @@ async fn come_back(
         .oidc
         .redeem(&client, &redirect_uri(api), &flow, &code)
         .await
-        .map_err(problem)?;
+        .map_err(|error| problem(&error))?;
     finish(api, request_id, headers, &flow, &identity).await
 }
 
@@ -256,7 +256,7 @@ fn portal_of(session: &Session) -> &'static str {
     MailTo::portal_of(session.person.roles)
 }
 
-fn problem(error: OidcError) -> ApiError {
+fn problem(error: &OidcError) -> ApiError {
     let code = match error {
         OidcError::Unavailable(_) => ProblemCode::ProviderUnavailable,
         OidcError::Refused(_) => ProblemCode::ProviderRefused,
