@@ -27,7 +27,7 @@ impl Coturn {
 
     fn spawn_with(more: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let free = UdpSocket::bind((loopback(), 0)).unwrap().local_addr().unwrap();
+        let free = SocketAddr::new(loopback(), free_port());
         let child = Command::new("turnserver")
             .args(["-n", "--no-cli", "--no-tls", "--no-dtls", "--use-auth-secret"])
             .args(["--static-auth-secret", SECRET, "-r", REALM])

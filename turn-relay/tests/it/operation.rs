@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 use rustls::pki_types::CertificateDer;
 use tempfile::TempDir;
 
-use crate::process::{Process, free_port};
+use crate::process::Process;
 use crate::support::*;
 use crate::wire;
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
@@ -22,13 +22,6 @@ pub(crate) struct Process {
     pub(crate) directory: TempDir,
     pub(crate) turn: SocketAddr,
     admin: SocketAddr,
-}
-
-/// A port nobody has right now.
-pub(crate) fn free_port() -> u16 {
-    let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let port = tcp.local_addr().unwrap().port();
-    UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).map_or_else(|_| free_port(), |_| port)
 }
 
 fn write_secrets(directory: &TempDir, text: &str, mode: u32) -> PathBuf {

@@ -1,10 +1,10 @@
 //! Relays, peers, and a client that says exactly what a test wants said.
 
 use std::cell::RefCell;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -59,6 +59,21 @@ pub(crate) fn write_pair(directory: &Path) -> (TlsFiles, CertificateDer<'static>
     std::fs::write(&files.key, pair.signing_key.serialize_pem()).unwrap();
     std::fs::write(&files.cert, pair.cert.pem()).unwrap();
     (files, pair.cert.der().clone())
+}
+
+/// A port for a server that can only be told a number. The kernel gives ports from 32768 on to
+/// whoever asks for any, as the floods of these tests do by the thousand: one of those may be taken again
+/// before the server is up, so this is below. Two at a time, because coturn takes the next one as well.
+pub(crate) fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = u16::try_from(std::process::id() % 5_000).expect("below 5,000") * 2;
+    let is_free = |port: u16| {
+        UdpSocket::bind((loopback(), port)).is_ok() && TcpListener::bind((loopback(), port)).is_ok()
+    };
+    (0..5_000)
+        .map(|_| 21_000 + (first + NEXT.fetch_add(2, Ordering::Relaxed)) % 10_000)
+        .find(|port| is_free(*port) && is_free(port + 1))
+        .expect("10,000 ports are not all taken")
 }
 
 /// Waits until something holds.
