@@ -268,14 +268,19 @@ fn nonces_and_ports_do_not_tell_the_next() {
         ..Limits::default()
     };
     let ours = spawn(RelayConfig { limits, ..config() }, loopback_peers());
-    let clients: Vec<(Vec<u8>, u16)> = (0..64)
+    // All at once: a nonce is bound to its source and the second, and a port that one client gives
+    // back may be the next one's.
+    let clients: Vec<(WireClient, u16)> = (0..64)
         .map(|_| {
             let mut client = WireClient::new(ours.listeners()[0], "a");
             let port = client.allocate().relayed().port();
-            (client.nonce().to_vec(), port)
+            (client, port)
         })
         .collect();
-    let mut nonces: Vec<_> = clients.iter().map(|(nonce, _)| nonce).collect();
+    let mut nonces: Vec<_> = clients
+        .iter()
+        .map(|(client, _)| client.nonce().to_vec())
+        .collect();
     nonces.sort();
     nonces.dedup();
     assert_eq!(nonces.len(), clients.len());
