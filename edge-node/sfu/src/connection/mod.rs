@@ -130,8 +130,10 @@ pub(crate) struct Connection {
     pub(crate) hold: Duration,
     /// What the estimator was last told there is use for.
     pub(crate) bandwidth_wish_bps: u64,
-    /// When str0m wants to be called.
+    /// When str0m wants to be called, or pictures that wait for others are to go.
     pub(crate) due: Instant,
+    /// When something was last put out.
+    pub(super) flushed_at: Instant,
     /// The earliest entry in the timer heap.
     pub(crate) scheduled: Option<Instant>,
     /// The offer, for making the one of an ICE restart.
@@ -227,6 +229,7 @@ impl Connection {
             hold: Duration::ZERO,
             bandwidth_wish_bps: 0,
             due: now,
+            flushed_at: now,
             scheduled: None,
             offer_sdp: join.offer_sdp,
             ufrag,

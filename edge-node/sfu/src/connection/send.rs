@@ -1,5 +1,7 @@
 //! What goes out on a connection.
 
+use std::time::{Duration, Instant};
+
 use medmesh_base::media_token::Source;
 use str0m::bwe::Bitrate;
 use str0m::media::{KeyframeRequestKind, Pt};
@@ -54,7 +56,23 @@ impl Egress for SlotEgress<'_> {
     }
 }
 
+/// Pictures leave for one subscriber at most this often. Several publishers' packets then share
+/// one step of str0m's clock and one call to the kernel; a picture is shown for 33 ms, and
+/// browsers hold it longer than this to smooth its arrival. What comes after a pause, and
+/// sound, goes at once.
+const GATHER: Duration = Duration::from_millis(2);
+
 impl Connection {
+    /// Lets a picture packet that was just written wait for others. False when it goes now.
+    pub(crate) fn gather(&mut self, now: Instant) -> bool {
+        let at = self.flushed_at + GATHER;
+        let waits = at > now;
+        if waits {
+            self.due = self.due.min(at);
+        }
+        waits
+    }
+
     /// Asks the browser for a keyframe of a layer it publishes.
     pub(crate) fn request_keyframe(&mut self, source: Source, layer: u8) {
         let wanted =

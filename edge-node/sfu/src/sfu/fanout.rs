@@ -6,7 +6,7 @@ use medmesh_base::media_token::Source;
 use medmesh_base::{ParticipantId, RoomId};
 use str0m::media::Mid;
 
-use super::{Sfu, Timer};
+use super::{Sfu, Timer, schedule};
 use crate::codec::vp8_keyframe_height;
 use crate::connection::{ConnectionKey, VIDEO_SLOT_BASE};
 use crate::forward::{Egress, Verdict};
@@ -113,7 +113,12 @@ impl Sfu {
                 egress.write(packet, &rewrite);
                 self.stats.rtp_forwarded += 1;
             }
-            if !connection.queued {
+            if connection.queued {
+                continue;
+            }
+            if !key.is_audio() && connection.gather(self.now) {
+                schedule(&mut self.timers, connection);
+            } else {
                 connection.queued = true;
                 self.unflushed.push_back(subscriber);
             }

@@ -254,11 +254,7 @@ impl Sfu {
         let Some(connection) = self.connections.get_mut(&key) else {
             return;
         };
-        if connection.scheduled.is_none_or(|at| connection.due < at) {
-            connection.scheduled = Some(connection.due);
-            self.timers
-                .push(Reverse((connection.due, Timer::Connection(key))));
-        }
+        schedule(&mut self.timers, connection);
     }
 
     fn event(&mut self, event: Event) {
@@ -280,5 +276,13 @@ impl Sfu {
     /// The local connection of a participant.
     fn connection_of(&self, room: RoomId, participant: ParticipantId) -> Option<ConnectionKey> {
         self.rooms.get(&room)?.connection_of(participant)
+    }
+}
+
+/// Makes sure the heap wakes a connection when it is due.
+fn schedule(timers: &mut BinaryHeap<Reverse<(Instant, Timer)>>, connection: &mut Connection) {
+    if connection.scheduled.is_none_or(|at| connection.due < at) {
+        connection.scheduled = Some(connection.due);
+        timers.push(Reverse((connection.due, Timer::Connection(connection.key))));
     }
 }
