@@ -4,6 +4,7 @@
 //! by what its clients got. Peers and limits run under the same load in the same
 //! run, interleaved, because a shared machine drifts.
 
+pub mod audit;
 pub mod clinic;
 pub mod forward;
 pub mod login;

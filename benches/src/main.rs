@@ -4,7 +4,7 @@
 
 use clap::{Parser, Subcommand};
 use medmesh_benches::report::{self, Row};
-use medmesh_benches::{clinic, forward, login, raft, turn};
+use medmesh_benches::{audit, clinic, forward, login, raft, turn};
 
 /// Measures medmesh beside its peers and the machine's limits
 #[derive(Parser)]
@@ -18,6 +18,8 @@ struct Arguments {
 enum Bench {
     /// Everything, each with its defaults.
     All,
+    /// Writes with their audit leaves per second, beside plain inserts; proofs out of a log of millions.
+    Audit(audit::Options),
     /// Packets an edge forwards per second of CPU, beside Janus and a program that only seals and sends.
     Forward(forward::Options),
     /// Commits per second of three control nodes, beside etcd.
@@ -45,7 +47,15 @@ enum Bench {
 }
 
 /// What `all` runs, by subcommand.
-const ALL: [&str; 6] = ["forward", "turn", "raft", "rotation", "search", "login-flood"];
+const ALL: [&str; 7] = [
+    "forward",
+    "turn",
+    "raft",
+    "audit",
+    "rotation",
+    "search",
+    "login-flood",
+];
 
 fn main() -> anyhow::Result<()> {
     let rows = rows(Arguments::parse().bench)?;
@@ -65,6 +75,7 @@ fn rows(bench: Bench) -> anyhow::Result<Vec<Row>> {
             }
             return Ok(all);
         }
+        Bench::Audit(options) => audit::rows(&options)?,
         Bench::Forward(options) => forward::rows(&options)?,
         Bench::Raft(options) => raft::rows(&options)?,
         Bench::Rotation(options) => clinic::rotation(&options)?,
