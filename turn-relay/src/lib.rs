@@ -33,7 +33,7 @@ pub mod server;
 
 pub use credential::{IntegrityKey, PasswordAlgorithm, Secret, Secrets, ShortTermCredential, long_term_key};
 #[doc(hidden)]
-pub use driver::forward::forward;
+pub use driver::forward::{FORWARD_ASK, forward};
 #[cfg(fuzzing)]
 pub use driver::fuzz_proxy_header;
 pub use driver::{

@@ -39,12 +39,12 @@ pub(super) struct Flow {
 }
 
 impl Flow {
-    /// A flow of the bare forwarder: the first datagram is answered with its address.
+    /// A flow of the bare forwarder, which tells its address.
     pub(super) fn bare(server: SocketAddr, peer: SocketAddr) -> anyhow::Result<Self> {
         let socket = UdpSocket::bind((IpAddr::from(Ipv4Addr::LOCALHOST), 0))?;
         socket.connect(server)?;
         socket.set_read_timeout(Some(PATIENCE))?;
-        socket.send(b"?")?;
+        socket.send(medmesh_turn::FORWARD_ASK)?;
         let mut buffer = [0; 100];
         let length = socket.recv(&mut buffer).context("the forwarder is silent")?;
         let relayed = std::str::from_utf8(&buffer[..length])?.parse()?;

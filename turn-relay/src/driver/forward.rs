@@ -22,9 +22,13 @@ struct Flow {
     socket: UdpSocket,
 }
 
+/// Asks for the address of the sender's socket: answered whenever it comes, because the port of
+/// a client that left is given to another one sooner or later.
+pub const FORWARD_ASK: &[u8] = b"?";
+
 /// Forwards between clients of `listen` and `peer`, each over a socket of its own, as datagrams
-/// come. The first datagram of a client is answered with the address of its socket (text).
-/// Never returns but with an error.
+/// come. [`FORWARD_ASK`] is answered with the address of the client's socket (text); a client's
+/// datagrams before it are lost. Never returns but with an error.
 ///
 /// # Errors
 /// The sockets or the poll fail.
@@ -73,20 +77,27 @@ pub fn forward(listen: SocketAddr, peer: SocketAddr) -> io::Result<()> {
                     let Some(received) = batch.get(message) else {
                         continue;
                     };
-                    if let Some(flow) = by_client.get(&received.source) {
-                        entries.push((*flow, message));
+                    let known = by_client.get(&received.source).copied();
+                    if let Some(flow) = known {
+                        let mut datagrams = received.datagrams();
+                        if datagrams.all(|(_, data)| data == FORWARD_ASK) {
+                            answer(&listener, &flows[flow])?;
+                        } else {
+                            entries.push((flow, message));
+                        }
                         continue;
                     }
                     let own = socket::relay(SocketAddr::new(listen.ip(), 0))?;
                     let token = Token(flows.len() + 1);
                     poll.registry()
                         .register(&mut SourceFd(&own.as_raw_fd()), token, Interest::READABLE)?;
-                    listener.send_to(own.local_addr()?.to_string().as_bytes(), received.source)?;
-                    by_client.insert(received.source, flows.len());
-                    flows.push(Flow {
+                    let flow = Flow {
                         client: received.source,
                         socket: own,
-                    });
+                    };
+                    answer(&listener, &flow)?;
+                    by_client.insert(received.source, flows.len());
+                    flows.push(flow);
                 }
                 // Each flow's in one go, as the relay does it.
                 entries.sort_unstable();
@@ -105,6 +116,12 @@ pub fn forward(listen: SocketAddr, peer: SocketAddr) -> io::Result<()> {
         }
         std::mem::swap(&mut ready, &mut next);
     }
+}
+
+fn answer(listener: &UdpSocket, flow: &Flow) -> io::Result<()> {
+    let address = flow.socket.local_addr()?.to_string();
+    listener.send_to(address.as_bytes(), flow.client)?;
+    Ok(())
 }
 
 fn segment(to: SocketAddr, data: &[u8]) -> Segment<'_> {
