@@ -13,6 +13,7 @@ mod error;
 mod events;
 mod oidc;
 mod operator;
+mod relay;
 mod rights;
 mod transport;
 
@@ -21,3 +22,4 @@ pub use clinic::{Clinic, IdempotencyKey};
 pub use error::ClientError;
 pub use events::Events;
 pub use operator::Operator;
+pub use relay::relay_headroom;

@@ -138,7 +138,7 @@ impl Answer {
         serde_json::from_slice(content).map_err(|_| self.unexpected())
     }
 
-    fn unexpected(&self) -> ClientError {
+    pub(crate) fn unexpected(&self) -> ClientError {
         ClientError::Unexpected { status: self.status }
     }
 }

@@ -12,7 +12,7 @@ mod insight;
 
 pub use insight::{
     EdgeRemoval, Explanation, FleetHeadroom, Headroom, PlacementCandidate, PlacementExplanation,
-    PlacementOutcome, PlacementScore, RegionHeadroom,
+    PlacementOutcome, PlacementScore, RegionHeadroom, RelayHeadroom,
 };
 
 /// Longest life of a join token, seconds: a day's work of racking hosts.

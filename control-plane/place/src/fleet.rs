@@ -34,6 +34,17 @@ pub struct EdgeView {
     pub cpu_permille: u32,
     /// Relative price of its traffic; 0 is cheapest.
     pub cost: u32,
+    /// What its TURN relay carries.
+    pub relay: RelayLoad,
+}
+
+/// Allocations of a TURN relay.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RelayLoad {
+    /// Allocations that live.
+    pub allocations: u32,
+    /// As many as it may hold; 0: it relays nothing.
+    pub allocations_max: u32,
 }
 
 impl EdgeView {

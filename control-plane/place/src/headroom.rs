@@ -19,6 +19,12 @@ pub struct Headroom {
     pub load_participants: u64,
     /// The largest open edge.
     pub largest_edge_participants: u32,
+    /// TURN allocations that live on the open edges.
+    pub relay_allocations: u64,
+    /// TURN allocations the open edges may hold.
+    pub relay_allocations_max: u64,
+    /// What the largest relay of an open edge may hold.
+    pub largest_relay_allocations: u32,
 }
 
 impl Headroom {
@@ -28,8 +34,15 @@ impl Headroom {
     #[must_use]
     pub fn spare_participants(&self) -> i64 {
         let left = self.capacity_participants - u64::from(self.largest_edge_participants);
-        let signed = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
         signed(left) - signed(self.load_participants)
+    }
+
+    /// How many more TURN allocations fit while the largest relay could still die and the others
+    /// take all of its; negative when they could not already.
+    #[must_use]
+    pub fn spare_allocations(&self) -> i64 {
+        let left = self.relay_allocations_max - u64::from(self.largest_relay_allocations);
+        signed(left) - signed(self.relay_allocations)
     }
 
     fn add(&mut self, edge: &EdgeView) {
@@ -39,8 +52,16 @@ impl Headroom {
             self.capacity_participants += u64::from(edge.capacity_participants);
             self.load_participants += u64::from(edge.load());
             self.largest_edge_participants = self.largest_edge_participants.max(edge.capacity_participants);
+            let relay = edge.relay;
+            self.relay_allocations += u64::from(relay.allocations);
+            self.relay_allocations_max += u64::from(relay.allocations_max);
+            self.largest_relay_allocations = self.largest_relay_allocations.max(relay.allocations_max);
         }
     }
+}
+
+fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 /// Of each region, and of all together.
@@ -61,6 +82,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::RelayLoad;
 
     fn edge(region: &str, capacity: u32, load: u32) -> EdgeView {
         EdgeView {
@@ -73,6 +95,10 @@ mod tests {
             reserved_participants: 0,
             cpu_permille: 0,
             cost: 0,
+            relay: RelayLoad {
+                allocations: load,
+                allocations_max: 10 * capacity,
+            },
         }
     }
 
@@ -98,11 +124,16 @@ mod tests {
         assert_eq!((eu.edges, eu.edges_open, eu.load_participants), (3, 2, 50));
         assert_eq!(eu.spare_participants(), 60 - 50);
         assert_eq!(
+            (eu.relay_allocations_max, eu.spare_allocations()),
+            (1600, 600 - 50)
+        );
+        assert_eq!(
             regions[&"us".parse().unwrap()].spare_participants(),
             -20,
             "alone, nothing is spare"
         );
         assert_eq!(all.spare_participants(), 240 - 100 - 70);
+        assert_eq!(all.spare_allocations(), 2400 - 1000 - 70);
     }
 
     proptest! {

@@ -18,7 +18,7 @@ mod report;
 mod score;
 
 pub use demand::Demand;
-pub use fleet::{EdgeView, Fleet, Path};
+pub use fleet::{EdgeView, Fleet, Path, RelayLoad};
 pub use headroom::{Headroom, headroom};
 pub use plan::{FALLBACKS_MAX, KEEP_GAIN_MIN_US, NoPlace, Plan, plan};
 pub use report::{Candidate, Rejection, Report, Verdict};

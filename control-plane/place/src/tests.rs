@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use medmesh_base::{EdgeId, Region};
 use proptest::prelude::*;
 
-use crate::{Demand, EdgeView, Fleet, KEEP_GAIN_MIN_US, NoPlace, Path, Rejection, Verdict, plan};
+use crate::{Demand, EdgeView, Fleet, KEEP_GAIN_MIN_US, NoPlace, Path, Rejection, RelayLoad, Verdict, plan};
 
 fn id(n: u8) -> EdgeId {
     EdgeId::from_slice(&[n; 16]).unwrap()
@@ -22,6 +22,7 @@ fn edge(at: &str) -> EdgeView {
         capacity_participants: 100,
         reported_participants: 0,
         reserved_participants: 0,
+        relay: RelayLoad::default(),
         cpu_permille: 0,
         cost: 0,
     }
@@ -197,7 +198,7 @@ prop_compose! {
     ) -> EdgeView {
         EdgeView {
             region: region.parse().unwrap(), healthy, cordoned, draining, capacity_participants: capacity,
-            reported_participants: reported, reserved_participants: reserved, cpu_permille: cpu, cost,
+            reported_participants: reported, reserved_participants: reserved, cpu_permille: cpu, cost, relay: RelayLoad::default(),
         }
     }
 }

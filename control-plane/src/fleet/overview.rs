@@ -133,6 +133,9 @@ fn shown_headroom(room: medmesh_place::Headroom) -> Headroom {
         load_participants: room.load_participants,
         largest_edge_participants: room.largest_edge_participants,
         spare_participants: room.spare_participants(),
+        turn_allocations: room.relay_allocations,
+        turn_allocations_max: room.relay_allocations_max,
+        spare_turn_allocations: room.spare_allocations(),
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use medmesh_base::{EdgeId, ParticipantId};
 use medmesh_ledger::{EdgeStatus, Room, State};
-use medmesh_place::{Demand, EdgeView, Fleet};
+use medmesh_place::{Demand, EdgeView, Fleet, RelayLoad};
 use medmesh_wire::consensus::PlacedEdge;
 
 use super::telemetry::Telemetry;
@@ -35,6 +35,10 @@ pub(super) fn fleet(
             // Within 0 to 1000: reports outside 0.0 to 1.0 are refused.
             cpu_permille: (load.cpu_ratio * 1000.0) as u32,
             cost: 0,
+            relay: RelayLoad {
+                allocations: load.turn_allocations,
+                allocations_max: load.turn_allocations_max,
+            },
         };
         fleet.edges.insert(*edge, view);
         let Some(report) = fresh else { continue };

@@ -1,37 +1,9 @@
-//! Headroom and explanations as tables.
+//! Explanations as tables.
 
-use comfy_table::CellAlignment;
-use medmesh_api_types::fleet::{Explanation, FleetHeadroom, Headroom, PlacementCandidate, PlacementOutcome};
+use medmesh_api_types::fleet::{Explanation, PlacementCandidate, PlacementOutcome};
 use time::format_description::well_known::Rfc3339;
 
 use super::table::{NONE, table};
-
-pub(super) fn headroom(headroom: &FleetHeadroom) -> String {
-    let mut rows = table(&[
-        "REGION", "EDGES", "OPEN", "PEOPLE", "CAPACITY", "LARGEST", "SPARE",
-    ]);
-    for at in 1..=6 {
-        let column = rows.column_mut(at).expect("seven columns were made above");
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    for region in &headroom.regions {
-        rows.add_row(row(region.region.to_string(), &region.headroom));
-    }
-    rows.add_row(row("all".to_owned(), &headroom.fleet));
-    format!("{rows}\n\nSPARE: how many more fit while the largest edge could still die\n")
-}
-
-fn row(name: String, room: &Headroom) -> Vec<String> {
-    vec![
-        name,
-        room.edges.to_string(),
-        room.edges_open.to_string(),
-        room.load_participants.to_string(),
-        room.capacity_participants.to_string(),
-        room.largest_edge_participants.to_string(),
-        room.spare_participants.to_string(),
-    ]
-}
 
 pub(super) fn explanation(explanation: &Explanation) -> String {
     let residency: Vec<&str> = explanation

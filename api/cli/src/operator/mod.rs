@@ -2,6 +2,7 @@
 
 mod audit;
 mod edge;
+mod headroom;
 mod insight;
 mod jobs;
 mod keys;
@@ -48,6 +49,11 @@ pub struct Connection {
 }
 
 impl Connection {
+    fn ca_pem(&self) -> anyhow::Result<Option<Vec<u8>>> {
+        let ca = self.ca_file.as_ref().map(std::fs::read).transpose();
+        ca.context("cannot read the authority's certificate")
+    }
+
     fn open(&self) -> anyhow::Result<Operator> {
         let Some(file) = &self.token_file else {
             bail!("say where the operator token is: --token-file FILE or MEDMESH_TOKEN_FILE");
@@ -60,9 +66,7 @@ impl Connection {
         }
         let token =
             std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-        let ca = self.ca_file.as_ref().map(std::fs::read).transpose();
-        let ca = ca.context("cannot read the authority's certificate")?;
-        Ok(Operator::new(&self.url, token.trim(), ca.as_deref())?)
+        Ok(Operator::new(&self.url, token.trim(), self.ca_pem()?.as_deref())?)
     }
 }
 
@@ -86,8 +90,13 @@ pub enum Verb {
     /// One edge: look at it, empty it, close it, take it out
     #[command(subcommand)]
     Edge(edge::EdgeVerb),
-    /// How many more people fit while the largest edge could still die, by region
-    Headroom,
+    /// How many more people and TURN allocations fit while the largest edge could still die, by region
+    #[command(visible_alias = "capacity")]
+    Headroom {
+        /// Base URL of a standalone relay's metrics, shown too; without a token file only these are shown
+        #[arg(long = "relay", value_name = "URL")]
+        relays: Vec<String>,
+    },
     /// Why the people of a room are where they are, and why each other edge lost
     Explain {
         /// The room's id, as `medmesh sessions` shows it
@@ -152,6 +161,9 @@ pub async fn run(connection: &Connection, verb: Verb) -> anyhow::Result<String> 
     {
         return audit::check(file, key);
     }
+    if let Verb::Headroom { relays } = &verb {
+        return headroom::run(connection, relays).await;
+    }
     let operator = connection.open()?;
     match verb {
         Verb::Audit { verb } => run_audit(connection, &operator, verb).await,
@@ -186,7 +198,7 @@ pub async fn run(connection: &Connection, verb: Verb) -> anyhow::Result<String> 
             show(connection, &raft, table::raft)
         }
         Verb::Edge(verb) => edge::run(connection, &operator, verb).await,
-        Verb::Headroom => show(connection, &operator.headroom().await?, insight::headroom),
+        Verb::Headroom { relays } => headroom::run(connection, &relays).await,
         Verb::Explain { room } => show(connection, &operator.explain(room).await?, insight::explanation),
         Verb::JoinToken { life_seconds } => {
             let token = operator.join_token_create(Some(life_seconds)).await?;

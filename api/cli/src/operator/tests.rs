@@ -1,7 +1,7 @@
-use medmesh_api_types::fleet::{Explanation, FleetHeadroom, Nodes, Raft, Sessions};
+use medmesh_api_types::fleet::{Explanation, FleetHeadroom, Nodes, Raft, RelayHeadroom, Sessions};
 use serde_json::json;
 
-use super::{find_edge, insight, table};
+use super::{find_edge, headroom, insight, table};
 
 fn nodes() -> Nodes {
     serde_json::from_value(json!({
@@ -67,13 +67,25 @@ fn rooms_and_members_fit_their_tables() {
 #[test]
 fn headroom_and_reasons_fit_their_tables() {
     let room = json!({"edges": 3, "edges_open": 2, "capacity_participants": 200, "load_participants": 40,
-                      "largest_edge_participants": 100, "spare_participants": -60});
+                      "largest_edge_participants": 100, "spare_participants": -60,
+                      "turn_allocations": 7, "turn_allocations_max": 9000, "spare_turn_allocations": 4493});
     let mut region = room.clone();
     region["region"] = json!("eu");
-    let headroom: FleetHeadroom =
-        serde_json::from_value(json!({"regions": [region], "fleet": room})).unwrap();
-    let text = insight::headroom(&headroom);
-    assert!(text.contains("eu") && text.contains("-60"), "{text}");
+    let fleet: FleetHeadroom = serde_json::from_value(json!({"regions": [region], "fleet": room})).unwrap();
+    let relay = RelayHeadroom {
+        url: "http://relay:9641".to_owned(),
+        allocations: 3,
+        allocations_max: 16_384,
+        spare_allocations: 16_381,
+    };
+    let room = headroom::Room {
+        fleet: Some(fleet),
+        relays: vec![relay],
+    };
+    let text = headroom::text(&room);
+    for expected in ["eu", "-60", "4493", "http://relay:9641", "16381"] {
+        assert!(text.contains(expected), "{expected} in {text}");
+    }
 
     let explanation: Explanation = serde_json::from_value(json!({
         "room": "01920000-0000-7000-8000-0000000000aa", "epoch": 4, "residency": ["eu"],

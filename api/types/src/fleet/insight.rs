@@ -133,4 +133,24 @@ pub struct Headroom {
     /// How many more fit while the largest edge could still die; negative when the rest could
     /// not take everybody already.
     pub spare_participants: i64,
+    /// TURN allocations that live on the open edges.
+    pub turn_allocations: u64,
+    /// TURN allocations the open edges may hold.
+    pub turn_allocations_max: u64,
+    /// How many more TURN allocations fit while the largest relay could still die; negative when
+    /// the rest could not take all of its already.
+    pub spare_turn_allocations: i64,
+}
+
+/// Room on one TURN relay that runs by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RelayHeadroom {
+    /// Where it was asked.
+    pub url: String,
+    /// Allocations that live.
+    pub allocations: u64,
+    /// Allocations it may hold: its quota, its ports, its open files.
+    pub allocations_max: u64,
+    /// How many more fit.
+    pub spare_allocations: u64,
 }
