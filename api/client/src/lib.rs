@@ -14,6 +14,7 @@ mod events;
 mod oidc;
 mod operator;
 mod relay;
+mod people;
 mod rights;
 mod transport;
 

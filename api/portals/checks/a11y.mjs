@@ -101,6 +101,13 @@ async function admin(page, look, signIn, fixture) {
   await page.getByTestId("person-submit").click();
   await page.getByTestId("invitation-link").waitFor();
   await look(page, "14-admin-invited");
+  await page.getByTestId("member-open").first().click();
+  await look(page, "17-admin-member");
+  await page.getByTestId("member-active").uncheck();
+  await page.getByTestId("member-submit").click();
+  await page.getByTestId("member-error").waitFor();
+  await look(page, "18-admin-member-refused");
+  await page.keyboard.press("Escape");
   await page.getByTestId("nav-settings").click();
   await page.getByTestId("residency-region").fill("eu-north");
   await page.getByTestId("residency-add").click();
@@ -119,6 +126,12 @@ async function account(page, look, signIn, fixture) {
   await page.getByTestId("device-row").first().waitFor();
   await page.getByTestId("passkey-row").first().waitFor();
   await look(page, "60-account");
+  await page.getByTestId("passkey-rename").first().click();
+  await page.getByTestId("rename-name").fill("Telephone");
+  await page.getByTestId("rename-submit").click();
+  await page.getByTestId("rename-error").waitFor();
+  await look(page, "67-account-rename");
+  await page.keyboard.press("Escape");
   await page.getByTestId("passkey-remove").first().click();
   await look(page, "61-account-remove-passkey");
   await page.getByTestId("confirm-submit").click();

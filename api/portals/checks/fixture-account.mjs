@@ -3,8 +3,8 @@
 const problem = (status, code) => ({ status, body: { type: "about:blank", title: code, status, code, message: code, details: null, request_id: "req-2" } });
 
 export const passkeys = () => [
-  { id: "k1", device: "Safari on iPhone", is_synced: true, created_at: "2026-08-03T09:00:00Z", used_at: "2026-11-20T07:31:00Z" },
-  { id: "k2", device: "", is_synced: false, created_at: "2026-10-12T15:20:00Z", used_at: null },
+  { id: "k1", name: "The telephone in my coat, which is blue and has a long name", version: 1, device: "Safari on iPhone", is_synced: true, created_at: "2026-08-03T09:00:00Z", used_at: "2026-11-20T07:31:00Z" },
+  { id: "k2", version: 0, device: "", is_synced: false, created_at: "2026-10-12T15:20:00Z", used_at: null },
 ];
 
 const DEVICES = [
@@ -28,12 +28,13 @@ export function account(method, path, who, body, state, locale) {
     state.fresh = true;
     return { body: state.sessionOf(who, locale) };
   }
-  if (path === "/v1/auth/mfa") return { body: { totp_since: "2026-06-01T08:00:00Z", passkeys: state.passkeys, recovery_codes_left: 2, is_optional: who[1].includes("patient") } };
+  if (path === "/v1/auth/mfa") return { body: { totp: { since: "2026-06-01T08:00:00Z", name: "Phone", version: 1 }, passkeys: state.passkeys, recovery_codes_left: 2, is_optional: who[1].includes("patient") } };
   if (path === "/v1/auth/mfa/recovery-codes") return { body: { recovery_codes: Array.from({ length: 10 }, (_, n) => `5TQW-1ZK8-${2000 + n}-MNPX-7C3D-JRV4`) } };
   if (path.startsWith("/v1/auth/mfa/passkeys/") && method === "DELETE") {
     state.passkeys = state.passkeys.filter((passkey) => passkey.id !== path.split("/").at(-1));
     return { status: 204 };
   }
+  if (path.startsWith("/v1/auth/mfa/") && method === "PATCH") return problem(412, "version_mismatch");
   if (path === "/v1/auth/mfa/totp" && method === "DELETE") return problem(409, "state_conflict");
   if (path === "/v1/auth/sessions") return { body: { items: DEVICES } };
   if (path.startsWith("/v1/auth/sessions/")) return { status: 204 };

@@ -29,11 +29,11 @@ const JUNE = person("01990000-0000-7000-8000-000000000004", "June Moreau");
 const ADMIN = person("01990000-0000-7000-8000-000000000005", "Alex Whitfield");
 const CLINIC = { id: "01990000-0000-7000-8000-0000000000c1", name: "Harbour Street Clinic", time_zone: "Europe/Madrid" };
 const PEOPLE = [
-  { ...ROSA, email: "rosa@example.org", roles: ["patient"], active: true },
-  { ...CHEN, email: "chen@example.org", roles: ["clinician"], active: true },
-  { ...OKAFOR, email: "samuel.okafor.lindqvist@example.org", roles: ["clinician", "admin"], active: true },
-  { ...JUNE, email: "june@example.org", roles: ["patient"], active: false },
-  { ...ADMIN, email: "alex@example.org", roles: ["admin"], active: true },
+  { ...ROSA, email: "rosa@example.org", roles: ["patient"], active: true, version: 1 },
+  { ...CHEN, email: "chen@example.org", roles: ["clinician"], active: true, version: 1 },
+  { ...OKAFOR, email: "samuel.okafor.lindqvist@example.org", roles: ["clinician", "admin"], active: true, version: 1 },
+  { ...JUNE, email: "june@example.org", roles: ["patient"], active: false, version: 1 },
+  { ...ADMIN, email: "alex@example.org", roles: ["admin"], active: true, version: 1 },
 ];
 /** Somebody who has a second factor, and somebody who must set one up. */
 const VERA = person("01990000-0000-7000-8000-000000000006", "Vera Lindholm");
@@ -102,8 +102,9 @@ export async function startFixture({ locale = "en" } = {}) {
     if (path === "/v1/auth/session") return { body: sessionOf(who, locale) };
     if (path === "/v1/auth/logout") return { status: 204 };
     if (path === "/v1/clinic") return method === "PATCH" ? { body: Object.assign(state.clinic, body, { version: state.clinic.version + 1 }) } : { body: state.clinic };
-    if (path === "/v1/invitations") return { status: 201, body: { person: { id: "p9", display_name: body.display_name, email: body.email, roles: body.roles, active: true }, link: { url: `${"https://clinic.example/patient/"}#set-password=${"k7".repeat(21)}x`, expires_at: at("23:00") } } };
+    if (path === "/v1/invitations") return { status: 201, body: { person: { id: "p9", display_name: body.display_name, email: body.email, roles: body.roles, active: true, version: 1 }, link: { url: `${"https://clinic.example/patient/"}#set-password=${"k7".repeat(21)}x`, expires_at: at("23:00") } } };
     if (path === "/v1/people") return { body: { items: query.get("role") ? PEOPLE.filter((p) => p.roles.includes(query.get("role"))) : PEOPLE, next_cursor: null } };
+    if (path.startsWith("/v1/people/") && method === "PATCH") return problem(409, "state_conflict");
     if (path === "/v1/appointments") return method === "POST" ? problem(409, "slot_taken") : { body: { items: appointments(), next_cursor: null } };
     if (path.startsWith("/v1/appointments/")) return { body: appointments()[0], etag: '"1"' };
     if (path === "/v1/visits") return { body: { items: state.visits.map((visit) => seenBy(visit, who)).filter((visit) => visit.you) } };

@@ -1,6 +1,7 @@
 //! Second factors: authenticator apps, passkeys, recovery codes; and proving oneself with them.
 
 use garde::Validate;
+use medmesh_base::Phi;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
@@ -76,19 +77,39 @@ pub enum Proof {
 /// What a person can prove themselves with.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Factors {
-    /// Since when there is an authenticator app.
-    #[serde(
-        default,
-        with = "time::serde::rfc3339::option",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub totp_since: Option<OffsetDateTime>,
+    /// The authenticator app, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub totp: Option<TotpFactor>,
     /// The passkeys, oldest first.
     pub passkeys: Vec<Passkey>,
     /// Recovery codes that are still unused.
     pub recovery_codes_left: u32,
     /// Whether the person may do without a second factor.
     pub is_optional: bool,
+}
+
+/// An authenticator app, as its owner recognises it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TotpFactor {
+    /// Since when it is in use.
+    #[serde(with = "time::serde::rfc3339")]
+    pub since: OffsetDateTime,
+    /// What its owner calls it, if they said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub name: Option<Phi<String>>,
+    /// Grows with every naming; the `ETag` is this number in quotes. 0 before the first.
+    pub version: i64,
+}
+
+/// What to call a second factor from now on.
+#[derive(Clone, Debug, Serialize, Deserialize, Validate, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FactorRename {
+    /// One short line.
+    #[garde(custom(rules::factor_name))]
+    #[schema(value_type = String, min_length = 1, max_length = 60)]
+    pub name: Phi<String>,
 }
 
 /// A new authenticator app, to be scanned or typed, and then confirmed with its first code.
@@ -136,6 +157,12 @@ pub struct RecoveryCodes {
 pub struct Passkey {
     /// Which.
     pub id: Uuid,
+    /// What its owner calls it, if they said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub name: Option<Phi<String>>,
+    /// Grows with every naming; the `ETag` is this number in quotes. 0 before the first.
+    pub version: i64,
     /// Browser and system it was made with; empty when they did not say.
     pub device: String,
     /// Whether it is synchronised between devices.
@@ -191,10 +218,10 @@ pub struct PasskeyUser {
     pub id: String,
     /// What the device lists it under.
     #[schema(value_type = String)]
-    pub name: medmesh_base::Phi<String>,
+    pub name: Phi<String>,
     /// The same.
     #[schema(value_type = String)]
-    pub display_name: medmesh_base::Phi<String>,
+    pub display_name: Phi<String>,
 }
 
 /// An algorithm.

@@ -78,6 +78,8 @@ pub struct Person {
     pub roles: Vec<Role>,
     /// Whether they can sign in.
     pub active: bool,
+    /// Grows with every change of roles or of `active`; the `ETag` is this number in quotes.
+    pub version: i64,
 }
 
 /// Which people to list.
@@ -144,4 +146,19 @@ pub struct PersonCreate {
     #[serde(default)]
     #[schema(required = false)]
     pub locale: Locale,
+}
+
+/// What a person is to the clinic from now on; what is absent stays.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, Validate, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PersonUpdate {
+    /// All their roles; at least one. Who is a patient stays one.
+    #[garde(inner(length(min = 1, max = ROLES_MAX)))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(min_items = 1, max_items = 10)]
+    pub roles: Option<Vec<Role>>,
+    /// Whether they can sign in.
+    #[garde(skip)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub active: Option<bool>,
 }

@@ -6,6 +6,8 @@ use crate::Secret;
 
 /// Longest name of a person, characters: fits the longest legal names with titles.
 pub const DISPLAY_NAME_MAX: usize = 120;
+/// Longest name of a second factor, characters.
+pub const FACTOR_NAME_MAX: usize = 60;
 /// Longest mail address, bytes (RFC 5321 section 4.5.3.1.3, minus the angle brackets).
 pub const EMAIL_MAX: usize = 254;
 /// Shortest password, characters (NIST SP 800-63B-4: 15 where it is the only factor).
@@ -70,6 +72,15 @@ pub(crate) fn recipient_address(text: &Option<Phi<String>>, context: &()) -> Che
 pub(crate) fn disclosed(text: &Phi<String>, _: &()) -> Check {
     within(text.expose().trim(), 1, DISCLOSED_MAX)?;
     printable(text.expose())
+}
+
+pub(crate) fn factor_name(name: &Phi<String>, _: &()) -> Check {
+    let name = name.expose();
+    within(name.trim(), 1, FACTOR_NAME_MAX)?;
+    if name.chars().any(char::is_control) {
+        return Err(garde::Error::new("must be one line"));
+    }
+    Ok(())
 }
 
 pub(crate) fn display_name(name: &Phi<String>, _: &()) -> Check {

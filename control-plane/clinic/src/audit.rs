@@ -30,6 +30,8 @@ words! {
         FactorEnrol = "factor_enrol",
         /// Removed one.
         FactorRemove = "factor_remove",
+        /// Named one.
+        FactorRename = "factor_rename",
         /// Was given recovery codes.
         RecoveryCodesCreate = "recovery_codes_create",
         /// Was given a link that sets a password.
@@ -40,6 +42,12 @@ words! {
         SessionRevoke = "session_revoke",
         /// Added a person.
         PersonCreate = "person_create",
+        /// Changed somebody's roles.
+        PersonRolesChange = "person_roles_change",
+        /// Ended somebody's membership.
+        PersonDeactivate = "person_deactivate",
+        /// Took it up again.
+        PersonReactivate = "person_reactivate",
         /// Read people's names.
         PersonRead = "person_read",
         /// Linked an identity at an outside provider.

@@ -4,7 +4,9 @@ pub mod oidc;
 pub mod passkey;
 
 mod device;
+mod factor_name;
 mod link;
+mod membership;
 mod proof;
 mod recovery;
 mod registration;
@@ -16,11 +18,13 @@ use std::str::FromStr;
 use medmesh_base::{ClinicId, PersonId, Phi, Region};
 use serde::{Deserialize, Serialize};
 
-use crate::Invalid;
 use crate::word::words;
+use crate::{Invalid, Version};
 
 pub use device::device_label;
+pub use factor_name::{FACTOR_NAME_CHARS_MAX, FactorName};
 pub use link::{LinkMail, LinkPurpose, link_mail};
+pub use membership::{Member, MemberChange, MemberContext, MemberNews, member_mail};
 pub use proof::{
     Enrolled, Factor, Proofs, STEP_UP_WITHIN, Standing, is_fresh, needs_second_factor, standing, steps_up,
 };
@@ -288,6 +292,8 @@ pub struct Person {
     pub locale: Locale,
     /// Whether they may sign in and be booked.
     pub active: bool,
+    /// Grows with every change of what they are here.
+    pub version: Version,
 }
 
 /// What it takes to add a person.

@@ -11,6 +11,9 @@ pub enum Invalid {
     /// Empty, too long, or with control characters.
     #[error("a name has 1 to 120 characters and no control characters")]
     DisplayName,
+    /// Empty, too long, or with control characters.
+    #[error("the name of a second factor has 1 to 60 characters and no control characters")]
+    FactorName,
     /// Not the shape of an IANA time zone name.
     #[error("not the name of a time zone")]
     TimeZone,
@@ -178,6 +181,18 @@ pub enum Refusal {
     /// More credentials than anybody has.
     #[error("too many credentials")]
     TooManyCredentials,
+    /// Giving oneself a role.
+    #[error("somebody else has to give it")]
+    OwnRaise,
+    /// Taking the role of a patient from somebody who has a record.
+    #[error("who has a record stays a patient")]
+    PatientStays,
+    /// Leaving a clinic without anybody who could run it.
+    #[error("the clinic needs an admin who can sign in")]
+    LastAdmin,
+    /// Taking leave of whoever looks after privacy.
+    #[error("name another privacy officer first")]
+    StillOfficer,
     /// Care for, or a referral to, oneself.
     #[error("that takes two people")]
     NotThemselves,
@@ -188,7 +203,7 @@ impl Refusal {
     #[must_use]
     pub const fn problem(self) -> ProblemCode {
         match self {
-            Self::NotYours | Self::OwnCredential => ProblemCode::Forbidden,
+            Self::NotYours | Self::OwnCredential | Self::OwnRaise => ProblemCode::Forbidden,
             Self::SlotInPast
             | Self::SlotTooFar
             | Self::PatientUnsuitable
@@ -200,6 +215,7 @@ impl Refusal {
             | Self::OwnAct
             | Self::OfficerUnsuitable
             | Self::NotThemselves
+            | Self::PatientStays
             | Self::CredentialExpired
             | Self::CredentialTooLong
             | Self::SamePerson => ProblemCode::Unprocessable,
@@ -221,6 +237,8 @@ impl Refusal {
             | Self::AlreadyTakesPart
             | Self::EnrolmentNotBegun
             | Self::LastFactor
+            | Self::LastAdmin
+            | Self::StillOfficer
             | Self::CredentialDecided
             | Self::CredentialPending
             | Self::TooManyCredentials

@@ -263,6 +263,7 @@ impl App {
             // Each kind of job gets its handler here.
             let handlers = mail.handlers(&store, Handlers::default());
             let handlers = mail.alert_handlers(&store, handlers);
+            let handlers = mail.member_handlers(&store, handlers);
             let handlers = jobs::erase_handlers(&store, handlers);
             let handlers = keys::handlers(&store, handlers);
             let handlers = outbox::handlers(sink.as_ref(), handlers);

@@ -3,7 +3,7 @@
 use medmesh_api_types::Secret;
 use medmesh_api_types::appointment::{Appointment, AppointmentStatus, Segment};
 use medmesh_api_types::disclosure::DisclosureBasis;
-use medmesh_api_types::factor::{Device, FactorKind, Passkey, Standing};
+use medmesh_api_types::factor::{Device, FactorKind, Passkey, Standing, TotpFactor};
 use medmesh_api_types::message::Message;
 use medmesh_api_types::page::Page;
 use medmesh_api_types::person::{Locale, Person, PersonRef, Role};
@@ -104,9 +104,19 @@ const fn factor(factor: identity::Factor) -> FactorKind {
     }
 }
 
+pub(super) fn totp(app: store::TotpEntry) -> TotpFactor {
+    TotpFactor {
+        since: app.since,
+        name: app.name,
+        version: app.version.0,
+    }
+}
+
 pub(super) fn passkey(passkey: store::PasskeyEntry) -> Passkey {
     Passkey {
         id: passkey.id,
+        name: passkey.name,
+        version: passkey.version.0,
         device: passkey.device_label,
         is_synced: passkey.backed_up,
         created_at: passkey.created_at,
@@ -131,6 +141,7 @@ pub(super) fn person(person: clinic::Person) -> Person {
         email: person.email,
         roles: person.roles.iter().map(role).collect(),
         active: person.active,
+        version: person.version.0,
     }
 }
 

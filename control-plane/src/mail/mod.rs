@@ -4,6 +4,7 @@
 //! new one, and those before are no longer good. Nothing of a mail is logged.
 
 mod alert;
+mod membership;
 mod registration;
 
 use std::sync::Arc;

@@ -258,13 +258,26 @@ impl Tx {
     /// # Errors
     /// [`StoreError::NotFound`] when there is no such person.
     pub async fn mail_to(&mut self, person: PersonId) -> Result<MailTo> {
+        self.mail_address(person, false).await
+    }
+
+    /// Where mail for a person goes, also for one who is no longer active.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when there is no such person, or nothing is left of them.
+    pub async fn mail_to_former(&mut self, person: PersonId) -> Result<MailTo> {
+        self.mail_address(person, true).await
+    }
+
+    async fn mail_address(&mut self, person: PersonId, also_former: bool) -> Result<MailTo> {
         let row: Option<(Vec<u8>, i64, String, Vec<String>)> = sqlx::query_as(
             "SELECT p.email, p.seal_version, p.locale,
                  (SELECT coalesce(array_agg(role), '{}') FROM person_role r
                   WHERE r.clinic_id = p.clinic_id AND r.person_id = p.id)
-             FROM person p WHERE p.id = $1 AND p.active",
+             FROM person p WHERE p.id = $1 AND (p.active OR $2) AND p.erased_at IS NULL",
         )
         .bind(person.as_uuid())
+        .bind(also_former)
         .fetch_optional(self.db())
         .await?;
         let (bytes, version, locale, roles) = row.ok_or(StoreError::NotFound)?;

@@ -1,13 +1,14 @@
 //! Second factors of a person: an authenticator app and recovery codes.
 
-use medmesh_base::PersonId;
+use medmesh_base::{PersonId, Phi};
 use medmesh_clinic::audit::{Action, Object, ObjectKind};
 use medmesh_clinic::identity::passkey::Credential;
 use medmesh_clinic::identity::{Enrolled, RecoveryCode, TotpSecret, needs_second_factor};
-use medmesh_clinic::{Refusal, Roles};
+use medmesh_clinic::{Refusal, Roles, Version};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
+use crate::factor_name::{NameRow, name_columns, name_join};
 use crate::keys::{Column, Owner, Sealed, WRITTEN_ONCE};
 use crate::person::patient_of;
 use crate::{PasswordHash, Result, StoreError, Tx};
@@ -20,8 +21,27 @@ pub const TOTP_PENDING_FOR: Duration = Duration::minutes(15);
 pub struct Factors {
     /// What there is.
     pub enrolled: Enrolled,
-    /// Since when there is an authenticator app.
-    pub totp_since: Option<OffsetDateTime>,
+    /// The authenticator app, if there is one.
+    pub totp: Option<TotpEntry>,
+}
+
+/// An authenticator app, as its owner recognises it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TotpEntry {
+    /// Since when.
+    pub since: OffsetDateTime,
+    /// What its owner calls it, if they said.
+    pub name: Option<Phi<String>>,
+    /// Grows with every naming; 0 before the first.
+    pub version: Version,
+}
+
+#[derive(sqlx::FromRow)]
+struct TotpRow {
+    id: Uuid,
+    confirmed_at: OffsetDateTime,
+    #[sqlx(flatten)]
+    name: NameRow,
 }
 
 impl Tx {
@@ -31,9 +51,9 @@ impl Tx {
     /// [`StoreError::NotFound`] when nobody is signed in.
     pub async fn factors(&mut self) -> Result<Factors> {
         let person = self.own_person()?;
-        let (totp_since, passkeys, codes): (Option<OffsetDateTime>, i64, i64) = sqlx::query_as(
-            "SELECT (SELECT confirmed_at FROM totp_factor WHERE person_id = $1 AND confirmed_at IS NOT NULL),
-                 (SELECT count(*) FROM passkey WHERE person_id = $1),
+        let totp = self.totp_entry(person).await?;
+        let (passkeys, codes): (i64, i64) = sqlx::query_as(
+            "SELECT (SELECT count(*) FROM passkey WHERE person_id = $1),
                  (SELECT count(*) FROM recovery_code WHERE person_id = $1 AND used_at IS NULL)",
         )
         .bind(person.as_uuid())
@@ -41,11 +61,34 @@ impl Tx {
         .await?;
         let count = |count: i64| u32::try_from(count).unwrap_or(u32::MAX);
         let enrolled = Enrolled {
-            totp: totp_since.is_some(),
+            totp: totp.is_some(),
             passkeys: count(passkeys),
             recovery_codes: count(codes),
         };
-        Ok(Factors { enrolled, totp_since })
+        Ok(Factors { enrolled, totp })
+    }
+
+    async fn totp_entry(&mut self, person: PersonId) -> Result<Option<TotpEntry>> {
+        let row: Option<TotpRow> = sqlx::query_as(concat!(
+            "SELECT k.id, k.confirmed_at, ",
+            name_columns!(),
+            "FROM totp_factor k",
+            name_join!(),
+            "WHERE k.person_id = $1 AND k.confirmed_at IS NOT NULL",
+        ))
+        .bind(person.as_uuid())
+        .fetch_optional(self.db())
+        .await?;
+        let Some(row) = row else {
+            return Ok(None);
+        };
+        let opener = self.opener(row.name.sealed(row.id, person)).await?;
+        let (name, version) = row.name.read(row.id, person, &opener)?;
+        Ok(Some(TotpEntry {
+            since: row.confirmed_at,
+            name,
+            version,
+        }))
     }
 
     /// Begins to set up an app, in place of one that was begun before.
@@ -127,10 +170,15 @@ impl Tx {
         let Some(step) = secret.check(code, unix_seconds(now), 0) else {
             return Ok(false);
         };
-        sqlx::query("DELETE FROM totp_factor WHERE person_id = $1 AND confirmed_at IS NOT NULL")
-            .bind(person.as_uuid())
-            .execute(self.db())
-            .await?;
+        let before: Option<Uuid> = sqlx::query_scalar(
+            "DELETE FROM totp_factor WHERE person_id = $1 AND confirmed_at IS NOT NULL RETURNING id",
+        )
+        .bind(person.as_uuid())
+        .fetch_optional(self.db())
+        .await?;
+        if let Some(before) = before {
+            self.factor_name_forget(before).await?;
+        }
         sqlx::query("UPDATE totp_factor SET confirmed_at = $2, last_step = $3 WHERE id = $1")
             .bind(id)
             .bind(now)
@@ -199,6 +247,7 @@ impl Tx {
         .await?
         .ok_or(StoreError::NotFound)?;
         self.keeps_a_factor().await?;
+        self.factor_name_forget(id).await?;
         self.audit(Action::FactorRemove, Object::of(ObjectKind::Factor, id), None)
             .await
     }

@@ -37,9 +37,11 @@ mod disclosure;
 pub mod embedded;
 mod error;
 mod factor;
+mod factor_name;
 mod idempotency;
 mod job;
 mod keys;
+mod membership;
 mod message;
 mod oidc;
 mod outbox;
@@ -72,13 +74,14 @@ pub use bulk::BULK_MAX;
 pub use consent::{NewConsent, consent_text_digest};
 pub use credential::CredentialFilter;
 pub use error::{Constraint, Fault, SetupError, StoreError};
-pub use factor::{Factors, TOTP_PENDING_FOR};
+pub use factor::{Factors, TOTP_PENDING_FOR, TotpEntry};
 pub use idempotency::{Claim, IdempotencyKey, RequestDigest, StoredResponse, Ticket};
 pub use job::{JOB_BATCH_MAX, JOB_LEASE, JOBS_PER_LIST_MAX, Job, JobCounts, JobKind, JobOptions, JobSummary};
 pub use keys::{
     Column, KeySummary, Keyring, KeyringSettings, Owner, ROTATION_STEP_MAX, Rotation, RotationStep,
     RotationSubject,
 };
+pub use membership::MemberTell;
 pub use message::MESSAGES_PER_LIST_MAX;
 pub use oidc::{IDENTITIES_MAX, IdentityEntry, OidcClient, OidcProvider};
 pub use outbox::{Event, EventKind, Listener, OUTBOX_BATCH_MAX, OutboxCounts, Relay};

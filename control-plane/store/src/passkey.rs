@@ -1,12 +1,13 @@
 //! Passkeys of a person.
 
-use medmesh_base::{AccountId, ClinicId, PersonId};
-use medmesh_clinic::Refusal;
+use medmesh_base::{AccountId, ClinicId, PersonId, Phi};
 use medmesh_clinic::audit::{Action, Object, ObjectKind};
 use medmesh_clinic::identity::passkey::{Asserted, Credential};
+use medmesh_clinic::{Refusal, Version};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use crate::factor_name::{NameRow, name_columns, name_join};
 use crate::{Membership, Result, Store, StoreError, Tx};
 
 /// Passkeys of one person: a phone, a laptop, a key in the drawer, and each of them renewed.
@@ -17,6 +18,10 @@ pub const PASSKEYS_MAX: usize = 10;
 pub struct PasskeyEntry {
     /// Which.
     pub id: Uuid,
+    /// What its owner calls it, if they said.
+    pub name: Option<Phi<String>>,
+    /// Grows with every naming; 0 before the first.
+    pub version: Version,
     /// The device it was made on.
     pub device_label: String,
     /// Whether it exists on several devices.
@@ -27,7 +32,16 @@ pub struct PasskeyEntry {
     pub used_at: Option<OffsetDateTime>,
 }
 
-type Row = (Uuid, String, bool, OffsetDateTime, Option<OffsetDateTime>);
+#[derive(sqlx::FromRow)]
+struct Row {
+    id: Uuid,
+    device_label: String,
+    backed_up: bool,
+    created_at: OffsetDateTime,
+    used_at: Option<OffsetDateTime>,
+    #[sqlx(flatten)]
+    name: NameRow,
+}
 
 impl Store {
     /// Whose passkey it is; `None` when nobody active has it.
@@ -55,20 +69,31 @@ impl Tx {
     /// [`StoreError::NotFound`] when nobody is signed in.
     pub async fn passkey_list(&mut self) -> Result<Vec<PasskeyEntry>> {
         let person = self.own_person()?;
-        let rows: Vec<Row> = sqlx::query_as(
-            "SELECT id, device_label, backed_up, created_at, used_at FROM passkey WHERE person_id = $1 ORDER BY id",
-        )
+        let rows: Vec<Row> = sqlx::query_as(concat!(
+            "SELECT k.id, k.device_label, k.backed_up, k.created_at, k.used_at, ",
+            name_columns!(),
+            "FROM passkey k",
+            name_join!(),
+            "WHERE k.person_id = $1 ORDER BY k.id",
+        ))
         .bind(person.as_uuid())
         .fetch_all(self.db())
         .await?;
-        let entry = |(id, device_label, backed_up, created_at, used_at)| PasskeyEntry {
-            id,
-            device_label,
-            backed_up,
-            created_at,
-            used_at,
+        let names = rows.iter().filter_map(|row| row.name.sealed(row.id, person));
+        let opener = self.opener(names).await?;
+        let entry = |row: Row| {
+            let (name, version) = row.name.read(row.id, person, &opener)?;
+            Ok(PasskeyEntry {
+                id: row.id,
+                name,
+                version,
+                device_label: row.device_label,
+                backed_up: row.backed_up,
+                created_at: row.created_at,
+                used_at: row.used_at,
+            })
         };
-        Ok(rows.into_iter().map(entry).collect())
+        rows.into_iter().map(entry).collect()
     }
 
     /// The credential ids of the caller's passkeys: what the browser is told not to make again,
@@ -100,6 +125,8 @@ impl Tx {
             .await?;
         Ok(PasskeyEntry {
             id,
+            name: None,
+            version: Version(0),
             device_label: device_label.to_owned(),
             backed_up: new.backed_up,
             created_at: now,
@@ -199,6 +226,7 @@ impl Tx {
             return Err(StoreError::NotFound);
         }
         self.keeps_a_factor().await?;
+        self.factor_name_forget(id).await?;
         self.audit(Action::FactorRemove, Object::of(ObjectKind::Factor, id), None)
             .await
     }

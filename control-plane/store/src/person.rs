@@ -6,7 +6,7 @@ use medmesh_base::{AccountId, PersonId, Phi};
 use medmesh_clinic::audit::{Action, ObjectKind};
 use medmesh_clinic::authz::{self, View};
 use medmesh_clinic::credential::LICENSED;
-use medmesh_clinic::{NewPerson, Person, PersonRef, Role, Roles};
+use medmesh_clinic::{NewPerson, Person, PersonRef, Role, Roles, Version};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -25,6 +25,7 @@ pub(crate) struct PersonRow {
     roles: Vec<String>,
     locale: String,
     active: bool,
+    version: i64,
 }
 
 impl PersonRow {
@@ -57,6 +58,7 @@ impl PersonRow {
                 .parse()
                 .map_err(|_| StoreError::corrupt("person.locale"))?,
             active: self.active,
+            version: Version(self.version),
         })
     }
 }
@@ -205,6 +207,7 @@ impl Tx {
             roles: new.roles,
             locale: new.locale,
             active: true,
+            version: Version(1),
         })
     }
 
@@ -224,7 +227,7 @@ impl Tx {
         };
         let rows: Vec<PersonRow> = sqlx::query_as(
             "SELECT p.id, p.display_name, CASE WHEN $1 THEN p.email END AS email, p.seal_version,
-                 r.roles, p.locale, p.active
+                 r.roles, p.locale, p.active, p.version
              FROM person p
                  CROSS JOIN LATERAL (
                      SELECT coalesce(array_agg(role), '{}') AS roles FROM person_role r

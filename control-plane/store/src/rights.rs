@@ -261,6 +261,7 @@ impl Tx {
             "DELETE FROM patient_search WHERE patient_id = $1",
             "DELETE FROM totp_factor WHERE person_id = $1",
             "DELETE FROM passkey WHERE person_id = $1",
+            "DELETE FROM factor_name WHERE person_id = $1",
             "DELETE FROM recovery_code WHERE person_id = $1",
             "DELETE FROM account_link WHERE person_id = $1",
             "UPDATE appointment SET reason = NULL, cancel_reason = NULL WHERE patient_id = $1",

@@ -130,7 +130,7 @@ impl Tx {
             "SELECT p.id, p.display_name, CASE WHEN $2 THEN p.email END AS email, p.seal_version,
                  (SELECT coalesce(array_agg(role), '{}') FROM person_role r
                   WHERE r.clinic_id = p.clinic_id AND r.person_id = p.id) AS roles,
-                 p.locale, p.active
+                 p.locale, p.active, p.version
              FROM person p WHERE p.id = ANY ($1)",
         )
         .bind(ids)

@@ -388,7 +388,7 @@ impl Tx {
         }
         let now = self.now();
         let row: Row = sqlx::query_as(
-            "SELECT p.id, p.display_name, NULL::bytea AS email, p.seal_version, p.locale, p.active,
+            "SELECT p.id, p.display_name, NULL::bytea AS email, p.seal_version, p.locale, p.active, p.version,
                  (SELECT coalesce(array_agg(role), '{}') FROM person_role r
                   WHERE r.clinic_id = p.clinic_id AND r.person_id = p.id) AS roles,
                  c.id AS clinic_id, c.name, c.time_zone, c.home_region,

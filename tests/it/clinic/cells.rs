@@ -4,6 +4,7 @@
 
 mod expected;
 mod fixture;
+mod further;
 mod wider;
 
 use std::collections::BTreeMap;
@@ -200,6 +201,9 @@ async fn twenty_thousand_cells_are_as_the_requirements_say() {
     }
     let (more, differing) = wider::check(&http, &world.node.url(), &fixture).await;
     wrong.extend(differing.into_iter().map(|cell| (cell, 1)));
+    let (still_more, differing) = further::check(&http, &world.node.url(), &fixture).await;
+    wrong.extend(differing.into_iter().map(|cell| (cell, 1)));
+    let more = more + still_more;
     let seconds = started.elapsed().as_secs_f64();
     println!(
         "{} cells in {seconds:.1} s, {:.0} a second: {seen:?}",

@@ -12,7 +12,7 @@ use medmesh_tests::passkey::SoftPasskey;
 use super::{World, refused};
 
 /// The code `steps` after the present one.
-fn code(secret: &TotpSecret, steps: i64) -> String {
+pub(super) fn code(secret: &TotpSecret, steps: i64) -> String {
     let now = time::OffsetDateTime::now_utc().unix_timestamp();
     let step = totp_step(u64::try_from(now).unwrap())
         .checked_add_signed(steps)
@@ -55,7 +55,7 @@ async fn a_patient_sets_up_an_app_and_is_asked_for_it_from_then_on() {
     let (secret, recovery) = with_app(&client).await;
     assert_eq!(recovery.len(), 10);
     let factors = client.factor_list().await.unwrap();
-    assert!(factors.totp_since.is_some() && factors.is_optional && factors.recovery_codes_left == 10);
+    assert!(factors.totp.is_some() && factors.is_optional && factors.recovery_codes_left == 10);
     // The session that was open elsewhere owes it too, and so does the next one.
     let list = |client: &Clinic| {
         let client = client.clone();

@@ -43,6 +43,8 @@ const TELLS_NOTHING: &[(&str, &str)] = &[
     ("totp_begin", "a secret of one's own"),
     ("totp_confirm", "one's own recovery codes"),
     ("totp_remove", "nothing"),
+    ("totp_rename", "what one calls one's own app"),
+    ("passkey_rename", "what one calls one's own passkey"),
     ("passkey_begin", "a challenge"),
     ("passkey_add", "one's own recovery codes"),
     ("passkey_remove", "nothing"),
@@ -373,6 +375,12 @@ async fn those_who_run_the_clinic(walk: &mut Walk<'_>) {
         None,
     )
     .await;
+    let third = world.clinic.person("third").to_string();
+    let out = json!({"if_match": 1, "json": {"active": false}});
+    let path = format!("/v1/people/{third}");
+    let update = (Method::PATCH, path.as_str());
+    walk.step("person_update", &admin, update, out, Some(&third))
+        .await;
     let invitation =
         json!({"display_name": "Ivan Invited", "email": "ivan@riverside.test", "roles": ["nurse"]});
     walk.step(

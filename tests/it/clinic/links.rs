@@ -31,7 +31,7 @@ fn nora(locale: Locale) -> InvitationCreate {
 }
 
 /// The token in the link of a mail, with the mail's soft line breaks undone (RFC 2045 section 6.7).
-fn token(mail: &Mail) -> String {
+pub(super) fn token(mail: &Mail) -> String {
     let text = mail.data.replace("=\n", "").replace("=3D", "=");
     let (_, after) = text.split_once("#set-password=").expect("a mail has a link");
     after.chars().take(43).collect()

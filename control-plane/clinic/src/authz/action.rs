@@ -24,10 +24,14 @@ words! {
         TotpConfirm = "totp_confirm",
         /// Forget the app.
         TotpRemove = "totp_remove",
+        /// Name the app.
+        TotpRename = "totp_rename",
         /// Begin to add a passkey.
         PasskeyBegin = "passkey_begin",
         /// Add a passkey.
         PasskeyAdd = "passkey_add",
+        /// Name a passkey.
+        PasskeyRename = "passkey_rename",
         /// Forget a passkey.
         PasskeyRemove = "passkey_remove",
         /// Get new recovery codes.
@@ -60,6 +64,8 @@ words! {
         PatientSearch = "patient_search",
         /// Add a person and give them roles.
         PersonCreate = "person_create",
+        /// Change what a person is to the clinic.
+        PersonUpdate = "person_update",
         /// Register oneself as a patient, once the mailbox is proved.
         PersonRegister = "person_register",
         /// Invite a person and give them roles.

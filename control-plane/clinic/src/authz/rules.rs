@@ -91,9 +91,11 @@ const ACCOUNT: &[Action] = &[
     TotpBegin,
     TotpConfirm,
     TotpRemove,
+    TotpRename,
     PasskeyBegin,
     PasskeyAdd,
     PasskeyRemove,
+    PasskeyRename,
     RecoveryCodesReplace,
     PasswordChange,
     SessionList,
@@ -210,6 +212,8 @@ pub const RULES: &[Rule] = &[
     rule("admins set the clinic up", ADMIN, &[ClinicGet, ClinicUpdate, OidcProviderGet, OidcProviderSet], Clinic, Purpose::Operations)
         .seeing(View::Administrative),
     rule("admins add people", ADMIN, &[PersonCreate, InvitationCreate], Clinic, Purpose::Operations).seeing(View::Administrative),
+    rule("admins say what people are here, once they have proved themselves again", ADMIN, &[PersonUpdate], Clinic, Purpose::Operations)
+        .seeing(View::Administrative).at(Level::StepUp),
     rule("who needs a licence states it", LICENSED_ROLES, &[CredentialSubmit, CredentialMine, CredentialWithdraw],
         Oneself, Purpose::Operations).before_licence(),
     rule("admins verify who may act as what", ADMIN, &[CredentialList, CredentialVerify, CredentialReject],

@@ -1,6 +1,7 @@
 //! Signing in and out.
 
 mod devices;
+mod factor_names;
 mod factors;
 mod links;
 mod oidc;
@@ -40,6 +41,7 @@ pub(super) fn routes() -> Routes {
         .signed(Action::AuthLogout, routes!(auth_logout))
         .merge(proving::routes())
         .merge(factors::routes())
+        .merge(factor_names::routes())
         .merge(devices::routes())
         .merge(links::routes())
         .merge(oidc::routes())

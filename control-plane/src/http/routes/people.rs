@@ -2,20 +2,22 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
+use http::header::ETAG;
 use medmesh_api_types::page::Page;
-use medmesh_api_types::person::{Person, PersonCreate, PersonQuery};
-use medmesh_base::ProblemCode;
-use medmesh_clinic::NewPerson;
+use medmesh_api_types::person::{Person, PersonCreate, PersonQuery, PersonUpdate};
+use medmesh_base::{PersonId, ProblemCode};
 use medmesh_clinic::authz::Action;
+use medmesh_clinic::identity::MemberChange;
+use medmesh_clinic::{NewPerson, Version};
 use medmesh_store::PasswordHash;
 use utoipa_axum::routes;
 
 use crate::http::access::Routes;
-use crate::http::caller::Signed;
+use crate::http::caller::{Signed, StepUp};
 use crate::http::creation::{Claimed, Creation};
 use crate::http::error::ApiError;
-use crate::http::extract::{Body, IdempotencyKey, Query};
+use crate::http::extract::{Body, Id, IdempotencyKey, IfMatch, Query};
 use crate::http::mapping;
 use crate::http::password::is_guessable;
 use crate::http::state::Api;
@@ -26,6 +28,7 @@ pub(super) fn routes() -> Routes {
     Routes::new()
         .signed(Action::PersonList, routes!(person_list))
         .signed(Action::PersonCreate, routes!(person_create))
+        .signed(Action::PersonUpdate, routes!(person_update))
 }
 
 /// The clinic's people, ordered by when they were added.
@@ -84,4 +87,33 @@ async fn person_create(
         .person_create(&new, &PasswordHash::from_phc(hash))
         .await?;
     creation.created(&[], &mapping::person(person)).await
+}
+
+/// Changes what a person is to the clinic: their roles, or whether they can sign in at all. Admins
+/// only, with a fresh proof. Whoever has something taken away is signed out everywhere, and everybody
+/// is told by mail. Nobody gives themselves a role; a clinic keeps an admin and its privacy officer;
+/// who has a record stays a patient. 412 when `If-Match` names an older version.
+#[utoipa::path(patch, path = "/v1/people/{id}", tag = TAG, request_body = PersonUpdate,
+    params(("id" = uuid::Uuid, Path), ("If-Match" = String, Header, description = "The ETag last seen.")),
+    responses((status = 200, description = "Changed.", body = Person, headers(
+        ("ETag" = String, description = "The version, quoted.")))))]
+async fn person_update(
+    State(api): State<Api>,
+    signed: StepUp,
+    Id(id): Id<PersonId>,
+    IfMatch(version): IfMatch,
+    Body { value: given, .. }: Body<PersonUpdate>,
+) -> Result<Response, ApiError> {
+    let roles = given
+        .roles
+        .map(|roles| roles.into_iter().map(mapping::role_in).collect());
+    let change = MemberChange {
+        roles,
+        active: given.active,
+    };
+    let mut tx = api.begin(&signed).await?;
+    let person = tx.person_update(id, Version(version), change).await?;
+    tx.commit().await?;
+    let etag = mapping::etag_of(person.version.0);
+    Ok(([(ETAG, etag)], Json(mapping::person(person))).into_response())
 }

@@ -45,6 +45,8 @@ columns! {
     IdempotencyResponseBody = "idempotency"."response_body",
     /// The secret of an authenticator app.
     TotpFactorSecret = "totp_factor"."secret",
+    /// What somebody calls a second factor of theirs.
+    FactorName = "factor_name"."name",
     /// An event of the audit log with its salt. The log is append-only, so that it is never
     /// sealed anew: a clinic's key stays for as long as events under it are kept.
     AuditEvent = "audit"."sealed",
@@ -85,6 +87,7 @@ impl Column {
             | Self::AppointmentCancelReason
             | Self::MessageBody
             | Self::TotpFactorSecret
+            | Self::FactorName
             | Self::ReferralReason
             | Self::OidcClientSecret
             | Self::CredentialNumber

@@ -58,6 +58,13 @@ pub(super) const TABLES: &[SealedTable] = &[
         of_patient: "t.person_id = $1",
     },
     SealedTable {
+        name: "factor_name",
+        columns: &[Column::FactorName],
+        is_versioned: true,
+        patient: "t.person_id",
+        of_patient: "t.person_id = $1",
+    },
+    SealedTable {
         name: "credential",
         columns: &[Column::CredentialNumber],
         is_versioned: false,

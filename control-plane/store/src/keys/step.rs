@@ -298,7 +298,7 @@ impl Tx {
         .await?;
         let rings = self.unwrap_patients(keys).await?;
         let rows: Vec<PersonRow> = sqlx::query_as(
-            "SELECT id, display_name, email, seal_version, '{}'::text[] AS roles, locale, active
+            "SELECT id, display_name, email, seal_version, '{}'::text[] AS roles, locale, active, version
              FROM person WHERE id = ANY ($1) ORDER BY id FOR SHARE",
         )
         .bind(&stale)

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use medmesh_api_types::session::SESSION_COOKIE;
 use medmesh_base::{ClinicId, PersonId, RequestId};
+use medmesh_clinic::credential::{Claim, CredentialKind};
 use medmesh_clinic::identity::Factor;
 use medmesh_clinic::{Actor, Locale, NewPerson, Role, Roles, SystemActor};
 use medmesh_store::{Membership, PasswordHash, SessionToken, Store};
@@ -36,6 +37,16 @@ pub(super) struct Fixture {
     callers: HashMap<(bool, &'static str, Consent), Caller>,
     unverified: HashMap<&'static str, Caller>,
     records: HashMap<Key, Record>,
+    /// By patient: a place on their care team and a referral, both a colleague's.
+    ends: HashMap<Uuid, (Uuid, Uuid)>,
+    /// By whose it is.
+    credentials: HashMap<Uuid, Uuid>,
+}
+
+impl Caller {
+    pub(super) const fn person(&self) -> Uuid {
+        self.person
+    }
 }
 
 /// Relations in which the caller is part of the record itself: one record for each role.
@@ -81,14 +92,75 @@ impl Fixture {
             callers,
             unverified,
             records: HashMap::new(),
+            ends: HashMap::new(),
+            credentials: HashMap::new(),
         };
         for relation in RELATIONS {
             for consent in CONSENTS {
                 fixture.relate(world, &store, &mut admin, relation, consent).await;
             }
         }
+        fixture.credentials = sqlx::query_as("SELECT person_id, id FROM credential")
+            .fetch_all(&mut admin)
+            .await
+            .unwrap()
+            .into_iter()
+            .collect();
+        fixture.care_that_may_end(world, &mut admin).await;
         store.close().await;
         fixture
+    }
+
+    /// Somebody who asks for nothing here is on every team, and every patient was referred to them.
+    async fn care_that_may_end(&mut self, world: &World, admin: &mut PgConnection) {
+        let (clinic, colleague) = (world.clinic.id, world.clinic.person("colleague").as_uuid());
+        let patients: std::collections::HashSet<Uuid> =
+            self.records.values().map(|record| record.patient).collect();
+        for patient in patients {
+            let (member, referral) = (Uuid::now_v7(), Uuid::now_v7());
+            run(
+                admin,
+                "INSERT INTO care_team (clinic_id, id, patient_id, person_id, role, from_at, added_by)
+                 VALUES ($1, $2, $3, $4, 'clinician', now() - interval '1 day', $4)",
+                &[clinic.as_uuid(), member, patient, colleague],
+            )
+            .await;
+            run(
+                admin,
+                "INSERT INTO referral (clinic_id, id, patient_id, from_id, to_id, created_at, until_at)
+                 VALUES ($1, $2, $3, $5, $4, now() - interval '1 day', now() + interval '1 day')",
+                &[
+                    clinic.as_uuid(),
+                    referral,
+                    patient,
+                    colleague,
+                    world.clinic.person("clinician").as_uuid(),
+                ],
+            )
+            .await;
+            self.ends.insert(patient, (member, referral));
+        }
+    }
+
+    /// A place on the patient's care team, and a referral of theirs.
+    pub(super) fn ends(&self, patient: Uuid) -> (Uuid, Uuid) {
+        self.ends[&patient]
+    }
+
+    /// A credential of this person; anybody's, where they have none.
+    pub(super) fn credential(&self, person: Uuid) -> Uuid {
+        let own = self.credentials.get(&person);
+        *own.unwrap_or_else(|| &self.credentials[&self.waiting()])
+    }
+
+    /// Somebody whose licence nobody has looked at.
+    pub(super) fn waiting(&self) -> Uuid {
+        self.unverified[LICENSED[0]].person
+    }
+
+    /// Somebody of the clinic whose licence is verified.
+    pub(super) fn verified(&self, role: &'static str) -> Uuid {
+        self.callers[&(false, role, Consent::Unasked)].person
     }
 
     pub(super) fn caller(&self, cell: &Cell) -> &Caller {
@@ -222,7 +294,6 @@ async fn caller(
         .execute(&mut *admin)
         .await
         .unwrap();
-    licenses(admin, clinic, person_id.as_uuid(), role).await;
     let token = SessionToken::generate();
     let who = Membership {
         account_id,
@@ -236,6 +307,7 @@ async fn caller(
         .await
         .unwrap();
     tx.commit().await.unwrap();
+    licenses(store, admin, Actor::Person(session.caller()), clinic, role).await;
     Caller {
         person: person_id.as_uuid(),
         cookie: format!("{SESSION_COOKIE}={}", token.expose()),
@@ -243,27 +315,32 @@ async fn caller(
     }
 }
 
-/// What the role needs to be more than a word.
-async fn licenses(admin: &mut PgConnection, clinic: ClinicId, person: Uuid, role: &str) {
+/// What the role needs to be more than a word: stated by whom it is of, and found true.
+async fn licenses(store: &Store, admin: &mut PgConnection, actor: Actor, clinic: ClinicId, role: &str) {
     if !LICENSED.contains(&role) {
         return;
     }
-    for (kind, profession) in [("license", Some(role)), ("npi", None)] {
-        let license = profession.is_some();
-        sqlx::query(
-            "INSERT INTO credential (clinic_id, id, person_id, kind, profession, state, number, expires_on, status, submitted_at)
-             VALUES ($1, gen_random_uuid(), $2, $3, $4, CASE WHEN $5 THEN 'NY' END, '\\x00',
-                 CASE WHEN $5 THEN date '2099-01-01' END, 'verified', now())",
-        )
-        .bind(clinic.as_uuid())
-        .bind(person)
-        .bind(kind)
-        .bind(profession)
-        .bind(license)
-        .execute(&mut *admin)
-        .await
-        .unwrap();
+    let person = actor.caller().unwrap().person_id.as_uuid();
+    let mut tx = store.begin(clinic, actor, RequestId::generate()).await.unwrap();
+    let end = time::OffsetDateTime::now_utc().date() + time::Duration::weeks(52);
+    let license = Claim::new(
+        CredentialKind::License,
+        role.parse().ok(),
+        Some("NY"),
+        "C1001",
+        Some(end),
+    );
+    let npi = Claim::new(CredentialKind::Npi, None, None, "1234567893", None);
+    for claim in [license, npi] {
+        tx.credential_submit(&claim.unwrap()).await.unwrap();
     }
+    tx.commit().await.unwrap();
+    run(
+        admin,
+        "UPDATE credential SET status = 'verified' WHERE person_id = $1",
+        &[person],
+    )
+    .await;
 }
 
 async fn consents(admin: &mut PgConnection, clinic: ClinicId, patient: Uuid, consent: Consent) {

@@ -70,7 +70,7 @@ const ABOUT_CLINIC: [Ask; 15] = [
 ];
 
 /// The callers and records of the first cells, with another question.
-fn cell(role: &'static str, is_foreign: bool, relation: Relation, consent: Consent) -> Cell {
+pub(super) fn cell(role: &'static str, is_foreign: bool, relation: Relation, consent: Consent) -> Cell {
     Cell {
         route: Route::VisitGet,
         role,

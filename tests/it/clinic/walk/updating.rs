@@ -1,10 +1,12 @@
 //! Nobody overwrites what they have not seen.
 
+use medmesh_clinic::identity::TotpSecret;
 use reqwest::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::super::World;
+use super::super::factors::code as code_of_app;
 use super::{Desk, Said, code, operations};
 
 /// Updating operations that take no version, and why.
@@ -56,58 +58,128 @@ async fn every_update_wants_a_version_before_anything_else() {
     assert!(walked >= 3, "{walked}");
 }
 
+/// What there is to update.
+struct Ground {
+    appointment: String,
+    member: String,
+    referral: String,
+    glass: String,
+    credential: String,
+    passkey: Uuid,
+    patient: Uuid,
+    colleague: Uuid,
+}
+
+impl Ground {
+    async fn lay(world: &World, desk: &Desk<'_>) -> Self {
+        let appointment = world.booked_now().await.id.to_string();
+        let person = |login| world.clinic.person(login).as_uuid();
+        let (patient, colleague) = (person("patient"), person("colleague"));
+        let made = async |login, path: String, body: Value| {
+            let create = operations()
+                .into_iter()
+                .find(|one| one.id == "appointment_create")
+                .unwrap();
+            let request = desk
+                .request(&create, &Said { login, path, body })
+                .header("idempotency-key", Uuid::now_v7().to_string());
+            let made: Value = request.send().await.unwrap().json().await.unwrap();
+            made["id"].as_str().unwrap_or_else(|| panic!("{made}")).to_owned()
+        };
+        let of = |patient: Uuid, what: &str| format!("/v1/patients/{patient}/{what}");
+        let team = json!({"person_id": colleague, "role": "clinician"});
+        let licence = json!({"kind": "license", "profession": "clinician", "state": "TX", "number": "T1",
+            "expires_on": "2030-06-30"});
+        let second = of(person("second"), "break-glass");
+        // The admin looks after privacy, and the clinician has an app beside their passkey.
+        let admin = world.signed_in("admin").await;
+        admin
+            .privacy_officer_set(world.clinic.person("admin"), 0)
+            .await
+            .unwrap();
+        let clinician = world.signed_in("clinician").await;
+        let setup = clinician.totp_begin().await.unwrap();
+        let secret = TotpSecret::from_base32(setup.secret.expose()).unwrap();
+        clinician.totp_confirm(&code_of_app(&secret, 0)).await.unwrap();
+        Self {
+            appointment,
+            member: made("admin", of(patient, "care-team"), team).await,
+            referral: made("clinician", of(patient, "referrals"), json!({"to_id": colleague})).await,
+            glass: made("clinician", second, json!({"reason": "found unconscious"})).await,
+            credential: made("clinician", "/v1/credentials".to_owned(), licence).await,
+            passkey: clinician.factor_list().await.unwrap().passkeys[0].id,
+            patient,
+            colleague,
+        }
+    }
+
+    /// Who may update it, where, and a change that would be made.
+    fn say(&self, operation: &str) -> Said {
+        let appointment = format!("/v1/appointments/{}", self.appointment);
+        let credential = |what: &str| format!("/v1/credentials/{}/{what}", self.credential);
+        let (login, path, body) = match operation {
+            "appointment_update" => ("clinician", appointment, json!({"reason": "another"})),
+            "appointment_cancel" => ("clinician", format!("{appointment}/cancel"), json!({})),
+            "clinic_update" => ("admin", "/v1/clinic".to_owned(), json!({"media_regions": []})),
+            "care_team_end" => ("admin", format!("/v1/care-team/{}/end", self.member), json!({})),
+            "referral_end" => (
+                "clinician",
+                format!("/v1/referrals/{}/end", self.referral),
+                json!({}),
+            ),
+            "privacy_officer_set" => {
+                let body = json!({"person_id": self.colleague});
+                ("admin", "/v1/privacy-officer".to_owned(), body)
+            }
+            "person_update" => (
+                "admin",
+                format!("/v1/people/{}", self.colleague),
+                json!({"active": false}),
+            ),
+            "passkey_rename" => {
+                let path = format!("/v1/auth/mfa/passkeys/{}", self.passkey);
+                ("clinician", path, json!({"name": "desk"}))
+            }
+            "totp_rename" => (
+                "clinician",
+                "/v1/auth/mfa/totp".to_owned(),
+                json!({"name": "phone"}),
+            ),
+            "break_glass_review" => {
+                let path = format!("/v1/break-glass/{}/review", self.glass);
+                ("admin", path, json!({"finding": "justified"}))
+            }
+            "credential_verify" => ("admin", credential("verify"), json!({})),
+            "credential_reject" => ("admin", credential("reject"), json!({"reason": "unknown there"})),
+            "credential_withdraw" => ("clinician", credential("withdraw"), json!({})),
+            "record_rights_set" => {
+                let path = format!("/v1/patients/{}/rights", self.patient);
+                ("patient", path, json!({"restricted": true, "erasure": false}))
+            }
+            "oidc_provider_set" => {
+                let body = json!({"issuer": "https://id.example.org", "client_id": "clinic",
+                    "client_secret": "a secret of twenty", "enabled": true});
+                ("admin", "/v1/clinic/oidc".to_owned(), body)
+            }
+            other => panic!("{other} updates something: say here whom to ask, and for what change"),
+        };
+        Said { login, path, body }
+    }
+}
+
 #[tokio::test]
 async fn an_update_without_the_version_it_was_made_against_changes_nothing() {
     let world = World::new().await;
     let desk = Desk::open(&world).await;
-    let appointment = world.booked_now().await.id;
-    let patient = world.clinic.person("patient");
-    let colleague = world.clinic.person("colleague");
-    let made = async |login, what: &str, body: Value| {
-        let said = Said {
-            login,
-            path: format!("/v1/patients/{patient}/{what}"),
-            body,
-        };
-        let create = operations()
-            .into_iter()
-            .find(|one| one.id == "appointment_create")
-            .unwrap();
-        let request = desk
-            .request(&create, &said)
-            .header("idempotency-key", Uuid::now_v7().to_string());
-        let made: Value = request.send().await.unwrap().json().await.unwrap();
-        made["id"].as_str().unwrap_or_else(|| panic!("{made}")).to_owned()
-    };
-    let member = made(
-        "admin",
-        "care-team",
-        json!({"person_id": colleague, "role": "clinician"}),
-    )
-    .await;
-    let referral = made("clinician", "referrals", json!({"to_id": colleague})).await;
+    let ground = Ground::lay(&world, &desk).await;
+    let before = versions(&world).await;
     let mut walked = 0;
     for operation in operations() {
         if !operation.takes("if-match") {
             continue;
         }
         let id = operation.id.as_str();
-        let path = format!("/v1/appointments/{appointment}");
-        let (login, path, body) = match id {
-            "appointment_update" => ("clinician", path, json!({"reason": "another"})),
-            "appointment_cancel" => ("clinician", format!("{path}/cancel"), json!({})),
-            "clinic_update" => ("admin", "/v1/clinic".to_owned(), json!({"media_regions": []})),
-            "care_team_end" => ("admin", format!("/v1/care-team/{member}/end"), json!({})),
-            "referral_end" => ("clinician", format!("/v1/referrals/{referral}/end"), json!({})),
-            "privacy_officer_set" => {
-                let body = json!({"person_id": world.clinic.person("colleague")});
-                ("admin", "/v1/privacy-officer".to_owned(), body)
-            }
-            // What needs a privacy officer, an admin's decision or a provider first is walked by the
-            // tests of its own; that it wants a version at all is walked above.
-            _ => continue,
-        };
-        let said = Said { login, path, body };
+        let said = ground.say(id);
         let send = async |version: Option<&str>| {
             let mut request = desk.request(&operation, &said);
             if let Some(version) = version {
@@ -143,5 +215,32 @@ async fn an_update_without_the_version_it_was_made_against_changes_nothing() {
         }
         walked += 1;
     }
-    assert!(walked >= 6, "{walked}");
+    assert!(walked >= 15, "{walked}");
+    assert_eq!(versions(&world).await, before);
+}
+
+/// Every version there is, and how much of what is updated.
+async fn versions(world: &World) -> Vec<(String, i64)> {
+    let mut found = Vec::new();
+    let mut admin = world.admin().await;
+    for table in [
+        "appointment",
+        "clinic",
+        "care_team",
+        "referral",
+        "privacy_officer",
+        "person",
+        "factor_name",
+        "break_glass",
+        "credential",
+        "record_rights",
+        "oidc_provider",
+    ] {
+        let sql = sqlx::AssertSqlSafe(format!(
+            "SELECT coalesce(sum(version), 0)::bigint + count(*) FROM {table}"
+        ));
+        let sum = sqlx::query_scalar(sql).fetch_one(&mut admin).await.unwrap();
+        found.push((table.to_owned(), sum));
+    }
+    found
 }

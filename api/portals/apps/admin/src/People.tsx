@@ -1,6 +1,7 @@
 import type { Person, Role } from "@medmesh/client";
 import { Avatar, Badge, Button, Card, Empty, errorText, Loading, Notice, SelectField, useAccount, useI18n, useResource } from "@medmesh/ui";
 import { useState } from "react";
+import { Member } from "./Member.tsx";
 import { NewPerson, type Newcomer } from "./NewPerson.tsx";
 import { ROLES } from "./roles.ts";
 
@@ -8,16 +9,20 @@ const PAGE = 50;
 
 export function People() {
   const { t } = useI18n();
-  const { api } = useAccount();
+  const { api, session } = useAccount();
   const [role, setRole] = useState<Role | "">("");
   const [more, setMore] = useState<{ items: readonly Person[]; cursor: string | null } | null>(null);
   const [creating, setCreating] = useState(false);
   const [created, setCreated] = useState<Newcomer | null>(null);
+  const [open, setOpen] = useState<Person | null>(null);
+  const [changed, setChanged] = useState<Person | null>(null);
+  const isAdmin = session.person.roles.includes("admin");
   const query = role === "" ? { limit: PAGE } : { role, limit: PAGE };
   const people = useResource(role, () => api.people(query));
   const cursor = more === null ? people.data?.next_cursor ?? null : more.cursor;
   const shown = [...(people.data?.items ?? []), ...(more?.items ?? [])];
 
+  const again = () => { setMore(null); void people.reload(); };
   const loadMore = async () => {
     if (cursor === null) return;
     const page = await api.people({ ...query, cursor });
@@ -36,6 +41,7 @@ export function People() {
           {created.link && <LinkOnce url={created.link.url} until={created.link.expires_at} />}
         </Notice>
       )}
+      {changed !== null && <Notice tone="good" testId="member-saved">{t.clinic.member.saved(changed.display_name)}</Notice>}
       <div className="filters">
         <SelectField label={t.admin.filter} value={role} onChange={(event) => { setMore(null); setRole(event.target.value as Role | ""); }}>
           <option value="">{t.admin.all}</option>
@@ -48,7 +54,7 @@ export function People() {
       {shown.length > 0 && (
         <div className="table-wrap" role="region" aria-label={t.admin.people} tabIndex={0}>
           <table className="table">
-            <thead><tr><th scope="col">{t.admin.name}</th><th scope="col">{t.admin.email}</th><th scope="col">{t.admin.roles}</th><th scope="col">{t.admin.status}</th></tr></thead>
+            <thead><tr><th scope="col">{t.admin.name}</th><th scope="col">{t.admin.email}</th><th scope="col">{t.admin.roles}</th><th scope="col">{t.admin.status}</th>{isAdmin && <th scope="col"><span className="visually-hidden">{t.clinic.member.manage}</span></th>}</tr></thead>
             <tbody>
               {shown.map((person) => (
                 <tr key={person.id} data-testid="person-row">
@@ -56,6 +62,7 @@ export function People() {
                   <td data-label={t.admin.email}>{person.email ?? "–"}</td>
                   <td data-label={t.admin.roles}>{person.roles.map((known) => t.admin.role[known]).join(", ")}</td>
                   <td data-label={t.admin.status}><Badge tone={person.active ? "good" : "off"}>{person.active ? t.admin.active : t.admin.inactive}</Badge></td>
+                  {isAdmin && <td><Button onClick={() => { setChanged(null); setOpen(person); }} aria-label={t.clinic.member.manageNamed(person.display_name)} data-testid="member-open">{t.clinic.member.manage}</Button></td>}
                 </tr>
               ))}
             </tbody>
@@ -63,7 +70,8 @@ export function People() {
         </div>
       )}
       {cursor !== null && <Button onClick={() => void loadMore()}>{t.common.more}</Button>}
-      {creating && <NewPerson onClose={() => setCreating(false)} onCreated={(newcomer) => { setCreating(false); setCreated(newcomer); setMore(null); void people.reload(); }} />}
+      {open !== null && <Member person={open} onClose={() => { setOpen(null); again(); }} onChanged={(person) => { setOpen(null); setChanged(person); again(); }} />}
+      {creating && <NewPerson onClose={() => setCreating(false)} onCreated={(newcomer) => { setCreating(false); setCreated(newcomer); again(); }} />}
     </>
   );
 }

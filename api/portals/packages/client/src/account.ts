@@ -1,9 +1,10 @@
 /** What people do with their own sign-in: prove themselves, set factors up and away, see their devices, choose a password. */
 import type { PasskeyAssertion, PasskeyCreationOptions, PasskeyRegistration, PasskeyRequestOptions } from "./passkey.ts";
 import type { Transport } from "./transport.ts";
-import type { Device, Enrolment, Factors, Page, Proof, Session, TotpSetup } from "./types.ts";
+import type { Device, Enrolment, Factors, Page, Passkey, Proof, Session, TotpFactor, TotpSetup } from "./types.ts";
 
 const id = encodeURIComponent;
+const etag = (version: number) => `"${version}"`;
 
 export class AccountApi {
   constructor(private readonly transport: Transport) {}
@@ -46,6 +47,14 @@ export class AccountApi {
 
   async totpRemove(): Promise<void> {
     await this.transport.request("DELETE", "/v1/auth/mfa/totp");
+  }
+
+  async totpRename(totp: TotpFactor, name: string): Promise<void> {
+    await this.transport.request("PATCH", "/v1/auth/mfa/totp", { body: { name }, ifMatch: etag(totp.version) });
+  }
+
+  async passkeyRename(passkey: Passkey, name: string): Promise<void> {
+    await this.transport.request("PATCH", `/v1/auth/mfa/passkeys/${id(passkey.id)}`, { body: { name }, ifMatch: etag(passkey.version) });
   }
 
   async passkeyBegin(): Promise<PasskeyCreationOptions> {

@@ -56,6 +56,12 @@ export class ClinicApi {
     this.transport.setCsrf(null);
   }
 
+  /** Changes what somebody is to the clinic; refused when somebody else did in the meantime. */
+  async personUpdate(person: Person, change: { roles?: readonly Role[]; active?: boolean }): Promise<Person> {
+    const options = { body: change, ifMatch: `"${person.version}"` };
+    return (await this.transport.request<Person>("PATCH", `/v1/people/${id(person.id)}`, options)).data;
+  }
+
   /** Asks for a link by mail; answers alike for every address. */
   async resetRequest(email: string): Promise<void> {
     await this.transport.request("POST", "/v1/auth/reset", { body: { email } });

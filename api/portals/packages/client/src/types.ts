@@ -46,16 +46,25 @@ export interface Enrolment {
 
 /** What a person can prove themselves with. */
 export interface Factors {
-  /** Since when there is an authenticator app. */
-  readonly totp_since?: string | null;
+  readonly totp?: TotpFactor | null;
   readonly passkeys: readonly Passkey[];
   readonly recovery_codes_left: number;
   /** Whether the person may do without a second factor. */
   readonly is_optional: boolean;
 }
 
+/** An authenticator app; `version` is 0 before its first name. */
+export interface TotpFactor {
+  readonly since: string;
+  readonly name?: string | null;
+  readonly version: number;
+}
+
 export interface Passkey {
   readonly id: string;
+  /** What its owner calls it; `version` is 0 before the first name. */
+  readonly name?: string | null;
+  readonly version: number;
   /** Browser and system it was made with; empty when they did not say. */
   readonly device: string;
   readonly is_synced: boolean;
@@ -107,6 +116,7 @@ export interface Person extends PersonRef {
   readonly email?: string | null;
   readonly roles: readonly Role[];
   readonly active: boolean;
+  readonly version: number;
 }
 
 export interface Page<T> {

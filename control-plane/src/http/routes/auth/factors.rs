@@ -55,7 +55,7 @@ async fn factor_list(State(api): State<Api>, signed: Signed) -> Result<Json<Fact
     let passkeys = tx.passkey_list().await?;
     tx.commit().await?;
     Ok(Json(Factors {
-        totp_since: factors.totp_since,
+        totp: factors.totp.map(mapping::totp),
         passkeys: passkeys.into_iter().map(mapping::passkey).collect(),
         recovery_codes_left: factors.enrolled.recovery_codes,
         is_optional: !needs_second_factor(signed.session.person.roles),

@@ -9,6 +9,7 @@ import { useResource } from "../hooks/resource.ts";
 import { useI18n } from "../i18n/I18n.tsx";
 import { Codes } from "./Codes.tsx";
 import { useAccount } from "./Gate.tsx";
+import { RenameFactor } from "./RenameFactor.tsx";
 import { ScanApp } from "./ScanApp.tsx";
 
 /** Fewer recovery codes than this are worth a word. */
@@ -17,8 +18,8 @@ const CODES_LOW = 3;
 type Open =
   | { readonly kind: "app"; readonly setup: TotpSetup }
   | { readonly kind: "codes"; readonly codes: readonly string[] }
-  | { readonly kind: "replace-codes" | "remove-app" }
-  | { readonly kind: "remove-passkey"; readonly passkey: Passkey }
+  | { readonly kind: "replace-codes" | "remove-app" | "rename-app" }
+  | { readonly kind: "remove-passkey" | "rename-passkey"; readonly passkey: Passkey }
   | null;
 
 /** What one proves oneself with: an app, passkeys, codes on paper. */
@@ -51,6 +52,15 @@ export function Factors() {
     await changed();
     close();
   };
+  const rename = async (work: () => Promise<void>) => {
+    try {
+      await work();
+      close();
+    } finally {
+      await factors.reload();
+    }
+  };
+  const app = factors.data?.totp;
   const lastOne = { state_conflict: t.account.lastFactor };
 
   return (
@@ -66,6 +76,7 @@ export function Factors() {
             factors={factors.data} busy={busy} onAddApp={() => void addApp()} onAddPasskey={() => void addPasskey()}
             onRemoveApp={() => setOpen({ kind: "remove-app" })} onRemovePasskey={(passkey) => setOpen({ kind: "remove-passkey", passkey })}
             onReplaceCodes={() => setOpen({ kind: "replace-codes" })}
+            onRenameApp={() => setOpen({ kind: "rename-app" })} onRenamePasskey={(passkey) => setOpen({ kind: "rename-passkey", passkey })}
           />
         )}
       </section>
@@ -79,12 +90,14 @@ export function Factors() {
         }}>{t.account.replaceHint}</Confirm>
       )}
       {open?.kind === "remove-app" && <Confirm title={t.account.removeAppQuestion} submit={t.account.remove} errors={lastOne} onClose={close} onConfirm={() => remove(() => api.account.totpRemove())}>{t.account.removeAppHint}</Confirm>}
-      {open?.kind === "remove-passkey" && <Confirm title={t.account.removePasskeyQuestion} submit={t.account.remove} errors={lastOne} onClose={close} onConfirm={() => remove(() => api.account.passkeyRemove(open.passkey.id))}>{t.account.removePasskeyHint(open.passkey.device || t.account.someDevice)}</Confirm>}
+      {open?.kind === "remove-passkey" && <Confirm title={t.account.removePasskeyQuestion} submit={t.account.remove} errors={lastOne} onClose={close} onConfirm={() => remove(() => api.account.passkeyRemove(open.passkey.id))}>{t.account.removePasskeyHint(open.passkey.name ?? (open.passkey.device || t.account.someDevice))}</Confirm>}
+      {open?.kind === "rename-app" && app && <RenameFactor name={app.name ?? ""} onClose={close} onRename={(name) => rename(() => api.account.totpRename(app, name))} />}
+      {open?.kind === "rename-passkey" && <RenameFactor name={open.passkey.name ?? ""} onClose={close} onRename={(name) => rename(() => api.account.passkeyRename(open.passkey, name))} />}
     </Card>
   );
 }
 
-const isBare = (factors: Known) => factors.passkeys.length === 0 && !factors.totp_since;
+const isBare = (factors: Known) => factors.passkeys.length === 0 && !factors.totp;
 
 interface RowsProps {
   readonly factors: Known;
@@ -94,11 +107,15 @@ interface RowsProps {
   onRemoveApp(): void;
   onRemovePasskey(passkey: Passkey): void;
   onReplaceCodes(): void;
+  onRenameApp(): void;
+  onRenamePasskey(passkey: Passkey): void;
 }
 
-function FactorRows({ factors, busy, onAddApp, onAddPasskey, onRemoveApp, onRemovePasskey, onReplaceCodes }: RowsProps) {
+function FactorRows({ factors, busy, onAddApp, onAddPasskey, onRemoveApp, onRemovePasskey, onReplaceCodes, onRenameApp, onRenamePasskey }: RowsProps) {
   const { t, format } = useI18n();
   const left = factors.recovery_codes_left;
+  const called = (passkey: Passkey) => passkey.name ?? t.account.passkeyOn(passkey.device || t.account.someDevice);
+  const appName = factors.totp?.name ?? t.account.app;
   return (
     <>
       <ul className="lines">
@@ -106,20 +123,22 @@ function FactorRows({ factors, busy, onAddApp, onAddPasskey, onRemoveApp, onRemo
           <li key={passkey.id} className="line" data-testid="passkey-row">
             <Icon name="key" />
             <div className="line-text">
-              <p className="line-title">{t.account.passkeyOn(passkey.device || t.account.someDevice)} {passkey.is_synced && <Badge>{t.account.synced}</Badge>}</p>
-              <p className="muted">{t.account.made(format.date(passkey.created_at))}{passkey.used_at && ` · ${t.account.used(format.moment(passkey.used_at))}`}</p>
+              <p className="line-title">{called(passkey)} {passkey.is_synced && <Badge>{t.account.synced}</Badge>}</p>
+              <p className="muted">{passkey.name && `${t.account.passkeyOn(passkey.device || t.account.someDevice)} · `}{t.account.made(format.date(passkey.created_at))}{passkey.used_at && ` · ${t.account.used(format.moment(passkey.used_at))}`}</p>
             </div>
-            <Button onClick={() => onRemovePasskey(passkey)} aria-label={t.account.removeNamed(t.account.passkeyOn(passkey.device || t.account.someDevice))} data-testid="passkey-remove">{t.account.remove}</Button>
+            <Button onClick={() => onRenamePasskey(passkey)} aria-label={t.account.renameNamed(called(passkey))} data-testid="passkey-rename">{t.account.rename}</Button>
+            <Button onClick={() => onRemovePasskey(passkey)} aria-label={t.account.removeNamed(called(passkey))} data-testid="passkey-remove">{t.account.remove}</Button>
           </li>
         ))}
-        {factors.totp_since && (
+        {factors.totp && (
           <li className="line" data-testid="totp-row">
             <Icon name="device" />
             <div className="line-text">
-              <p className="line-title">{t.account.app}</p>
-              <p className="muted">{t.account.made(format.date(factors.totp_since))}</p>
+              <p className="line-title">{appName}</p>
+              <p className="muted">{factors.totp.name && `${t.account.app} · `}{t.account.made(format.date(factors.totp.since))}</p>
             </div>
-            <Button onClick={onRemoveApp} aria-label={t.account.removeNamed(t.account.app)} data-testid="totp-remove">{t.account.remove}</Button>
+            <Button onClick={onRenameApp} aria-label={t.account.renameNamed(appName)} data-testid="totp-rename">{t.account.rename}</Button>
+            <Button onClick={onRemoveApp} aria-label={t.account.removeNamed(appName)} data-testid="totp-remove">{t.account.remove}</Button>
           </li>
         )}
         {!isBare(factors) && (
@@ -135,7 +154,7 @@ function FactorRows({ factors, busy, onAddApp, onAddPasskey, onRemoveApp, onRemo
       </ul>
       <div className="row">
         {hasPasskeys() && <Button tone="primary" icon="plus" busy={busy} onClick={onAddPasskey} data-testid="passkey-add">{t.account.addPasskey}</Button>}
-        <Button icon={factors.totp_since ? "device" : "plus"} busy={busy} onClick={onAddApp} data-testid="totp-add">{factors.totp_since ? t.account.replaceApp : t.account.addApp}</Button>
+        <Button icon={factors.totp ? "device" : "plus"} busy={busy} onClick={onAddApp} data-testid="totp-add">{factors.totp ? t.account.replaceApp : t.account.addApp}</Button>
       </div>
     </>
   );
