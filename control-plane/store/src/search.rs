@@ -10,7 +10,7 @@ use std::collections::HashSet;
 use medmesh_base::PersonId;
 use medmesh_clinic::audit::{Action, ObjectKind};
 use medmesh_clinic::authz::{self, View};
-use medmesh_clinic::search::{GOOD, Group, Query, RELEVANT, Term, score, terms_of};
+use medmesh_clinic::search::{GOOD, Group, Query, RELEVANT, Term, Way, score, terms_of};
 use medmesh_clinic::{Invalid, Person};
 use medmesh_vault::BlindIndex;
 use uuid::Uuid;
@@ -26,7 +26,10 @@ pub const SEARCH_MAX: u32 = 50;
 pub const SEARCH_DEFAULT: u32 = 10;
 
 /// Candidates of one way to look: each costs the opening of a key and a name, some 10 µs.
-const CANDIDATES_MAX: i32 = 200;
+const CANDIDATES_MAX: usize = 200;
+
+/// Candidates opened at once; once there are enough good ones among them the others stay closed.
+const OPENED_AT_ONCE: usize = 50;
 
 impl Tx {
     /// The patients whose name (or, for those who may see addresses, address) is closest to `text`,
@@ -55,7 +58,11 @@ impl Tx {
         Ok(people)
     }
 
-    /// Tries one way after the other until enough good ones are found; best first.
+    /// Tries one way after the other, narrow ones first, until somebody good is found; best first.
+    ///
+    /// As it was typed, as many as were asked for must be found: who is really called "Jhon Smith"
+    /// must not hide every John. Of what comes after, one good one ends the search: wider ways read
+    /// long lists of the index and bring worse ones.
     async fn patient_candidates(
         &mut self,
         query: &Query,
@@ -72,21 +79,23 @@ impl Tx {
                 let ids = self.patient_search_by(index, way).await?;
                 fresh.extend(ids.into_iter().filter(|id| seen.insert(*id)));
             }
-            if fresh.is_empty() {
-                continue;
-            }
-            for person in self.patients_open(&fresh, with_email).await? {
-                let score = if query.words.is_empty() {
-                    1.0
-                } else {
-                    score(&query.words, person.display_name.expose())
-                };
-                if score >= RELEVANT {
-                    found.push((score, person));
+            for some in fresh.chunks(OPENED_AT_ONCE) {
+                for person in self.patients_open(some, with_email).await? {
+                    let score = if query.words.is_empty() {
+                        1.0
+                    } else {
+                        score(&query.words, person.display_name.expose())
+                    };
+                    if score >= RELEVANT {
+                        found.push((score, person));
+                    }
+                }
+                if good(&found) >= limit {
+                    break;
                 }
             }
-            let good = found.iter().filter(|(score, _)| *score >= GOOD).count();
-            if good >= limit {
+            let enough = if way.is_literal { limit } else { 1 };
+            if good(&found) >= enough {
                 break;
             }
         }
@@ -94,22 +103,27 @@ impl Tx {
         Ok(found)
     }
 
-    async fn patient_search_by(&mut self, index: &BlindIndex, way: &[Group]) -> Result<Vec<Uuid>> {
-        let (mut some, mut some_ends) = (Vec::new(), Vec::new());
-        let (mut every, mut every_ends) = (Vec::new(), Vec::new());
-        let end = |tokens: &Vec<i64>| i32::try_from(tokens.len()).unwrap_or(i32::MAX);
-        for group in way {
-            some.extend(group.any.iter().map(|term| token(index, term)));
-            every.extend(group.all.iter().map(|term| token(index, term)));
-            some_ends.push(end(&some));
-            every_ends.push(end(&every));
+    /// Candidates of one way. More than one alternative shares the number there may be, so that
+    /// none crowds the others out.
+    async fn patient_search_by(&mut self, index: &BlindIndex, way: &Way) -> Result<Vec<Uuid>> {
+        let (mut tokens, mut group_ends) = (Vec::new(), Vec::new());
+        let (mut needs_all, mut alternative_ends) = (Vec::new(), Vec::new());
+        let end = |number: usize| i32::try_from(number).unwrap_or(i32::MAX);
+        for groups in &way.alternatives {
+            for group in groups {
+                tokens.extend(group.terms().iter().map(|term| token(index, term)));
+                group_ends.push(end(tokens.len()));
+                needs_all.push(matches!(group, Group::All(_)));
+            }
+            alternative_ends.push(end(group_ends.len()));
         }
+        let most = CANDIDATES_MAX / way.alternatives.len().max(1);
         let ids = sqlx::query_scalar("SELECT patient_id FROM patient_search_by($1, $2, $3, $4, $5)")
-            .bind(some)
-            .bind(some_ends)
-            .bind(every)
-            .bind(every_ends)
-            .bind(CANDIDATES_MAX)
+            .bind(tokens)
+            .bind(group_ends)
+            .bind(needs_all)
+            .bind(alternative_ends)
+            .bind(end(most))
             .fetch_all(self.db())
             .await?;
         Ok(ids)
@@ -171,6 +185,10 @@ impl Tx {
         .await?;
         Ok(())
     }
+}
+
+fn good(found: &[(f64, Person)]) -> usize {
+    found.iter().filter(|(score, _)| *score >= GOOD).count()
 }
 
 /// The token of a term under a clinic's key.

@@ -158,24 +158,42 @@ pub fn terms_of(display_name: &str, email: &str) -> Vec<Term> {
     terms
 }
 
-/// What a candidate must share: at least one term of every group's `any`, or all of its `all`.
+/// What a candidate must share.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Group {
-    /// One of these is enough.
-    pub any: Vec<Term>,
-    /// Or every one of these; empty means that this way is closed.
-    pub all: Vec<Term>,
+pub enum Group {
+    /// At least one of these.
+    Any(Vec<Term>),
+    /// Every one of these; never none.
+    All(Vec<Term>),
 }
 
-/// One way to look: groups that must all be met. Narrow ways come before wide ones.
-pub type Way = Vec<Group>;
+impl Group {
+    /// Its terms.
+    #[must_use]
+    pub fn terms(&self) -> &[Term] {
+        match self {
+            Self::Any(terms) | Self::All(terms) => terms,
+        }
+    }
+}
+
+/// One way to look.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Way {
+    /// A candidate meets every group of one of these. Groups that are met together are in one
+    /// alternative, so that an index reads no more of a common word than its rare neighbour asks for.
+    pub alternatives: Vec<Vec<Group>>,
+    /// Whether it takes the words as they were typed. Who is found like that may not be who was
+    /// meant, so that one of them is not enough.
+    pub is_literal: bool,
+}
 
 /// A query, understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Query {
     /// Its words, for ranking; empty for an address.
     pub words: Vec<String>,
-    /// The ways to look, to be taken until enough is found.
+    /// The ways to look, narrow ones first, to be taken until somebody is found.
     pub ways: Vec<Way>,
 }
 
@@ -188,51 +206,99 @@ impl Query {
             return None;
         }
         if text.contains('@') {
-            let any = vec![term(TermKind::Email, text.to_lowercase())];
+            let address = term(TermKind::Email, text.to_lowercase());
             return Some(Self {
                 words: Vec::new(),
-                ways: vec![vec![Group { any, all: Vec::new() }]],
+                ways: vec![literal(vec![Group::Any(vec![address])])],
             });
         }
         let words = words(text);
         if words.is_empty() {
             return None;
         }
-        let mut ways = vec![each(&words, exact), each(&words, |word| one_of(near(word)))];
-        ways.push(each(&words, |word| {
-            let mut terms = near(word);
-            terms.push(term(TermKind::Sound, sound(word)));
-            // What neighbours written as one look like from here.
-            terms.push(term(TermKind::Word, word));
-            one_of(terms)
-        }));
-        // A space too much: neighbours as one word.
-        for at in 1..words.len() {
-            let mut joined = words.clone();
-            let tail = joined.remove(at);
-            joined[at - 1].push_str(&tail);
-            ways.push(each(&joined, |word| one_of(near(word))));
-        }
-        // The last word may be only begun.
-        ways.push(each(&words, |word| Group {
-            any: near(word),
-            all: trigrams(word),
-        }));
+        let mut ways = vec![literal(each(&words, exact)), one_slip(&words)];
         if words.len() > 1 {
-            ways.push(vec![one_of(words.iter().flat_map(|word| near(word)).collect())]);
+            ways.push(one_space_too_much(&words));
+            ways.push(wide([each(&words, nearly)]));
+        }
+        ways.push(wide([each(&words, alike)]));
+        ways.extend(begun(&words));
+        if words.len() > 1 {
+            // Each by itself, so that the rare one of them is not lost among bearers of the common one.
+            ways.push(wide(words.iter().map(|word| vec![nearly(word)])));
         }
         Some(Self { words, ways })
     }
 }
 
-fn each(words: &[String], group: impl Fn(&str) -> Group) -> Way {
+/// One word is nearly right, the others are right: hardly ever more than a few people, whatever the
+/// words. Most of what is typed wrong is found here.
+fn one_slip(words: &[String]) -> Way {
+    wide((0..words.len()).map(|wrong| {
+        let groups = words.iter().enumerate();
+        groups
+            .map(|(at, word)| if at == wrong { nearly(word) } else { exact(word) })
+            .collect()
+    }))
+}
+
+/// Neighbours that are one word.
+fn one_space_too_much(words: &[String]) -> Way {
+    wide((1..words.len()).map(|at| {
+        let mut joined = words.to_vec();
+        let tail = joined.remove(at);
+        joined[at - 1].push_str(&tail);
+        each(&joined, nearly)
+    }))
+}
+
+/// The last word is only begun, or all of them are.
+fn begun(words: &[String]) -> Option<Way> {
+    let (last, others) = words.split_last()?;
+    let beginning = |word: &String| Some(trigrams(word)).filter(|terms| !terms.is_empty());
+    let mut alternatives = Vec::new();
+    if let Some(terms) = beginning(last) {
+        alternatives.push([each(others, nearly), vec![Group::All(terms)]].concat());
+    }
+    if !others.is_empty()
+        && let Some(terms) = words.iter().map(beginning).collect::<Option<Vec<_>>>()
+    {
+        alternatives.push(vec![Group::All(terms.concat())]);
+    }
+    (!alternatives.is_empty()).then(|| wide(alternatives))
+}
+
+fn literal(groups: Vec<Group>) -> Way {
+    Way {
+        alternatives: vec![groups],
+        is_literal: true,
+    }
+}
+
+fn wide(alternatives: impl IntoIterator<Item = Vec<Group>>) -> Way {
+    Way {
+        alternatives: alternatives.into_iter().collect(),
+        is_literal: false,
+    }
+}
+
+fn each(words: &[String], group: impl Fn(&str) -> Group) -> Vec<Group> {
     words.iter().map(|word| group(word)).collect()
 }
 
 fn exact(word: &str) -> Group {
-    one_of(vec![term(TermKind::Word, word)])
+    Group::Any(vec![term(TermKind::Word, word)])
 }
 
-const fn one_of(any: Vec<Term>) -> Group {
-    Group { any, all: Vec::new() }
+fn nearly(word: &str) -> Group {
+    Group::Any(near(word))
+}
+
+/// Nearly written alike, or sounding alike.
+fn alike(word: &str) -> Group {
+    let mut terms = near(word);
+    terms.push(term(TermKind::Sound, sound(word)));
+    // What neighbours written as one look like from here.
+    terms.push(term(TermKind::Word, word));
+    Group::Any(terms)
 }

@@ -52,13 +52,17 @@ fn spellings_of_one_name_sound_alike() {
 
 /// As the store does it, on terms instead of tokens.
 fn finds(query: &str, name: &str) -> bool {
+    finds_by(&Query::parse(query).unwrap(), name)
+}
+
+fn finds_by(query: &Query, name: &str) -> bool {
     let has: BTreeSet<Term> = terms_of(name, "someone@example.test").into_iter().collect();
-    let query = Query::parse(query).unwrap();
-    let meets = |group: &Group| {
-        group.any.iter().any(|term| has.contains(term))
-            || (!group.all.is_empty() && group.all.iter().all(|term| has.contains(term)))
+    let meets = |group: &Group| match group {
+        Group::Any(terms) => terms.iter().any(|term| has.contains(term)),
+        Group::All(terms) => terms.iter().all(|term| has.contains(term)),
     };
-    let found = query.ways.iter().any(|way| way.iter().all(meets));
+    let mut alternatives = query.ways.iter().flat_map(|way| &way.alternatives);
+    let found = alternatives.any(|groups| groups.iter().all(meets));
     found && score(&query.words, name) >= RELEVANT
 }
 
@@ -109,7 +113,7 @@ fn the_closest_name_ranks_first() {
 fn an_address_is_found_whole_or_not_at_all() {
     let has = terms_of("Somebody", "some.body@example.test");
     let query = Query::parse(" Some.Body@example.test ").unwrap();
-    assert!(has.contains(&query.ways[0][0].any[0]));
+    assert!(has.contains(&query.ways[0].alternatives[0][0].terms()[0]));
     assert!(query.words.is_empty());
 }
 
@@ -117,6 +121,43 @@ fn an_address_is_found_whole_or_not_at_all() {
 fn what_holds_no_letter_is_no_query() {
     assert_eq!(Query::parse("  …"), None);
     assert_eq!(Query::parse(&"a".repeat(QUERY_CHARS_MAX + 1)), None);
+}
+
+/// What one way asks of an index is bounded by the length of the query, and never everybody.
+#[test]
+fn no_way_is_open_to_everybody() {
+    let six = "a bc def ghij klmno pqrstu";
+    for text in [six, "a", "li wei", "maria garcia lopez", "李 小龙"] {
+        let query = Query::parse(text).unwrap();
+        assert!(query.ways[0].is_literal && !query.ways[1].is_literal, "{text}");
+        for way in &query.ways {
+            assert!(
+                !way.alternatives.is_empty() && way.alternatives.len() <= WORDS_MAX,
+                "{text}"
+            );
+            for groups in &way.alternatives {
+                assert!(!groups.is_empty(), "{text}");
+                assert!(groups.iter().all(|group| !group.terms().is_empty()), "{text}");
+            }
+        }
+    }
+}
+
+/// One slip is found by the second way already: the wide ones need not be asked.
+#[test]
+fn one_slip_is_found_by_a_narrow_way() {
+    for (typed, name) in [
+        ("maria gacria", "Maria Garcia"),
+        ("jhon smith", "John Smith"),
+        ("li wie", "Li Wei"),
+        ("mria del carmen lopez", "Maria del Carmen Lopez"),
+    ] {
+        let mut query = Query::parse(typed).unwrap();
+        query.ways.truncate(2);
+        assert!(finds_by(&query, name), "{typed}");
+        query.ways.truncate(1);
+        assert!(!finds_by(&query, name), "{typed}");
+    }
 }
 
 proptest! {
