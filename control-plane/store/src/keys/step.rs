@@ -22,8 +22,9 @@ use crate::{Result, Store, StoreError, Tx};
 #[allow(unused_imports, reason = "named in the module's documentation")]
 use super::Keyring;
 
-/// Rows moved, or looked at, by one step: some milliseconds of locks.
-pub const ROTATION_STEP_MAX: u32 = 500;
+/// Rows moved, or looked at, by one step: some milliseconds of locks, and of a core that requests
+/// wait for.
+pub const ROTATION_STEP_MAX: u32 = 200;
 
 /// Longest a transaction that began with older keys may still go on: statements are cut long before.
 const MARGIN: Duration = Duration::minutes(1);
@@ -217,9 +218,10 @@ impl Tx {
     async fn patient_keys_rewrap(&mut self, version: u32) -> Result<u64> {
         let scope = self.clinic_scope_with(version).await?;
         let current = Arc::clone(scope.ring.current());
+        // In the order of the index: otherwise each step would read the table past all that were moved.
         let rows: Vec<PatientKeyRow> = sqlx::query_as(
             "SELECT patient_id, version, clinic_key_version, wrapped FROM patient_key
-             WHERE clinic_key_version < $1 LIMIT $2 FOR UPDATE SKIP LOCKED",
+             WHERE clinic_key_version < $1 ORDER BY clinic_key_version LIMIT $2 FOR UPDATE SKIP LOCKED",
         )
         .bind(current.version().cast_signed())
         .bind(i64::from(ROTATION_STEP_MAX))
