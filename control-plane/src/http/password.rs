@@ -1,4 +1,8 @@
 //! Passwords: which are taken, how they are hashed, and at what rate.
+//!
+//! A try takes its place in the queue before anything is looked up or counted, so that a flood is
+//! shed for next to nothing. Some places are kept for browsers that have signed in to the account
+//! before, which nobody can claim who has not: a flood of strangers does not keep its victim out.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,6 +22,10 @@ const PASSES: u32 = 2;
 /// Hashes that may wait for a core. At 16 ms each the last waits about a second on one core;
 /// a longer queue would only serve callers who have given up.
 const QUEUE_MAX: usize = 64;
+/// Places beyond those, for whoever is known: more than mistype at once.
+const KNOWN_MAX: usize = 16;
+/// Of so many cores one hashes, at least one: the others serve while a flood is worked off.
+const CORES_PER_HASH: usize = 2;
 /// What the caller is told to wait when the queue is full, seconds.
 const RETRY_SECONDS: u64 = 2;
 /// Shortest word of the caller's own that a password may not be built around.
@@ -45,6 +53,7 @@ struct Inner {
 impl Passwords {
     pub(crate) fn new(gauge: IntGauge) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let cores = (cores / CORES_PER_HASH).max(1);
         Self {
             inner: Arc::new(Inner {
                 cores: Semaphore::new(cores),
@@ -55,24 +64,47 @@ impl Passwords {
         }
     }
 
-    /// The PHC string to store for a new password.
+    /// A place in the queue. `is_known`: who asks has a session, or the browser has signed in to this
+    /// account before.
+    ///
+    /// # Errors
+    /// 503 with a time to come again when there is none.
+    pub(crate) fn place(&self, is_known: bool) -> Result<Place, ApiError> {
+        let most = if is_known {
+            QUEUE_MAX + KNOWN_MAX
+        } else {
+            QUEUE_MAX
+        };
+        Place::take(&self.inner, most)
+    }
+
+    /// The PHC string to store for a new password. Whoever gets this far came by a link or a session.
     pub(crate) async fn hash(&self, password: String) -> Result<String, ApiError> {
-        self.run(move || hash(&password)).await
+        let place = self.place(true)?;
+        self.run(place, move || hash(&password)).await
     }
 
     /// Whether the password is the one of the stored hash; without a stored hash it
     /// takes as long and says no.
-    pub(crate) async fn verify(&self, password: String, stored: Option<String>) -> Result<bool, ApiError> {
+    pub(crate) async fn verify(
+        &self,
+        place: Place,
+        password: String,
+        stored: Option<String>,
+    ) -> Result<bool, ApiError> {
         // Somebody who was invited has no password yet, which must not show by the clock.
         let stored = stored.filter(|phc| phc.starts_with('$'));
         let exists = stored.is_some();
         let stored = stored.unwrap_or_else(|| self.inner.dummy.clone());
-        let fits = self.run(move || verify(&password, &stored)).await?;
+        let fits = self.run(place, move || verify(&password, &stored)).await?;
         Ok(fits && exists)
     }
 
-    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, ApiError> {
-        let _place = Place::take(&self.inner)?;
+    async fn run<T: Send + 'static>(
+        &self,
+        _place: Place,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, ApiError> {
         let core = self.inner.cores.acquire().await;
         let _core = core.expect("the semaphore is never closed");
         tokio::task::spawn_blocking(work)
@@ -82,22 +114,23 @@ impl Passwords {
 }
 
 /// A place in the queue; given back also when the request goes away.
-struct Place<'a>(&'a Inner);
+pub(crate) struct Place(Arc<Inner>);
 
-impl<'a> Place<'a> {
-    fn take(inner: &'a Inner) -> Result<Self, ApiError> {
-        let before = inner.waiting.fetch_add(1, Ordering::Relaxed);
-        inner.gauge.inc();
-        let place = Self(inner);
-        if before < QUEUE_MAX {
-            Ok(place)
-        } else {
-            Err(ApiError::new(ProblemCode::Unavailable).retry_after(RETRY_SECONDS))
+impl Place {
+    fn take(inner: &Arc<Inner>, most: usize) -> Result<Self, ApiError> {
+        let one_more = |waiting: usize| (waiting < most).then_some(waiting + 1);
+        let taken = inner
+            .waiting
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
+        if taken.is_err() {
+            return Err(ApiError::new(ProblemCode::Unavailable).retry_after(RETRY_SECONDS));
         }
+        inner.gauge.inc();
+        Ok(Self(Arc::clone(inner)))
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for Place {
     fn drop(&mut self) {
         self.0.waiting.fetch_sub(1, Ordering::Relaxed);
         self.0.gauge.dec();
@@ -177,36 +210,33 @@ mod tests {
         let passwords = passwords();
         let stored = passwords.hash("correct horse battery".into()).await.unwrap();
         assert!(stored.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{stored}");
-        assert!(
-            passwords
-                .verify("correct horse battery".into(), Some(stored.clone()))
-                .await
-                .unwrap()
-        );
-        assert!(
-            !passwords
-                .verify("correct horse batterz".into(), Some(stored))
-                .await
-                .unwrap()
-        );
-        assert!(
-            !passwords
-                .verify("no account has this password".into(), None)
-                .await
-                .unwrap()
-        );
+        for (password, stored, is_right) in [
+            ("correct horse battery", Some(stored.clone()), true),
+            ("correct horse batterz", Some(stored), false),
+            ("no account has this password", None, false),
+        ] {
+            let place = passwords.place(false).unwrap();
+            let fits = passwords.verify(place, password.into(), stored).await;
+            assert_eq!(fits.unwrap(), is_right, "{password}");
+        }
     }
 
     #[tokio::test]
     async fn a_full_queue_is_said_and_empties_again() {
         let passwords = passwords();
-        let places: Vec<_> = (0..QUEUE_MAX)
-            .map(|_| Place::take(&passwords.inner).unwrap())
-            .collect();
-        let refused = passwords.hash("correct horse battery".into()).await.unwrap_err();
+        let strangers: Vec<_> = (0..QUEUE_MAX).map(|_| passwords.place(false).unwrap()).collect();
+        let refused = passwords.place(false).err().unwrap();
         assert_eq!(refused.code, ProblemCode::Unavailable);
-        drop(places);
+        let known: Vec<_> = (0..KNOWN_MAX).map(|_| passwords.place(true).unwrap()).collect();
+        assert!(passwords.place(true).is_err(), "these are bounded too");
+        drop(known);
         assert!(passwords.hash("correct horse battery".into()).await.is_ok());
+        assert!(
+            passwords.place(false).is_err(),
+            "what was kept is not for strangers"
+        );
+        drop(strangers);
+        assert!(passwords.place(false).is_ok());
         assert_eq!(passwords.inner.gauge.get(), 0);
     }
 

@@ -89,6 +89,11 @@ impl Throttle {
         }
     }
 
+    /// Whether this browser has signed in to this account before.
+    pub(crate) fn is_known(&self, email: &str, device: Option<&str>) -> bool {
+        device.is_some_and(|token| self.known_device(email, token).is_some())
+    }
+
     /// Counts a try before the password is looked at, so that concurrent tries count too.
     ///
     /// # Errors
@@ -340,6 +345,8 @@ mod tests {
             throttle.enter("w@b.c", ip(1), Some(&token)).await.is_err(),
             "it is for one account"
         );
+        assert!(throttle.is_known("v@B.c", Some(&token)) && !throttle.is_known("w@b.c", Some(&token)));
+        assert!(!throttle.is_known("v@b.c", None));
         let other = Throttle::new(Counters::in_process(), b"other");
         assert!(
             throttle

@@ -119,6 +119,9 @@ async fn sign_in(
     request_id: RequestId,
     login: LoginRequest,
 ) -> Result<(medmesh_store::Session, SessionToken), ApiError> {
+    // First of all: what is shed costs neither a look-up nor one of the account's tries.
+    let is_known = api.throttle.is_known(login.email.expose(), from.known.as_deref());
+    let place = api.passwords.place(is_known)?;
     let attempt = api
         .throttle
         .enter(login.email.expose(), from.address, from.known.as_deref())
@@ -132,7 +135,7 @@ async fn sign_in(
     let stored = known.as_ref().map(|known| known.password.expose().to_owned());
     let is_right = api
         .passwords
-        .verify(login.password.expose().to_owned(), stored)
+        .verify(place, login.password.expose().to_owned(), stored)
         .await?;
     let membership = known.and_then(|known| known.memberships.first().copied());
     match membership {

@@ -170,12 +170,14 @@ async fn prove(api: &Api, signed: Signed, proof: Proof) -> Result<Response, ApiE
     let mut tx = api.begin(&signed).await?;
     let is_right = match proof {
         Proof::Password { password } => {
+            // Whoever has a session is no stranger.
+            let place = api.passwords.place(true)?;
             let stored = tx.password_hash().await?.expose().to_owned();
             // Hashing takes its time, and a core: no connection is held meanwhile.
             tx.rollback().await?;
             let is_right = api
                 .passwords
-                .verify(password.expose().to_owned(), Some(stored))
+                .verify(place, password.expose().to_owned(), Some(stored))
                 .await?;
             tx = api.begin(&signed).await?;
             is_right
