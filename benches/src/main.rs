@@ -69,9 +69,20 @@ fn main() -> anyhow::Result<()> {
 fn rows(bench: Bench) -> anyhow::Result<Vec<Row>> {
     let rows = match bench {
         Bench::All => {
-            let mut all = Vec::new();
+            let (mut all, mut failed) = (Vec::new(), Vec::new());
             for name in ALL {
-                all.extend(rows(Arguments::parse_from(["medmesh-bench", name]).bench)?);
+                match rows(Arguments::parse_from(["medmesh-bench", name]).bench) {
+                    Ok(more) => all.extend(more),
+                    Err(error) => {
+                        report::print(&format!("{name}: {error:#}"));
+                        failed.push(name);
+                    }
+                }
+            }
+            // One that cannot run here does not cost the others' figures.
+            if !failed.is_empty() {
+                report::print(&report::table(&all));
+                anyhow::bail!("failed: {}", failed.join(", "));
             }
             return Ok(all);
         }

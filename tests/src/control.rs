@@ -44,6 +44,8 @@ pub struct Wishes {
     pub https: Option<(PathBuf, PathBuf)>,
     /// Connections to the database at once; 12 when absent.
     pub max_connections: Option<u32>,
+    /// How long unwrapped keys are used, seconds; five minutes when absent.
+    pub key_cache_seconds: Option<u64>,
 }
 
 /// What the control nodes of one cluster share: keys, and each other's addresses.
@@ -209,6 +211,7 @@ fn toml(site: &Site, id: usize, scratch: &Scratch, wishes: &Wishes) -> String {
             )
         })
         .collect();
+    let key_cache = wishes.key_cache_seconds.unwrap_or(300);
     let scale = wishes.limits_scale.unwrap_or(1000.0);
     let mut text = format!(
         r#"
@@ -236,6 +239,8 @@ listen = "127.0.0.1:0"
 [database]
 url = "{database}"
 max_connections = {connections}
+[vault]
+cache_seconds = {key_cache}
 [vault.file]
 key_file = "{root_key}"
 credential_file = "{unlock}"

@@ -1,28 +1,29 @@
 //! A large clinic: finding somebody in it, and replacing its key while it works.
 //!
-//! A private PostgreSQL with everything a crash must not cost (fsync on), and patients whose rows
-//! were sealed by the code that seals them in production. Requests are the transactions a handler
-//! makes, without HTTP: tenant, policy, keys, rows, audit leaf, commit. They are sent at a rate,
-//! whether earlier ones are done or not, and their time counts from when they were due.
+//! A private PostgreSQL with everything a crash must not cost (fsync on), patients whose rows
+//! were sealed by the code that seals them in production, and a control node with everything that
+//! runs in one. Requests come through HTTP, from people who signed in.
 
+mod load;
 mod names;
 mod rotation;
 mod search;
 
-use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::Context as _;
-use medmesh_base::{AccountId, ClinicId, RequestId, SessionId};
-use medmesh_clinic::{Actor, Caller, Clinic, Locale, NewPerson, Role, Roles};
+use anyhow::{Context as _, ensure};
+use medmesh_base::PersonId;
+use medmesh_clinic::{Locale, NewPerson, Role, Roles};
+use medmesh_store::embedded::scratch::Scratch;
 use medmesh_store::embedded::{Cluster, Durability, Settings};
-use medmesh_store::seed::{Seed, SeedPerson, Seeded};
 use medmesh_store::{BULK_MAX, Keyring, KeyringSettings, PasswordHash, Store};
+use medmesh_tests::control::{ControlNode, TestClinic, Wishes};
 use medmesh_vault::kms::{FileKms, Unlock};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
+use sqlx::{Connection as _, PgConnection};
 use tokio::task::JoinSet;
 
 use crate::report;
@@ -31,28 +32,63 @@ use names::Names;
 pub use rotation::{Options as RotationOptions, rows as rotation};
 pub use search::{Options as SearchOptions, rows as search};
 
-/// A hash nobody's password has: nobody signs in here.
+/// A hash nobody's password has: no patient signs in here.
 const PHC: &str = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0$aGFzaA";
 /// What the run's names come from: the same in every run.
 const NAMES_SEED: u64 = 20_26;
 const DATABASE: &str = "medmesh";
-/// Connections of the service, as a control node has by default.
+/// The clinic's name, and part of its staff's addresses.
+const CLINIC: &str = "bench";
+/// Connections of the node, as one has by default.
 const CONNECTIONS: u32 = 16;
+/// Batches of patients sealed and written at once: one for each core this is made for.
+const BATCHES_AT_ONCE: usize = 2;
+/// The log's sequencer works off what the patients' creation left within this time.
+const SETTLE_DEADLINE: Duration = Duration::from_secs(300);
 
-/// The clinic, its database and somebody who works there.
+/// Patients pour in without what costs time and protects nothing here: references are right by
+/// construction, and a crash would begin anew. The index would be updated token by token.
+const FILL_ON: [&str; 7] = [
+    "ALTER ROLE medmesh_service SET session_replication_role = replica",
+    "ALTER ROLE medmesh_service SET synchronous_commit = off",
+    "ALTER SYSTEM SET max_wal_size = '16GB'",
+    "ALTER SYSTEM SET checkpoint_timeout = '1h'",
+    "ALTER SYSTEM SET autovacuum = off",
+    "SELECT pg_reload_conf()",
+    "DROP INDEX patient_search_tokens",
+];
+/// Afterwards everything is as a node finds it.
+const FILL_OFF: [&str; 7] = [
+    "ALTER ROLE medmesh_service RESET ALL",
+    "ALTER SYSTEM RESET ALL",
+    "SELECT pg_reload_conf()",
+    "SET maintenance_work_mem = '512MB'",
+    "CREATE INDEX patient_search_tokens ON patient_search USING gin (tokens) WITH (fastupdate = off)",
+    "CHECKPOINT",
+    "VACUUM ANALYZE",
+];
+
+/// The clinic and its database.
 struct World {
-    cluster: Cluster,
+    /// Ends when this is dropped, before its files go.
+    _cluster: Cluster,
     /// Goes with the run.
     dir: tempfile::TempDir,
+    scratch: Scratch,
     store: Store,
-    clinic: ClinicId,
-    admin: Caller,
-    clinician: Caller,
+    clinic: TestClinic,
+    key_cache: Duration,
+}
+
+/// Somebody who fills a clinic is done: whom it has.
+struct Filled {
+    ids: Vec<PersonId>,
+    names: Vec<String>,
 }
 
 impl World {
-    /// An open clinic without patients. `lifetime`: how long keys are used before they are read again.
-    async fn open(lifetime: Duration) -> anyhow::Result<Self> {
+    /// An open clinic without patients. `key_cache`: how long keys are used before they are read again.
+    async fn open(key_cache: Duration) -> anyhow::Result<Self> {
         let directory = report::directory();
         std::fs::create_dir_all(&directory)?;
         let dir = tempfile::tempdir_in(&directory).context("no directory for data")?;
@@ -64,75 +100,81 @@ impl World {
             max_connections: 100,
         })?;
         cluster.provision(DATABASE).await?;
-        let unlock = Unlock::credential_file_or_create(&dir.path().join("vault.unlock"))?;
-        let kms = FileKms::load_or_create(&dir.path().join("vault.keys"), &unlock)?;
+        let scratch = Scratch {
+            service_url: cluster.service_url(DATABASE),
+            owner_url: cluster.owner_url(DATABASE),
+            admin_url: cluster.admin_url(DATABASE),
+            root_key_file: dir.path().join("vault.keys"),
+            unlock_file: dir.path().join("vault.unlock"),
+        };
+        let unlock = Unlock::credential_file_or_create(&scratch.unlock_file)?;
+        let kms = FileKms::load_or_create(&scratch.root_key_file, &unlock)?;
         let settings = KeyringSettings {
-            lifetime,
+            lifetime: key_cache,
             ..KeyringSettings::default()
         };
         let keyring = Keyring::new(Arc::new(kms), settings);
-        let store = Store::connect(&cluster.service_url(DATABASE), CONNECTIONS, keyring).await?;
-        let clinic = Clinic {
-            id: ClinicId::generate(),
-            name: "Bench".to_owned(),
-            time_zone: "America/New_York".parse()?,
-            home_region: "us-east".parse()?,
-        };
-        let people = [("admin", Role::Admin), ("clinician", Role::Clinician)];
-        let people = people.map(|(name, role)| {
-            Ok::<_, anyhow::Error>(SeedPerson {
-                person: person(name, &format!("{name}@bench.example"), role)?,
-                password: PasswordHash::from_phc(PHC.to_owned()),
-                totp: None,
-                passkey: None,
-                credentials: medmesh_clinic::credential::Claim::made_up(role),
-            })
-        });
-        let seed = Seed {
-            clinic,
-            people: people.into_iter().collect::<anyhow::Result<_>>()?,
-            appointments: Vec::new(),
-        };
-        let seeded = store.seed(&cluster.owner_url(DATABASE), &seed).await?;
+        let clinic = TestClinic::open(&scratch, CLINIC).await;
+        let store = Store::connect(&scratch.service_url, 4, keyring).await?;
         Ok(Self {
-            clinic: seed.clinic.id,
-            admin: caller(&seeded[0]),
-            clinician: caller(&seeded[1]),
-            cluster,
+            _cluster: cluster,
             dir,
+            scratch,
             store,
+            clinic,
+            key_cache,
         })
     }
 
-    fn admin_url(&self) -> String {
-        self.cluster.admin_url(DATABASE)
+    async fn admin(&self) -> anyhow::Result<PgConnection> {
+        Ok(PgConnection::connect(&self.scratch.admin_url).await?)
     }
 
     fn data_dir(&self) -> PathBuf {
         self.dir.path().join("postgres")
     }
 
-    async fn begin(&self, caller: Caller) -> Result<medmesh_store::Tx, medmesh_store::StoreError> {
-        let actor = Actor::Person(caller);
-        self.store.begin(self.clinic, actor, RequestId::generate()).await
+    /// A control node over it.
+    async fn node(&self) -> ControlNode {
+        let wishes = Wishes {
+            max_connections: Some(CONNECTIONS),
+            key_cache_seconds: Some(self.key_cache.as_secs()),
+            ..Wishes::default()
+        };
+        ControlNode::start(&self.scratch, &wishes).await
     }
 
-    /// Fills the clinic, two batches at a time; gives the names.
-    async fn fill(&self, patients: usize) -> anyhow::Result<Vec<String>> {
+    /// Fills the clinic.
+    async fn fill(&self, patients: usize) -> anyhow::Result<Filled> {
         let (names, mut random) = (Names::new(), StdRng::seed_from_u64(NAMES_SEED));
-        let all: Vec<String> = (0..patients).map(|_| names.make(&mut random)).collect();
-        let mut batches = all.chunks(BULK_MAX).enumerate();
-        let (mut running, mut done) = (JoinSet::new(), 0);
+        let names: Vec<String> = (0..patients).map(|_| names.make(&mut random)).collect();
+        let mut admin = self.admin().await?;
+        for statement in FILL_ON {
+            sqlx::raw_sql(statement).execute(&mut admin).await?;
+        }
+        // Connections of its own: they begin with the role's settings.
+        let store = self.scratch.store(u32::try_from(BATCHES_AT_ONCE)?).await?;
+        let ids = self.import(&store, &names).await?;
+        store.close().await;
+        for statement in FILL_OFF {
+            sqlx::raw_sql(statement).execute(&mut admin).await?;
+        }
+        Ok(Filled { ids, names })
+    }
+
+    async fn import(&self, store: &Store, names: &[String]) -> anyhow::Result<Vec<PersonId>> {
+        let mut batches = names.chunks(BULK_MAX).enumerate();
+        let (mut running, mut ids) = (JoinSet::new(), Vec::with_capacity(names.len()));
         loop {
-            while running.len() < 2
+            while running.len() < BATCHES_AT_ONCE
                 && let Some((at, batch)) = batches.next()
             {
                 let people: anyhow::Result<Vec<NewPerson>> = batch
                     .iter()
                     .enumerate()
-                    .map(|(n, name)| person(name, &format!("p{at}.{n}@bench.example"), Role::Patient))
+                    .map(|(n, name)| patient(name, &format!("p{at}.{n}@bench.example")))
                     .collect();
-                let (people, store, clinic) = (people?, self.store.clone(), self.clinic);
+                let (people, store, clinic) = (people?, store.clone(), self.clinic.id);
                 running.spawn(async move {
                     let password = PasswordHash::from_phc(PHC.to_owned());
                     store.patients_import(clinic, &people, &password).await
@@ -141,95 +183,36 @@ impl World {
             let Some(batch) = running.join_next().await else {
                 break;
             };
-            done += batch??.len();
-            if done % 100_000 == 0 {
-                report::print(&format!("  {done} patients"));
+            ids.extend(batch??);
+            if ids.len() % 100_000 == 0 {
+                report::print(&format!("  {} patients", ids.len()));
             }
         }
-        Ok(all)
+        Ok(ids)
+    }
+
+    /// Waits until every leaf has its place in the log: the filling's are not what is measured.
+    async fn settle(&self) -> anyhow::Result<()> {
+        let mut admin = self.admin().await?;
+        let deadline = tokio::time::Instant::now() + SETTLE_DEADLINE;
+        loop {
+            let waiting: bool = sqlx::query_scalar("SELECT EXISTS (SELECT FROM audit_pending)")
+                .fetch_one(&mut admin)
+                .await?;
+            if !waiting {
+                return Ok(());
+            }
+            ensure!(tokio::time::Instant::now() < deadline, "the log falls behind");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
 }
 
-fn person(name: &str, email: &str, role: Role) -> anyhow::Result<NewPerson> {
+fn patient(name: &str, email: &str) -> anyhow::Result<NewPerson> {
     Ok(NewPerson {
         display_name: name.parse()?,
         email: email.parse()?,
-        roles: Roles::only(role),
+        roles: Roles::only(Role::Patient),
         locale: Locale::En,
     })
-}
-
-fn caller(seeded: &Seeded) -> Caller {
-    Caller {
-        account_id: AccountId::generate(),
-        person_id: seeded.person_id,
-        session_id: SessionId::generate(),
-        roles: seeded.roles,
-        second_factor: true,
-        stepped_up_at: None,
-        licensed: medmesh_clinic::credential::LICENSED,
-    }
-}
-
-/// What became of requests at a rate.
-struct Served {
-    /// From when each was due to its end, milliseconds, sorted.
-    latencies_ms: Vec<f64>,
-    failed: usize,
-}
-
-impl Served {
-    /// 0 without any.
-    fn quantile(&self, part: f64) -> f64 {
-        let at = (self.latencies_ms.len() as f64 * part) as usize;
-        let at = at.min(self.latencies_ms.len().saturating_sub(1));
-        self.latencies_ms.get(at).copied().unwrap_or(0.0)
-    }
-}
-
-/// Sends requests at a rate until `over` resolves.
-async fn serve<R, F>(per_second: f64, mut request: R, over: impl Future<Output = ()>) -> Served
-where
-    R: FnMut(u64) -> F,
-    F: Future<Output = anyhow::Result<()>> + Send + 'static,
-{
-    let mut running = JoinSet::new();
-    let (mut latencies_ms, mut failed) = (Vec::new(), 0);
-    let begun = Instant::now();
-    let mut number = 0_u64;
-    tokio::pin!(over);
-    loop {
-        let due = begun + Duration::from_secs_f64(number as f64 / per_second);
-        tokio::select! {
-            () = &mut over => break,
-            Some(done) = running.join_next(), if !running.is_empty() => {
-                count(done, &mut latencies_ms, &mut failed);
-            }
-            () = tokio::time::sleep_until(due.into()) => {
-                let work = request(number);
-                running.spawn(async move { work.await.map(|()| due.elapsed()) });
-                number += 1;
-            }
-        }
-    }
-    while let Some(done) = running.join_next().await {
-        count(done, &mut latencies_ms, &mut failed);
-    }
-    latencies_ms.sort_by(f64::total_cmp);
-    Served { latencies_ms, failed }
-}
-
-fn count(
-    done: Result<anyhow::Result<Duration>, tokio::task::JoinError>,
-    latencies_ms: &mut Vec<f64>,
-    failed: &mut usize,
-) {
-    match done {
-        Ok(Ok(took)) => latencies_ms.push(took.as_secs_f64() * 1000.0),
-        Ok(Err(error)) => {
-            *failed += 1;
-            report::print(&format!("  failed: {error:#}"));
-        }
-        Err(_) => *failed += 1,
-    }
 }

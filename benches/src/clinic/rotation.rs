@@ -1,18 +1,21 @@
 //! The key of a clinic is replaced while the clinic works.
+//!
+//! Of ten requests six list patients somewhere in the clinic, with names and addresses, each under a
+//! key of its own; two look for somebody by name; two ask whether the session lives.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
-use medmesh_base::drain::Drain;
+use medmesh_api_client::Clinic as Client;
+use medmesh_api_types::person::{PatientSearch, PersonQuery};
+use medmesh_base::{PersonId, Phi};
 use medmesh_clinic::SystemActor;
-use medmesh_control::jobs::{self, Handlers, JobMetrics};
-use medmesh_control::keys;
-use medmesh_store::{Cursor, PageRequest, RotationSubject};
-use prometheus::Registry;
+use medmesh_store::{Cursor, RotationSubject};
 use rand::Rng as _;
 
-use super::{World, serve};
+use super::load::serve;
+use super::{Filled, World};
 use crate::report::{self, Better, Row};
 
 /// How large, and how busy.
@@ -31,8 +34,8 @@ pub struct Options {
 
 /// How long keys are used here before they are read again: a rotation waits that long, and a minute.
 const LIFETIME: Duration = Duration::from_secs(5);
-/// People of one listing, each of whose keys is fetched and unwrapped.
-const PAGE: u32 = 20;
+/// People of one listing, each of whose keys is fetched and unwrapped, and who leave a leaf each.
+const PAGE: u32 = 10;
 /// A rotation that takes longer is stuck.
 const DEADLINE: Duration = Duration::from_secs(1800);
 
@@ -48,32 +51,41 @@ pub fn rows(options: &Options) -> anyhow::Result<Vec<Row>> {
     runtime.block_on(measure(options))
 }
 
+/// Who asks, and for whom.
+struct Desk {
+    admin: Client,
+    clinician: Client,
+    filled: Filled,
+}
+
 async fn measure(options: &Options) -> anyhow::Result<Vec<Row>> {
-    let world = Arc::new(World::open(LIFETIME).await?);
+    let world = World::open(LIFETIME).await?;
     let begun = Instant::now();
-    world.fill(options.rotation_patients).await?;
+    let filled = world.fill(options.rotation_patients).await?;
     report::print(&format!("  filled in {:.0} s", begun.elapsed().as_secs_f64()));
-    let cursors = Arc::new(pages(&world).await?);
-    let request = |_| {
-        let (world, cursors) = (Arc::clone(&world), Arc::clone(&cursors));
-        async move { work(&world, &cursors).await }
+    let node = world.node().await;
+    let desk = Arc::new(Desk {
+        admin: node.signed_in_as(&world.clinic, "admin").await,
+        clinician: node.signed_in_as(&world.clinic, "clinician").await,
+        filled,
+    });
+    world.settle().await?;
+    let request = |number| {
+        let desk = Arc::clone(&desk);
+        async move { work(&desk, number).await }
     };
     let length = Duration::from_secs_f64(options.rotation_seconds);
     serve(options.rotation_rate, request, tokio::time::sleep(length / 4)).await;
     let before = serve(options.rotation_rate, request, tokio::time::sleep(length)).await;
 
-    let drain = Drain::new();
-    let handlers = keys::handlers(&world.store, Handlers::default());
-    let metrics = JobMetrics::new(&Registry::new());
-    drain.spawn(jobs::work(world.store.clone(), handlers, metrics, drain.clone()));
     let begun = Instant::now();
     let subject = RotationSubject::Clinic {
-        clinic_id: world.clinic,
+        clinic_id: world.clinic.id,
     };
     let version = world.store.rotation_begin(SystemActor::Operator, subject).await?;
     let during = serve(options.rotation_rate, request, ended(&world)).await;
     let took = begun.elapsed();
-    drain.finish(Duration::from_secs(30)).await;
+    node.stop().await;
 
     let keys = world.store.key_list().await?;
     let old: i64 = keys
@@ -125,37 +137,38 @@ async fn ended(world: &World) {
     let _ = tokio::time::timeout(DEADLINE, ends).await;
 }
 
-/// Where listings may begin.
-async fn pages(world: &World) -> anyhow::Result<Vec<Cursor>> {
-    let mut cursors = Vec::new();
-    let mut after: Option<Cursor> = None;
-    // One in a hundred is enough to begin at.
-    while cursors.len() < 1_000 {
-        let mut tx = world.begin(world.admin).await?;
-        let page = PageRequest {
-            cursor: after,
-            limit: Some(100),
-        };
-        let listed = tx.person_list(None, page).await?;
-        tx.commit().await?;
-        let Some(next) = listed.next_cursor else { break };
-        cursors.push(next);
-        after = Some(next);
+async fn work(desk: &Desk, number: u64) -> anyhow::Result<()> {
+    match number % 10 {
+        0..6 => list(desk).await,
+        6 | 7 => find(desk).await,
+        _ => Ok(desk.clinician.session().await.map(|_| ())?),
     }
-    ensure!(!cursors.is_empty(), "too few patients for a page");
-    Ok(cursors)
 }
 
-/// One request: a page of patients with names and addresses, each under a key of its own.
-async fn work(world: &World, cursors: &[Cursor]) -> anyhow::Result<()> {
-    let cursor = cursors[rand::rng().random_range(0..cursors.len())];
-    let request = PageRequest {
-        cursor: Some(cursor),
+/// A page of patients with names and addresses.
+async fn list(desk: &Desk) -> anyhow::Result<()> {
+    let query = PersonQuery {
+        role: None,
+        cursor: Some(Cursor::by_id(somebody(desk).0.as_uuid()).to_string()),
         limit: Some(PAGE),
     };
-    let mut tx = world.begin(world.admin).await?;
-    let page = tx.person_list(None, request).await?;
+    let page = desk.admin.person_list(&query).await?;
     ensure!(page.items.len() <= PAGE as usize, "more than was asked for");
-    tx.commit().await?;
     Ok(())
+}
+
+async fn find(desk: &Desk) -> anyhow::Result<()> {
+    let search = PatientSearch {
+        q: Phi::new(somebody(desk).1.clone()),
+        limit: None,
+    };
+    let found = desk.clinician.patient_search(&search).await?;
+    ensure!(!found.items.is_empty(), "somebody of that name is there");
+    Ok(())
+}
+
+/// One of the patients, and a name one of them has.
+fn somebody(desk: &Desk) -> (PersonId, &String) {
+    let at = rand::rng().random_range(0..desk.filled.ids.len());
+    (desk.filled.ids[at], &desk.filled.names[at])
 }

@@ -114,19 +114,26 @@ impl People {
         Ok(times)
     }
 
-    /// The victim signs in from the browser that is known.
-    pub(super) async fn victim_gets_in(&self) -> anyhow::Result<()> {
-        self.gets_in("patient", Some(&self.device)).await
+    /// The victim signs in from the browser that is known, once a second: how long each took.
+    pub(super) async fn victim_signs_in(&self, length: Duration) -> anyhow::Result<Vec<Duration>> {
+        let mut ticks = tokio::time::interval(Duration::from_secs(1));
+        let (started, mut times) = (Instant::now(), Vec::new());
+        loop {
+            ticks.tick().await;
+            if started.elapsed() >= length {
+                return Ok(times);
+            }
+            let begun = Instant::now();
+            let answer = self.login("patient", Some(&self.device)).await?;
+            ensure!(answer.status() == 200, "answered {}", answer.status());
+            times.push(begun.elapsed());
+        }
     }
 
-    /// Somebody nobody attacks signs in from a browser that is not known.
+    /// Somebody nobody attacks signs in from a browser that is not known, after some tries.
     pub(super) async fn another_gets_in(&self) -> anyhow::Result<()> {
-        self.gets_in("third", None).await
-    }
-
-    async fn gets_in(&self, login: &str, device: Option<&str>) -> anyhow::Result<()> {
         for _ in 0..PATIENCE {
-            let answer = self.login(login, device).await?;
+            let answer = self.login("third", None).await?;
             match answer.status().as_u16() {
                 200 => return Ok(()),
                 // The queue of hashes was full, and says when to come again.

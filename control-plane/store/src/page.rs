@@ -27,7 +27,8 @@ pub struct Cursor {
 
 impl Cursor {
     /// Of a listing in the order of ids.
-    pub(crate) const fn by_id(id: Uuid) -> Self {
+    #[must_use]
+    pub const fn by_id(id: Uuid) -> Self {
         Self {
             at: OffsetDateTime::UNIX_EPOCH,
             id,
