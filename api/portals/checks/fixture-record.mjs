@@ -39,13 +39,13 @@ export function record() {
 const ACCESSES = [
   { id: "e1", at: "2026-11-20T22:11:04Z", actor_kind: "person", actor: audited(OKAFOR, ["clinician", "admin"]), action: "visit_read", object_kind: "visit", purpose: "emergency", outcome: "done", break_glass_id: "g1" },
   { id: "e2", at: "2026-11-19T09:30:00Z", actor_kind: "person", actor: audited(CHEN, ["clinician"]), action: "message_create", object_kind: "message", purpose: "treatment", outcome: "done", break_glass_id: null },
-  { id: "e3", at: "2026-11-18T12:00:00Z", actor_kind: "person", actor: null, action: "appointment_read", object_kind: "appointment", purpose: "operations", outcome: "refused", break_glass_id: null },
+  { id: "e3", at: "2026-11-18T12:00:00Z", actor_kind: "person", actor: null, action: "appointment_get", object_kind: "appointment", purpose: "operations", outcome: "refused", break_glass_id: null },
   { id: "e4", at: "2026-11-18T11:00:00Z", actor_kind: "media", actor: null, action: "a_word_added_later", object_kind: "visit", purpose: "operations", outcome: "done", break_glass_id: null },
 ];
 
 const ENTRIES = ACCESSES.map((access, n) => ({
   ...access, session_id: n % 2 === 0 ? "01990000-0000-7000-8000-0000000000aa" : null, object_id: "01990000-0000-7000-8000-0000000000bb", patient: n === 3 ? { id: ROSA.id, roles: ["patient"] } : audited(ROSA, ["patient"]),
-  request_id: "01990000-0000-7000-8000-0000000000cc", ...(access.outcome === "refused" ? { action: "denied", denied_action: "appointment_read", denied_reason: "no_relationship" } : {}),
+  request_id: "01990000-0000-7000-8000-0000000000cc", ...(access.outcome === "refused" ? { action: "denied", denied_action: "appointment_get", denied_reason: "no_relationship" } : {}),
 }));
 
 /** The answer, or nothing when the path is not about records. */

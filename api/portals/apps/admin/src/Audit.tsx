@@ -37,19 +37,19 @@ export function Audit() {
 function useNames() {
   const { t } = useI18n();
   const nameOf = (person: AuditPerson) => person.display_name ?? t.audit.erased;
-  return { nameOf, actorOf: (entry: AuditEntry) => (entry.actor === null ? t.record.system : nameOf(entry.actor)), actOf: (action: string) => t.record.acts[action] ?? action };
+  return { nameOf, actorOf: (entry: AuditEntry) => (entry.actor === null ? t.record.system : nameOf(entry.actor)), actOf: (action: string) => t.record.acts[action] ?? action, askedOf: (action: string) => t.record.asked[action] ?? action };
 }
 
 function Entry({ entry, onShow }: { readonly entry: AuditEntry; readonly onShow: () => void }) {
   const { t, format } = useI18n();
   const { session } = useAccount();
-  const { nameOf, actorOf, actOf } = useNames();
+  const { nameOf, actorOf, actOf, askedOf } = useNames();
   return (
     <tr data-testid="audit-row" data-action={entry.action}>
       <th scope="row"><time dateTime={entry.at}>{format.dateTime(entry.at, session.clinic.time_zone)}</time></th>
       <td data-label={t.audit.who}>{actorOf(entry)}</td>
       <td data-label={t.audit.what}>
-        {actOf(entry.denied_action ?? entry.action)}{" "}
+        {entry.denied_action ? askedOf(entry.denied_action) : actOf(entry.action)}{" "}
         {entry.outcome === "refused" && <Badge tone="off">{t.audit.refused}</Badge>}
         {entry.break_glass_id !== null && <Badge tone="attention">{t.audit.glass}</Badge>}
       </td>
@@ -62,14 +62,14 @@ function Entry({ entry, onShow }: { readonly entry: AuditEntry; readonly onShow:
 function Details({ entry, onClose }: { readonly entry: AuditEntry; readonly onClose: () => void }) {
   const { t, format } = useI18n();
   const { session } = useAccount();
-  const { nameOf, actorOf, actOf } = useNames();
+  const { nameOf, actorOf, actOf, askedOf } = useNames();
   const facts: readonly (readonly [string, string | null | undefined])[] = [
     [t.audit.when, format.dateTime(entry.at, session.clinic.time_zone)],
     [t.audit.who, [actorOf(entry), ...(entry.actor?.roles ?? []).map((role) => t.admin.role[role])].join(", ")],
     [t.audit.what, actOf(entry.action)],
     [t.audit.why, t.record.why[entry.purpose] ?? entry.purpose],
     [t.audit.outcome, entry.outcome === "done" ? t.audit.done : t.audit.refused],
-    [t.audit.wanted, entry.denied_action],
+    [t.audit.wanted, entry.denied_action && askedOf(entry.denied_action)],
     [t.audit.missing, entry.denied_reason],
     [t.audit.record, entry.patient === null ? null : nameOf(entry.patient)],
     [t.audit.object, entry.object_id === null ? entry.object_kind : `${entry.object_kind} ${entry.object_id}`],

@@ -61,6 +61,10 @@ function Access({ access, glass }: { readonly access: RecordAccess; readonly gla
   const { actor } = access;
   const name = actor?.id === session.person.id ? t.record.you : access.actor_kind !== "person" ? t.record.system : actor?.display_name ?? t.record.somebody;
   const roles = actor === null || actor.id === session.person.id ? "" : format.list(actor.roles.map((role) => t.admin.role[role]));
+  const why = t.record.why[access.purpose] ?? access.purpose;
+  // What was refused had no purpose yet, and an emergency says it already.
+  const did = access.outcome === "refused" ? (t.record.asked[access.action] ?? t.record.askedOther)
+    : access.action === "break_glass_open" ? t.record.acts.break_glass_open : `${t.record.acts[access.action] ?? access.action}, ${why}`;
   return (
     <li className="line" data-testid="access" data-action={access.action} data-emergency={access.break_glass_id !== null}>
       <Avatar name={name} id={actor?.id ?? access.actor_kind} size="small" />
@@ -70,7 +74,7 @@ function Access({ access, glass }: { readonly access: RecordAccess; readonly gla
           {access.break_glass_id !== null && <Badge tone="attention">{t.record.access.emergency}</Badge>}
           {access.outcome === "refused" && <Badge tone="off">{t.record.refused}</Badge>}
         </p>
-        <p>{t.record.acts[access.action] ?? access.action}, {t.record.why[access.purpose] ?? access.purpose}</p>
+        <p>{did}</p>
         {glass && <p>{t.record.access.reason(glass.reason)}</p>}
         <p className="muted"><time dateTime={access.at}>{format.dateTime(access.at)}</time></p>
       </div>

@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { en } from "./en.ts";
 import { CATALOGUES, chooseLanguage, formatsFor, LANGUAGES } from "./language.ts";
@@ -23,6 +24,16 @@ describe("catalogues", () => {
       expect(text.trim(), path).not.toBe("");
       if (english.length > 12 && !SHARED.has(english)) expect(text, path).not.toBe(english);
     }
+  });
+
+  it("have words for whatever can be refused about a record", () => {
+    const description = JSON.parse(readFileSync(new URL("../../../../../openapi/clinic.json", import.meta.url), "utf8")) as {
+      paths: Record<string, Record<string, { operationId: string }>>;
+    };
+    const aboutARecord = /^\/v1\/(patients\/\{|appointments|visits|care-team|referrals|break-glass\/)/;
+    const operations = Object.entries(description.paths).filter(([path]) => aboutARecord.test(path)).flatMap(([, methods]) => Object.values(methods).map((operation) => operation.operationId));
+    expect(operations.length).toBeGreaterThan(30);
+    for (const language of LANGUAGES) for (const operation of operations) expect(CATALOGUES[language].record.asked[operation], `${language} ${operation}`).toBeTruthy();
   });
 
   it("count in each language", () => {
