@@ -7,6 +7,7 @@
 //   { "forge": "none" | "hs256" | "stranger" }  how ID tokens are signed instead
 //   { "rotate": true }  the signing key changes, and only the new one is shown
 //   { "away": true }    every request is answered with 503
+//   { "mute": true }    people are let in, but no code is redeemed: 503
 import { createServer } from "node:http";
 import { createHmac, createPrivateKey, createPublicKey, generateKeyPairSync, randomUUID, sign } from "node:crypto";
 import * as oidc from "oidc-provider";
@@ -18,7 +19,7 @@ const client = { id: "clinic one", secret: "a secret: with/odd characters%" };
 const encode = (value) => Buffer.from(typeof value === "string" ? value : JSON.stringify(value)).toString("base64url");
 const decode = (part) => JSON.parse(Buffer.from(part, "base64url").toString());
 
-const state = { subject: "subject-1", claims: {}, forge: null, away: false };
+const state = { subject: "subject-1", claims: {}, forge: null, away: false, mute: false };
 let issuer, provider, signer;
 
 function rotate() {
@@ -93,14 +94,14 @@ async function told(request, response) {
   for await (const part of request) parts.push(part);
   const order = JSON.parse(Buffer.concat(parts).toString());
   if (order.rotate) rotate();
-  for (const name of ["subject", "claims", "forge", "away"]) if (name in order) state[name] = order[name];
+  for (const name of ["subject", "claims", "forge", "away", "mute"]) if (name in order) state[name] = order[name];
   response.writeHead(204).end();
 }
 
 const server = createServer(async (request, response) => {
   try {
     if (request.url === "/test") return await told(request, response);
-    if (state.away) return response.writeHead(503).end();
+    if (state.away || (state.mute && request.url === "/token")) return response.writeHead(503).end();
     if (request.url.startsWith("/interaction/")) return await interact(request, response);
     if (request.url === "/token" && (state.forge || Object.keys(state.claims).length)) tamper(response);
     return await provider.callback()(request, response);

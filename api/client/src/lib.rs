@@ -13,8 +13,8 @@ mod error;
 mod events;
 mod oidc;
 mod operator;
-mod relay;
 mod people;
+mod relay;
 mod rights;
 mod transport;
 

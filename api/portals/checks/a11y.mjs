@@ -83,6 +83,10 @@ async function admin(page, look, signIn, fixture) {
   await page.getByTestId("sign-in-submit").click();
   await page.getByTestId("sign-in-error").waitFor();
   await look(page, "02-sign-in-refused");
+  await page.goto(`${fixture.url}/admin/?oidc=refused&code=identity_unlinked`);
+  await page.getByTestId("sign-in-refusal").waitFor();
+  await page.getByTestId("sign-in-outside").waitFor();
+  await look(page, "03-sign-in-outside-refused");
   await signIn(page, "admin", "alex@example.org");
   await page.getByTestId("appointment-row").first().waitFor();
   await look(page, "10-admin-appointments");

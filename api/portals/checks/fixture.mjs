@@ -84,6 +84,7 @@ export async function startFixture({ locale = "en" } = {}) {
       sessions.set(token, login);
       return { body: sessionOf(login, locale), cookie: token };
     }
+    if (path === "/v1/auth/oidc/offers") return { body: { items: [{ clinic_id: CLINIC.id, clinic_name: CLINIC.name }] } };
     if (path === "/v1/auth/reset") return { status: 202 };
     if (path === "/v1/auth/link") return body.token === "good" ? { status: 204 } : problem(410, "link_spent");
     if (path === "/v1/auth/registration") return { status: 202 };

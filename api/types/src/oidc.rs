@@ -1,7 +1,7 @@
 //! Signing in with an outside OpenID provider.
 
 use garde::Validate;
-use medmesh_base::IdentityId;
+use medmesh_base::{ClinicId, IdentityId};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::{IntoParams, ToSchema};
@@ -56,12 +56,58 @@ pub struct OidcProviderSet {
     pub enabled: bool,
 }
 
+/// A page people sign in at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Portal {
+    /// Patients'.
+    Patient,
+    /// That of those who give care.
+    Clinician,
+    /// That of those who run the clinic.
+    Admin,
+}
+
+impl Portal {
+    /// Its place below the portals' address.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Patient => "patient",
+            Self::Clinician => "clinician",
+            Self::Admin => "admin",
+        }
+    }
+}
+
 /// Whose provider to go to.
 #[derive(Clone, Debug, Serialize, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct OidcStartQuery {
     /// The clinic's.
     pub clinic_id: uuid::Uuid,
+    /// Where to come back to; the one that fits the person, when absent.
+    #[param(inline)]
+    pub portal: Option<Portal>,
+}
+
+/// Whose sign-in a page may offer.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct OidcOfferQuery {
+    /// The clinic's; the only clinic's, when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clinic_id: Option<uuid::Uuid>,
+}
+
+/// A clinic's own sign-in, as a page to sign in at offers it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct OidcOffer {
+    /// For `clinic_id` of `/v1/auth/oidc/start`.
+    #[schema(value_type = uuid::Uuid)]
+    pub clinic_id: ClinicId,
+    /// What the clinic calls itself.
+    pub clinic_name: String,
 }
 
 /// What a provider sends a browser back with.
@@ -87,6 +133,10 @@ pub struct OidcAccept {
     #[garde(custom(rules::link_token))]
     #[schema(value_type = String, min_length = 43, max_length = 43)]
     pub token: Secret,
+    /// Where to come back to; the one that fits the person, when absent.
+    #[garde(skip)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub portal: Option<Portal>,
 }
 
 /// Where to send the browser.

@@ -75,6 +75,14 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
             "The body nests deeper than {NESTING_MAX} levels."
         )));
     }
+    // The parser would take a list of a type's members as well, whatever the description says.
+    if bytes
+        .trim_ascii_start()
+        .first()
+        .is_some_and(|first| *first == b'[')
+    {
+        return Err(ApiError::field("body", "is not of the expected form"));
+    }
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let field = error.path().to_string();
@@ -224,6 +232,7 @@ mod tests {
             (r#"{"n":"CANARY"}"#, "n"),
             (r#"{"n":1,"CANARY":2}"#, "body"),
             (r#"{"n":1} CANARY"#, "body"),
+            (" [1]", "body"),
             (r#"{"n""#, "body"),
         ] {
             let error = parse::<Inner>(body.as_bytes()).unwrap_err();

@@ -8,6 +8,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::{hmac, rand};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use medmesh_api_types::oidc::Portal;
 use medmesh_base::{ClinicId, SessionId};
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq as _;
@@ -37,6 +38,9 @@ pub(crate) struct Flow {
     pub(crate) nonce: String,
     pub(crate) verifier: String,
     pub(crate) purpose: FlowPurpose,
+    /// Where it was begun, if it was said.
+    #[serde(default)]
+    pub(crate) portal: Option<Portal>,
     ends: i64,
 }
 
@@ -49,8 +53,14 @@ impl Flow {
             nonce: random(),
             verifier: random(),
             purpose,
+            portal: None,
             ends: (now + FLOW_FOR).unix_timestamp(),
         }
+    }
+
+    /// The same, coming back to this portal.
+    pub(crate) fn at(self, portal: Option<Portal>) -> Self {
+        Self { portal, ..self }
     }
 
     /// RFC 7636 section 4.2.

@@ -193,8 +193,9 @@ impl Tx {
         Ok(id)
     }
 
-    /// What whoever opens a clinic vouches for: verified at once, unless the person has stated
-    /// anything of that kind already.
+    /// What whoever opens a clinic vouches for: verified at once, also for people who were there before
+    /// anybody had to have it. What is verified and good needs no second; what an admin rejected or its
+    /// owner took back is theirs to decide.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] for anybody but the seed.
@@ -202,14 +203,18 @@ impl Tx {
         if *self.actor() != medmesh_clinic::Actor::System(SystemActor::Seed) {
             return Err(StoreError::NotFound);
         }
+        let today = self.today().await?;
         for claim in claims {
             let known: bool = sqlx::query_scalar(
                 "SELECT EXISTS (SELECT FROM credential WHERE person_id = $1 AND kind = $2
-                     AND profession IS NOT DISTINCT FROM $3)",
+                     AND profession IS NOT DISTINCT FROM $3
+                     AND (status IN ('rejected', 'withdrawn')
+                         OR (status = 'verified' AND (expires_on IS NULL OR expires_on >= $4))))",
             )
             .bind(person.as_uuid())
             .bind(claim.kind().as_str())
             .bind(claim.profession().map(Role::as_str))
+            .bind(today)
             .fetch_one(self.db())
             .await?;
             if !known {

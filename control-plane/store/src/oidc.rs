@@ -65,6 +65,19 @@ pub struct IdentityEntry {
 type Row = (String, String, Vec<String>, bool, i64, Vec<u8>, i64);
 
 impl Store {
+    /// The clinic whose own sign-in a page may offer, and what it calls itself: the one asked about, or
+    /// the only one there is.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn oidc_offer(&self, clinic: Option<ClinicId>) -> Result<Option<(ClinicId, String)>> {
+        let row: Option<(Uuid, String)> = sqlx::query_as("SELECT clinic_id, name FROM oidc_offer($1)")
+            .bind(clinic.map(|clinic| clinic.as_uuid()))
+            .fetch_optional(&self.pool)
+            .await?;
+        Ok(row.map(|(clinic, name)| (ClinicId::from_uuid(clinic), name)))
+    }
+
     /// The provider the clinic lets its people sign in with, with the secret.
     ///
     /// # Errors

@@ -38,9 +38,9 @@ const RETRY_MS_MAX = 30_000;
 export async function restClient({ email, password, totp_secret }) {
   let cookie = "";
   let csrf = "";
-  const request = async (method, route, body, { key = crypto.randomUUID(), base = system.portal_url } = {}) => {
+  const request = async (method, route, body, { key = crypto.randomUUID(), base = system.portal_url, headers: more = {} } = {}) => {
     const headers = { "Content-Type": "application/json", Cookie: cookie, Origin: new URL(system.portal_url).origin };
-    if (method !== "GET") Object.assign(headers, { "X-CSRF-Token": csrf, "Idempotency-Key": key });
+    if (method !== "GET") Object.assign(headers, { "X-CSRF-Token": csrf, "Idempotency-Key": key }, more);
     const response = await fetch(new URL(route, base), { method, headers, body: body && JSON.stringify(body) });
     const set = response.headers.getSetCookie().map((line) => line.split(";")[0]);
     if (set.length > 0) cookie = set.join("; ");

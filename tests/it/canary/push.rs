@@ -39,6 +39,7 @@ pub(super) struct Push {
     patient_id: String,
     visit_id: String,
     appointment_id: String,
+    passkey_id: String,
     count: AtomicUsize,
     echoes: Mutex<Vec<String>>,
 }
@@ -104,6 +105,7 @@ impl Push {
             patient_id: clinic.person("patient").to_string(),
             visit_id: String::new(),
             appointment_id: String::new(),
+            passkey_id: String::new(),
             count: AtomicUsize::new(0),
             echoes: Mutex::new(Vec::new()),
         };
@@ -126,6 +128,9 @@ impl Push {
             .call(Call::new(Method::POST, open, Some(&push.clinician)))
             .await;
         assert_eq!(status, 200, "{said}");
+        let (_, factors) = push.call(Call::get("/v1/auth/mfa", &push.clinician)).await;
+        let factors: Value = serde_json::from_str(&factors).unwrap();
+        push.passkey_id = factors["passkeys"][0]["id"].as_str().unwrap().to_owned();
         push
     }
 
@@ -258,6 +263,14 @@ impl Push {
                 admin,
                 &json!({"q": format!("{}@riverside.test", self.canary())}),
             ),
+            // Each round names it anew.
+            Call::new(
+                Method::PATCH,
+                format!("/v1/auth/mfa/passkeys/{}", self.passkey_id),
+                Some(clinician),
+            )
+            .json(&json!({"name": self.canary()}))
+            .header("if-match", format!("\"{n}\"")),
             Call::post(disclosures, clinician, &disclosed),
             Call::new(Method::POST, "/v1/auth/login", None).json(&login),
             Call::new(Method::POST, "/v1/auth/reset", None).json(&reset),

@@ -60,6 +60,7 @@ const TELLS_NOTHING: &[(&str, &str)] = &[
     ),
     ("registration_request", "nothing, whoever exists"),
     ("registration_complete", "nothing"),
+    ("oidc_offers", "what a clinic calls itself"),
     ("oidc_start", "where to go to sign in"),
     ("oidc_accept", "where to go to sign in"),
     ("oidc_link", "where to go to sign in"),

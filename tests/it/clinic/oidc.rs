@@ -6,7 +6,7 @@ use medmesh_api_types::factor::{FactorKind, Standing};
 use medmesh_api_types::oidc::OidcProviderSet;
 use medmesh_api_types::session::{CSRF_HEADER, SESSION_COOKIE, Session};
 use medmesh_base::ProblemCode;
-use medmesh_tests::control::{ORIGIN, Wishes};
+use medmesh_tests::control::{ORIGIN, TestClinic, Wishes};
 use medmesh_tests::oidc::{CLIENT_ID, CLIENT_SECRET, OpenIdProvider};
 use serde_json::{Value, json};
 
@@ -20,11 +20,12 @@ struct Outside {
     http: reqwest::Client,
 }
 
-/// What came of a sign-in: where to, and the session's cookie, or the problem.
+/// What came of a sign-in: where to, and the session's cookie, or why not.
 #[derive(Debug)]
 enum Outcome {
     Portal(String, Option<String>),
-    Problem(String),
+    /// Where to, and why.
+    Refused(String, String),
 }
 
 impl Outside {
@@ -84,12 +85,20 @@ impl Outside {
         let url = format!("{}{path}", self.world.node.url());
         let cookie = format!("__Host-medmesh_oidc={cookie}");
         let answer = self.http.get(url).header(COOKIE, cookie).send().await.unwrap();
-        if answer.status() == 303 {
-            let to = answer.headers()[LOCATION].to_str().unwrap().to_owned();
-            return Outcome::Portal(to, cookie_of(&answer, SESSION_COOKIE));
+        assert_eq!(answer.status(), 303, "a browser is never left with a document");
+        let to = answer.headers()[LOCATION].to_str().unwrap().to_owned();
+        let session = cookie_of(&answer, SESSION_COOKIE);
+        match to.split_once("?oidc=refused&code=") {
+            Some((to, code)) => {
+                assert_eq!(session, None, "whoever is refused has no session");
+                assert!(
+                    code.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'),
+                    "a code and nothing else: {code}"
+                );
+                Outcome::Refused(to.to_owned(), code.to_owned())
+            }
+            None => Outcome::Portal(to, session),
         }
-        let problem: Value = answer.json().await.unwrap();
-        Outcome::Problem(problem["code"].as_str().unwrap().to_owned())
     }
 
     async fn sign_in(&self) -> Outcome {
@@ -155,7 +164,7 @@ fn session_cookie(outcome: Outcome) -> String {
 #[track_caller]
 fn said(outcome: Outcome) -> String {
     match outcome {
-        Outcome::Problem(code) => code,
+        Outcome::Refused(_, code) => code,
         Outcome::Portal(..) => panic!("was let in"),
     }
 }
@@ -167,7 +176,7 @@ async fn whoever_linked_their_identity_signs_in_with_it_and_nobody_else_does() {
     let Outcome::Portal(to, None) = outside.link("patient").await else {
         panic!("linking signs nobody in");
     };
-    assert_eq!(to, "http://portal.test/patient/");
+    assert_eq!(to, "http://portal.test/patient/account");
     let session = outside.session(&session_cookie(outside.sign_in().await)).await;
     assert_eq!(session.person.id, outside.world.clinic.person("patient"));
     assert_eq!(
@@ -433,4 +442,93 @@ async fn only_admins_say_which_provider_and_only_public_ones() {
             ProblemCode::Forbidden
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_browser_comes_back_to_where_it_began_whatever_came_of_it() {
+    let outside = Outside::new().await;
+    let begin = async |portal: &str| {
+        let url = format!(
+            "{}/v1/auth/oidc/start?clinic_id={}&portal={portal}",
+            outside.world.node.url(),
+            outside.world.clinic.id
+        );
+        let answer = outside.http.get(url).send().await.unwrap();
+        let to = answer.headers()[LOCATION].to_str().unwrap().to_owned();
+        (to, cookie_of(&answer, "__Host-medmesh_oidc").unwrap_or_default())
+    };
+    for portal in ["patient", "clinician", "admin"] {
+        let (url, cookie) = begin(portal).await;
+        let callback = outside.provider.walk(&url, CALLBACK).await;
+        let back = outside.back(&callback, &cookie).await;
+        let wanted = format!("http://portal.test/{portal}/");
+        assert!(
+            matches!(&back, Outcome::Refused(to, code) if *to == wanted && code == "identity_unlinked"),
+            "{back:?}"
+        );
+    }
+    // What is not of this browser says nothing of where it began.
+    let (url, _) = begin("patient").await;
+    let callback = outside.provider.walk(&url, CALLBACK).await;
+    let back = outside.back(&callback, "").await;
+    assert!(
+        matches!(&back, Outcome::Refused(to, code) if to == "http://portal.test/" && code == "provider_refused"),
+        "{back:?}"
+    );
+    // Linking comes back to the account's page, refused as well as done.
+    assert!(matches!(outside.link("patient").await, Outcome::Portal(..)));
+    let back = outside.link("second").await;
+    assert!(
+        matches!(&back, Outcome::Refused(to, code)
+            if to == "http://portal.test/patient/account" && code == "state_conflict"),
+        "{back:?}"
+    );
+    // Somewhere else than a portal nobody is sent.
+    let url = format!(
+        "{}/v1/auth/oidc/start?clinic_id={}&portal=evil.example.org",
+        outside.world.node.url(),
+        outside.world.clinic.id
+    );
+    assert_eq!(outside.http.get(url).send().await.unwrap().status(), 400);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_to_sign_in_offers_a_clinics_own_sign_in_and_tells_nothing_else() {
+    let outside = Outside::new().await;
+    let offers = async |query: &str| -> Value {
+        let url = format!("{}/v1/auth/oidc/offers{query}", outside.world.node.url());
+        let answer = outside.http.get(url).send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+        answer.json::<Value>().await.unwrap()["items"].clone()
+    };
+    let clinic = outside.world.clinic.id;
+    let offered = json!([{"clinic_id": clinic, "clinic_name": "riverside clinic"}]);
+    // The only clinic need not be named.
+    assert_eq!(offers("").await, offered);
+    assert_eq!(offers(&format!("?clinic_id={clinic}")).await, offered);
+    let hillside = TestClinic::open(&outside.world.scratch, "hillside").await;
+    assert_eq!(offers("").await, json!([]), "which of two is not said");
+    assert_eq!(offers(&format!("?clinic_id={clinic}")).await, offered);
+    // A clinic without one, and none at all, are answered alike.
+    for other in [hillside.id, medmesh_base::ClinicId::generate()] {
+        assert_eq!(offers(&format!("?clinic_id={other}")).await, json!([]));
+    }
+    let admin = outside.world.signed_in("admin").await;
+    let off = OidcProviderSet {
+        enabled: false,
+        client_secret: None,
+        ..outside.settings(&[])
+    };
+    admin.oidc_provider_set(1, &off).await.unwrap();
+    assert_eq!(offers(&format!("?clinic_id={clinic}")).await, json!([]));
+    // Beginning there leads back to the portal, and says so.
+    let url = format!(
+        "{}/v1/auth/oidc/start?clinic_id={clinic}&portal=clinician",
+        outside.world.node.url()
+    );
+    let answer = outside.http.get(url).send().await.unwrap();
+    assert_eq!(
+        answer.headers()[LOCATION],
+        "http://portal.test/clinician/?oidc=refused&code=not_found"
+    );
 }

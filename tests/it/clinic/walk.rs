@@ -3,6 +3,7 @@
 
 mod creating;
 mod every;
+mod fleet;
 mod updating;
 
 use medmesh_control::http::openapi;
@@ -50,7 +51,13 @@ impl Operation {
 
 /// Every operation of the clinic's API.
 fn operations() -> Vec<Operation> {
-    let api = serde_json::to_value(openapi::clinic()).unwrap();
+    let all = operations_of(&serde_json::to_value(openapi::clinic()).unwrap());
+    assert!(all.len() > 40, "the description was read: {}", all.len());
+    all
+}
+
+/// Every operation of a description.
+fn operations_of(api: &Value) -> Vec<Operation> {
     let paths = api["paths"].as_object().unwrap().iter();
     let all = paths.flat_map(|(path, item)| {
         let methods = item.as_object().unwrap().iter();
@@ -63,9 +70,7 @@ fn operations() -> Vec<Operation> {
             })
         })
     });
-    let all: Vec<_> = all.collect();
-    assert!(all.len() > 40, "the description was read: {}", all.len());
-    all
+    all.collect()
 }
 
 /// What a walk says to one route: as whom, where, and what.

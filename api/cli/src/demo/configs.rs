@@ -80,6 +80,8 @@ pub(super) fn write_control(
             "public_url": format!("http://localhost:{}", layout.http_port(node)),
             "allowed_origins": origins,
         },
+        // Everything of a demo is on this machine; so may be an OpenID provider to try.
+        "oidc": { "allow_loopback": true },
         "admin": { "listen": loopback(layout.control_admin_port(node)) },
         "database": { "url": database_url },
         "vault": { "file": { "key_file": files.vault_keys, "credential_file": files.vault_unlock } },

@@ -1,7 +1,7 @@
 //! People of a clinic, and the seed.
 
 use medmesh_base::{ProblemCode, Region};
-use medmesh_clinic::{Clinic, Invalid, Role, Roles};
+use medmesh_clinic::{Clinic, Invalid, Refusal, Role, Roles};
 use medmesh_store::seed::{DEMO_CLINIC, Seed, SeedAppointment, SeedPerson};
 use medmesh_store::{PageRequest, PasswordHash, SetupError, StoreError};
 
@@ -165,6 +165,80 @@ async fn seeding_again_adds_only_what_is_missing() {
         ),
         "{nowhere:?}"
     );
+}
+
+/// A demo's directory from before licences: its clinicians must not wait for an admin.
+#[tokio::test]
+async fn people_who_were_there_before_licences_are_vouched_for_once() {
+    let world = world().await;
+    let doctor = person("doc@demo.example", Role::Clinician);
+    let before = SeedPerson {
+        credentials: Vec::new(),
+        ..doctor.clone()
+    };
+    let seed = |doctor: &SeedPerson, appointments| Seed {
+        clinic: Clinic {
+            id: DEMO_CLINIC,
+            name: "Demo Clinic".to_owned(),
+            time_zone: "Europe/Paris".parse().unwrap(),
+            home_region: "eu-west".parse::<Region>().unwrap(),
+        },
+        people: vec![doctor.clone(), person("pat@demo.example", Role::Patient)],
+        appointments,
+    };
+    let booked = |nth| SeedAppointment {
+        patient: "pat@demo.example".parse().unwrap(),
+        clinician: "doc@demo.example".parse().unwrap(),
+        slot: slot(nth),
+        reason: None,
+    };
+    let run = async |doctor: &SeedPerson, appointments| {
+        let seed = seed(doctor, appointments);
+        world.store.seed(&world.scratch.owner_url, &seed).await
+    };
+    run(&before, Vec::new()).await.unwrap();
+    let unsuitable = run(&before, vec![booked(0)]).await;
+    assert!(
+        matches!(
+            unsuitable,
+            Err(SetupError::Store(StoreError::Refused(
+                Refusal::ClinicianUnsuitable
+            )))
+        ),
+        "{unsuitable:?}"
+    );
+    run(&doctor, vec![booked(0)]).await.unwrap();
+    let demo = "clinic_id = '01934a4e-7c00-7000-8000-000000000001'";
+    let papers = async || {
+        let sql = format!(
+            "SELECT (SELECT count(*) FROM credential WHERE {demo}),
+                 (SELECT count(*) FROM audit WHERE action = 'credential_verify' AND {demo})"
+        );
+        let counts: (i64, i64) = sqlx::query_as(sqlx::AssertSqlSafe(sql))
+            .fetch_one(&mut world.admin().await)
+            .await
+            .unwrap();
+        counts
+    };
+    assert_eq!(papers().await, (2, 2), "licence and NPI");
+    run(&doctor, Vec::new()).await.unwrap();
+    assert_eq!(papers().await, (2, 2), "once");
+    // What has run out is renewed; what an admin took away stays away.
+    let change = async |what: &str| {
+        let sql = format!("UPDATE credential SET {what} WHERE {demo} AND kind = 'license'");
+        let mut admin = world.admin().await;
+        sqlx::query(sqlx::AssertSqlSafe(sql))
+            .execute(&mut admin)
+            .await
+            .unwrap();
+    };
+    change("expires_on = date '2020-01-01'").await;
+    run(&doctor, vec![booked(1)]).await.unwrap();
+    assert_eq!(papers().await, (3, 3));
+    change("status = 'rejected'").await;
+    let unsuitable = run(&doctor, vec![booked(2)]).await;
+    assert!(unsuitable.is_err(), "{unsuitable:?}");
+    assert_eq!(papers().await, (3, 3));
 }
 
 fn person(email: &str, role: Role) -> SeedPerson {

@@ -1,8 +1,10 @@
-import { Icon, LanguageSwitch, Mark, mount, useI18n, useTitle } from "@medmesh/ui";
+import { Icon, LanguageSwitch, Mark, mount, Notice, refusalText, takeRefusal, useI18n, useTitle } from "@medmesh/ui";
 import "@medmesh/ui/styles.css";
+import { useState } from "react";
 
 function Home() {
   const { t } = useI18n();
+  const [refusal] = useState(takeRefusal);
   useTitle(t.home.title);
   const doors = [
     { href: "/patient/", icon: "heart", title: t.home.patient, hint: t.home.patientHint },
@@ -18,6 +20,7 @@ function Home() {
       <main className="home-main">
         <h1>{t.home.title}</h1>
         <p className="lead">{t.home.lead}</p>
+        {refusal !== null && <Notice tone="error" testId="home-refusal">{refusalText(refusal, t)}</Notice>}
         <ul className="doors">
           {doors.map((door) => (
             <li key={door.href}>

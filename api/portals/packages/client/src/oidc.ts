@@ -34,8 +34,27 @@ export interface OutsideIdentity {
   readonly used_at: string | null;
 }
 
+/** A clinic's own sign-in, as a page to sign in at offers it. */
+export interface OidcOffer {
+  readonly clinic_id: string;
+  readonly clinic_name: string;
+}
+
+export type Portal = "patient" | "clinician" | "admin";
+
 export class OidcApi {
   constructor(private readonly transport: Transport) {}
+
+  /** Whose own sign-in may be offered: the clinic's that is named, or the only clinic's. */
+  async offers(clinicId: string | null): Promise<readonly OidcOffer[]> {
+    const query = clinicId === null ? "" : `?clinic_id=${encodeURIComponent(clinicId)}`;
+    return (await this.transport.request<Page<OidcOffer>>("GET", `/v1/auth/oidc/offers${query}`)).data.items;
+  }
+
+  /** Where a browser begins to sign in there; it comes back to this portal. */
+  startUrl(offer: OidcOffer, portal: Portal): string {
+    return `/v1/auth/oidc/start?clinic_id=${encodeURIComponent(offer.clinic_id)}&portal=${portal}`;
+  }
 
   async provider(): Promise<OidcProvider> {
     return (await this.transport.request<OidcProvider>("GET", "/v1/clinic/oidc")).data;
@@ -60,7 +79,7 @@ export class OidcApi {
   }
 
   /** The provider's page, where an invitation is accepted in place of a password. */
-  async accept(token: string): Promise<string> {
-    return (await this.transport.request<{ authorization_url: string }>("POST", "/v1/auth/oidc/accept", { body: { token } })).data.authorization_url;
+  async accept(token: string, portal: Portal): Promise<string> {
+    return (await this.transport.request<{ authorization_url: string }>("POST", "/v1/auth/oidc/accept", { body: { token, portal } })).data.authorization_url;
   }
 }

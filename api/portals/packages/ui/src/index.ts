@@ -2,6 +2,7 @@ export { I18nProvider, useI18n } from "./i18n/I18n.tsx";
 export { LANGUAGES, LANGUAGE_NAMES, chooseLanguage } from "./i18n/language.ts";
 export { Gate, useAccount, type Account } from "./account/Gate.tsx";
 export { AccountPage } from "./account/AccountPage.tsx";
+export { refusalText, takeRefusal } from "./account/outside.ts";
 export { SIGN_UP } from "./account/links.ts";
 export { PASSWORD_CHARS_MAX, PASSWORD_CHARS_MIN } from "./account/SetPassword.tsx";
 export { Confirm } from "./components/Confirm.tsx";

@@ -7,7 +7,8 @@ use axum_extra::extract::CookieJar;
 use http::header::{ETAG, LOCATION, SET_COOKIE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use medmesh_api_types::oidc::{
-    OidcAccept, OidcCallbackQuery, OidcProvider, OidcProviderSet, OidcStart, OidcStartQuery, OutsideIdentity,
+    OidcAccept, OidcCallbackQuery, OidcOffer, OidcOfferQuery, OidcProvider, OidcProviderSet, OidcStart,
+    OidcStartQuery, OutsideIdentity, Portal,
 };
 use medmesh_api_types::page::List;
 use medmesh_base::{ClinicId, IdentityId, ProblemCode, RequestId};
@@ -35,6 +36,10 @@ const FLOW_SECONDS: i64 = crate::oidc::FLOW_FOR.whole_seconds();
 
 pub(super) fn routes() -> Routes {
     Routes::new()
+        .open(
+            "a page to sign in comes before anyone is known",
+            routes!(oidc_offers),
+        )
         .open("signing in comes before anyone is known", routes!(oidc_start))
         .open("the provider sends somebody back", routes!(oidc_callback))
         .open("the link is the proof", routes!(oidc_accept))
@@ -45,10 +50,29 @@ pub(super) fn routes() -> Routes {
         .signed(Action::OidcProviderSet, routes!(oidc_provider_set))
 }
 
-/// Sends the browser to the clinic's provider to sign in. 404 where the clinic has none, 503
-/// `provider_unavailable` while it is away: the password works all the same.
+/// Whose own sign-in a page may offer: none or one, whichever clinic is asked about. It says no more than
+/// the page then shows.
+#[utoipa::path(get, path = "/v1/auth/oidc/offers", tag = TAG, params(OidcOfferQuery), security(()),
+    responses((status = 200, description = "What to offer.", body = List<OidcOffer>)))]
+async fn oidc_offers(
+    State(api): State<Api>,
+    Query(query): Query<OidcOfferQuery>,
+) -> Result<Json<List<OidcOffer>>, ApiError> {
+    let wanted = query.clinic_id.map(ClinicId::from_uuid);
+    let found = api.database.store()?.oidc_offer(wanted).await?;
+    let items = found.into_iter().map(|(clinic_id, clinic_name)| OidcOffer {
+        clinic_id,
+        clinic_name,
+    });
+    Ok(Json(List {
+        items: items.collect(),
+    }))
+}
+
+/// Sends the browser to the clinic's provider to sign in; or back to the portal, with `oidc=refused` and the
+/// code of a problem, when that cannot be: the password works all the same.
 #[utoipa::path(get, path = "/v1/auth/oidc/start", tag = TAG, params(OidcStartQuery), security(()),
-    responses((status = 303, description = "To the provider."), (status = 404, description = "`not_found`")))]
+    responses((status = 303, description = "To the provider, or back.")))]
 async fn oidc_start(
     State(api): State<Api>,
     Extension(peer): Extension<Peer>,
@@ -60,7 +84,11 @@ async fn oidc_start(
         .enter_provider(api.client_address(peer, &headers))
         .await?;
     let clinic = ClinicId::from_uuid(query.clinic_id);
-    let (url, cookie) = begin(&api, clinic, FlowPurpose::Login, request_id).await?;
+    let begun = begin(&api, clinic, (FlowPurpose::Login, query.portal), request_id).await;
+    let (url, cookie) = match begun {
+        Ok(begun) => begun,
+        Err(error) => return sent_back(&api, &Return::to(query.portal), error),
+    };
     let location = HeaderValue::from_str(&url).map_err(|_| ProblemCode::ProviderUnavailable)?;
     Ok((
         StatusCode::SEE_OTHER,
@@ -93,7 +121,7 @@ async fn oidc_accept(
         .link_lookup(&token, OffsetDateTime::now_utc())
         .await?;
     let link = link.ok_or_else(spent)?;
-    let purpose = FlowPurpose::Invitation(token.expose());
+    let purpose = (FlowPurpose::Invitation(token.expose()), given.portal);
     let (url, cookie) = begin(&api, link.who.clinic_id, purpose, request_id).await?;
     Ok(start(url, cookie))
 }
@@ -102,7 +130,8 @@ async fn oidc_accept(
 #[utoipa::path(post, path = "/v1/auth/oidc/link", tag = TAG,
     responses((status = 200, description = "Where to go.", body = OidcStart), (status = 404, description = "`not_found`")))]
 async fn oidc_link(State(api): State<Api>, signed: StepUp) -> Result<Response, ApiError> {
-    let purpose = FlowPurpose::Link(signed.session.id);
+    let portal = Some(portal_of(&signed.session));
+    let purpose = (FlowPurpose::Link(signed.session.id), portal);
     let (url, cookie) = begin(&api, signed.session.clinic.id, purpose, signed.request_id).await?;
     Ok(start(url, cookie))
 }
@@ -114,11 +143,11 @@ fn start(authorization_url: String, cookie: HeaderValue) -> Response {
 async fn begin(
     api: &Api,
     clinic: ClinicId,
-    purpose: FlowPurpose,
+    (purpose, portal): (FlowPurpose, Option<Portal>),
     request_id: RequestId,
 ) -> Result<(String, HeaderValue), ApiError> {
     let client = api.database.store()?.oidc_client(clinic, request_id).await?;
-    let flow = Flow::begin(clinic, purpose, OffsetDateTime::now_utc());
+    let flow = Flow::begin(clinic, purpose, OffsetDateTime::now_utc()).at(portal);
     let url = api
         .oidc
         .authorization_url(&client, &redirect_uri(api), &flow)
@@ -137,56 +166,122 @@ fn redirect_uri(api: &Api) -> String {
 }
 
 /// Where the provider sends the browser back: signs in, links, or accepts the invitation, as it was
-/// begun, and goes on to the portal. 401 `provider_refused` when what comes back is not believed,
-/// 403 `identity_unlinked` when nobody here is meant by it.
+/// begun, and goes on to the portal. When what comes back is not believed, or nobody here is meant by it, it
+/// goes there too, with `oidc=refused` and the code of a problem: `provider_refused`, `identity_unlinked`,
+/// `link_spent`, …
 #[utoipa::path(get, path = "/v1/auth/oidc/callback", tag = TAG, params(OidcCallbackQuery), security(()),
-    responses((status = 303, description = "To the portal."), (status = 401, description = "`provider_refused`"),
-        (status = 403, description = "`identity_unlinked`"), (status = 404, description = "`not_found`"),
-        (status = 409, description = "`state_conflict`"), (status = 410, description = "`link_spent`")))]
+    responses((status = 303, description = "To the portal.")))]
 async fn oidc_callback(
     State(api): State<Api>,
     Extension(request_id): Extension<RequestId>,
     headers: HeaderMap,
     Query(query): Query<OidcCallbackQuery>,
 ) -> Result<Response, ApiError> {
-    let outcome = come_back(&api, request_id, &headers, query).await;
+    let now = OffsetDateTime::now_utc();
+    let flow = CookieJar::from_headers(&headers)
+        .get(FLOW_COOKIE)
+        .and_then(|cookie| api.flows.read(cookie.value(), &query.state, now));
+    let back = flow.as_ref().map_or(Return::to(None), Return::of);
+    let outcome = match &flow {
+        Some(flow) => come_back(&api, request_id, &headers, flow, query).await,
+        None => Err(ProblemCode::ProviderRefused.into()),
+    };
     let label = match &outcome {
         Ok(_) => "accepted",
         Err(error) if error.code == ProblemCode::ProviderUnavailable => "failed",
         Err(_) => "refused",
     };
     api.metrics.logins.with_label_values(&[label]).inc();
-    let (portal, session) = outcome?;
-    let mut answer = StatusCode::SEE_OTHER.into_response();
-    let location = HeaderValue::from_str(&format!("{}/{portal}/", api.mail.base_url()));
-    answer
-        .headers_mut()
-        .insert(LOCATION, location.map_err(|_| ProblemCode::Internal)?);
-    answer.headers_mut().append(SET_COOKIE, flow_cookie("", 0));
-    if let Some(token) = session {
-        answer
-            .headers_mut()
-            .append(SET_COOKIE, set_cookie(&token.expose(), None));
+    let mut answer = match outcome {
+        Ok((portal, session)) => {
+            let mut answer = back.or(portal).answer(&api, None)?;
+            if let Some(token) = session {
+                let cookie = set_cookie(&token.expose(), None);
+                answer.headers_mut().append(SET_COOKIE, cookie);
+            }
+            answer
+        }
+        Err(error) => sent_back(&api, &back, error)?,
+    };
+    // A flow that is not this browser's stays as it is: its own may still be under way.
+    if flow.is_some() {
+        answer.headers_mut().append(SET_COOKIE, flow_cookie("", 0));
     }
     Ok(answer)
 }
 
-type CameBack = (&'static str, Option<SessionToken>);
+/// Where a browser goes that was away at a provider.
+#[derive(Clone, Copy)]
+struct Return {
+    /// The chooser, when nobody said.
+    portal: Option<Portal>,
+    /// Whether it was the account page that sent it.
+    to_account: bool,
+}
+
+impl Return {
+    const fn to(portal: Option<Portal>) -> Self {
+        Self {
+            portal,
+            to_account: false,
+        }
+    }
+
+    const fn of(flow: &Flow) -> Self {
+        Self {
+            portal: flow.portal,
+            to_account: matches!(flow.purpose, FlowPurpose::Link(_)),
+        }
+    }
+
+    /// The same, at this portal unless there is one.
+    fn or(self, portal: Portal) -> Self {
+        Self {
+            portal: self.portal.or(Some(portal)),
+            ..self
+        }
+    }
+
+    /// The way there; with why nothing came of it. Nothing of the provider's is in the address.
+    fn answer(self, api: &Api, refusal: Option<ProblemCode>) -> Result<Response, ApiError> {
+        let portal = self
+            .portal
+            .map_or(String::new(), |portal| format!("{}/", portal.as_str()));
+        let page = if self.to_account { "account" } else { "" };
+        let why = refusal.map_or(String::new(), |code| {
+            format!("?oidc=refused&code={}", code.code())
+        });
+        let location = format!("{}/{portal}{page}{why}", api.mail.base_url());
+        let location = HeaderValue::from_str(&location).map_err(|_| ProblemCode::Internal)?;
+        Ok((StatusCode::SEE_OTHER, [(LOCATION, location)]).into_response())
+    }
+}
+
+/// Back to the portal with what a person can be told; what is our own fault stays a problem.
+fn sent_back(api: &Api, back: &Return, error: ApiError) -> Result<Response, ApiError> {
+    match error.code {
+        ProblemCode::ProviderRefused
+        | ProblemCode::ProviderUnavailable
+        | ProblemCode::IdentityUnlinked
+        | ProblemCode::LinkSpent
+        | ProblemCode::NotFound
+        | ProblemCode::StateConflict
+        | ProblemCode::Unauthenticated
+        | ProblemCode::Unavailable => back.answer(api, Some(error.code)),
+        _ => Err(error),
+    }
+}
+
+type CameBack = (Portal, Option<SessionToken>);
 
 async fn come_back(
     api: &Api,
     request_id: RequestId,
     headers: &HeaderMap,
+    flow: &Flow,
     query: OidcCallbackQuery,
 ) -> Result<CameBack, ApiError> {
     let refused = || ApiError::new(ProblemCode::ProviderRefused);
-    let now = OffsetDateTime::now_utc();
-    let jar = CookieJar::from_headers(headers);
-    let cookie = jar
-        .get(FLOW_COOKIE)
-        .map(axum_extra::extract::cookie::Cookie::value)
-        .unwrap_or_default();
-    let flow = api.flows.read(cookie, &query.state, now).ok_or_else(refused)?;
     let store = api.database.store()?;
     let client = store.oidc_client(flow.clinic, request_id).await?;
     if query.iss.is_some_and(|issuer| issuer != client.provider.issuer) || query.error.is_some() {
@@ -206,10 +301,10 @@ async fn come_back(
     }
     let identity = api
         .oidc
-        .redeem(&client, &redirect_uri(api), &flow, &code)
+        .redeem(&client, &redirect_uri(api), flow, &code)
         .await
         .map_err(|error| problem(&error))?;
-    finish(api, request_id, headers, &flow, &identity).await
+    finish(api, request_id, headers, flow, &identity).await
 }
 
 async fn finish(
@@ -252,8 +347,12 @@ async fn finish(
     Ok((portal_of(&session), Some(token)))
 }
 
-fn portal_of(session: &Session) -> &'static str {
-    MailTo::portal_of(session.person.roles)
+fn portal_of(session: &Session) -> Portal {
+    match MailTo::portal_of(session.person.roles) {
+        "admin" => Portal::Admin,
+        "patient" => Portal::Patient,
+        _ => Portal::Clinician,
+    }
 }
 
 fn problem(error: &OidcError) -> ApiError {

@@ -1,3 +1,4 @@
+import { useResource } from "../hooks/resource.ts";
 import { useI18n } from "../i18n/I18n.tsx";
 import { useAccount } from "./Gate.tsx";
 import { Devices } from "./Devices.tsx";
@@ -8,7 +9,10 @@ import { PasswordChange } from "./PasswordChange.tsx";
 /** One's own sign-in: how one proves oneself, where one is signed in, the password. */
 export function AccountPage() {
   const { t } = useI18n();
-  const { session } = useAccount();
+  const { api, session } = useAccount();
+  const isStaff = session.person.roles.some((role) => role !== "patient");
+  // Patients are not told of a service their clinic does not have.
+  const offers = useResource(`offers ${session.clinic.id}`, () => api.oidc.offers(session.clinic.id));
   return (
     <>
       <header className="page-head">
@@ -19,7 +23,7 @@ export function AccountPage() {
       <div className="stack" data-testid="account">
         <Factors />
         <Devices />
-        {session.person.roles.some((role) => role !== "patient") && <Identities />}
+        {(isStaff || (offers.data ?? []).length > 0) && <Identities />}
         <PasswordChange />
       </div>
     </>

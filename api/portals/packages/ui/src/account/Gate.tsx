@@ -7,6 +7,7 @@ import { chooseLanguage } from "../i18n/language.ts";
 import { Enrol } from "./Enrol.tsx";
 import { SecondStep } from "./SecondStep.tsx";
 import { type Link, takeLink } from "./links.ts";
+import { takeRefusal } from "./outside.ts";
 import { Register, SignUp } from "./Register.tsx";
 import { SetPassword } from "./SetPassword.tsx";
 import { SignIn } from "./SignIn.tsx";
@@ -15,6 +16,8 @@ import { StepUp } from "./StepUp.tsx";
 export interface Account {
   readonly api: ClinicApi;
   readonly session: Session;
+  /** Why an outside sign-in that led here came to nothing. */
+  readonly refusal: string | null;
   signOut(): void;
   /** The session has changed: another factor, another language. */
   take(session: Session): void;
@@ -36,6 +39,7 @@ export function Gate({ portal, roles, children }: { readonly portal: "patient" |
   const api = useMemo(() => new ClinicApi(), []);
   const [state, setState] = useState<State>({ kind: "asking" });
   const [link, setLink] = useState<Link | null>(takeLink);
+  const [refusal, setRefusal] = useState(takeRefusal);
   const [asked, setAsked] = useState(false);
   const settle = useRef<(proved: boolean) => void>(() => undefined);
 
@@ -72,20 +76,25 @@ export function Gate({ portal, roles, children }: { readonly portal: "patient" |
     api.logout().catch(() => undefined).finally(() => setState({ kind: "out", ended: false }));
   }, [api]);
 
+  /** By the form: what an outside sign-in came to before is over. */
+  const entered = (session: Session) => {
+    setRefusal(null);
+    enter(session);
+  };
   const proved = (yes: boolean) => {
     setAsked(false);
     settle.current(yes);
   };
 
   const allowed = state.kind === "in" && state.session.person.roles.some((role) => roles.includes(role));
-  const account = useMemo(() => (state.kind === "in" ? { api, session: state.session, signOut, take: enter } : null), [api, state, signOut, enter]);
+  const account = useMemo(() => (state.kind === "in" ? { api, session: state.session, refusal, signOut, take: enter } : null), [api, state, refusal, signOut, enter]);
 
   if (link !== null) {
     const followed = () => {
       history.replaceState(null, "", location.pathname + location.search);
       setLink(null);
     };
-    if (link.kind === "set-password") return <SetPassword api={api} token={link.value} onDone={followed} />;
+    if (link.kind === "set-password") return <SetPassword api={api} portal={portal} token={link.value} onDone={followed} />;
     if (link.kind === "register") return <Register api={api} token={link.value} onDone={followed} />;
     return <SignUp api={api} clinicId={link.value} onDone={followed} />;
   }
@@ -99,7 +108,7 @@ export function Gate({ portal, roles, children }: { readonly portal: "patient" |
   }
   if (account === null || !allowed) {
     const refused = state.kind === "in";
-    return <SignIn portal={portal} api={api} onSession={enter} refused={refused} ended={state.kind === "out" && state.ended} />;
+    return <SignIn portal={portal} api={api} onSession={entered} refused={refused} ended={state.kind === "out" && state.ended} refusal={refusal} />;
   }
   const { session } = account;
   if (session.standing === "mfa_required") return <SecondStep api={api} session={session} onSession={enter} onSignOut={signOut} />;

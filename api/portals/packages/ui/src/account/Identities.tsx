@@ -8,11 +8,12 @@ import { errorText } from "../hooks/errors.ts";
 import { useResource } from "../hooks/resource.ts";
 import { useI18n } from "../i18n/I18n.tsx";
 import { useAccount } from "./Gate.tsx";
+import { refusalText } from "./outside.ts";
 
 /** Identities at the clinic's own sign-in service. */
 export function Identities() {
   const { t, format } = useI18n();
-  const { api } = useAccount();
+  const { api, refusal } = useAccount();
   const identities = useResource("identities", () => api.oidc.identities());
   const [removing, setRemoving] = useState<OutsideIdentity | null>(null);
   const { busy, error, attempt } = useAttempt();
@@ -23,6 +24,7 @@ export function Identities() {
         <h2>{t.account.outside.title}</h2>
         <p className="muted">{t.account.outside.lead}</p>
         {identities.error !== null && <Notice tone="error">{errorText(identities.error, t)}</Notice>}
+        {refusal !== null && error === null && <Notice tone="error" testId="identity-refusal">{refusalText(refusal, t)}</Notice>}
         {error !== null && <Notice tone="error" testId="identity-error">{errorText(error, t, { not_found: t.account.outside.none })}</Notice>}
         <ul className="lines">
           {(identities.data ?? []).map((identity) => (

@@ -1,4 +1,4 @@
-import type { ClinicApi } from "@medmesh/client";
+import type { ClinicApi, Portal } from "@medmesh/client";
 import { useState, type FormEvent } from "react";
 import { Button, Notice, TextField } from "../components/basics.tsx";
 import { useTitle } from "../components/Shell.tsx";
@@ -11,7 +11,7 @@ export const PASSWORD_CHARS_MIN = 15;
 export const PASSWORD_CHARS_MAX = 128;
 
 /** Choosing a password, by invitation or because it was forgotten. */
-export function SetPassword({ api, token, onDone }: { readonly api: ClinicApi; readonly token: string; readonly onDone: () => void }) {
+export function SetPassword({ api, portal, token, onDone }: { readonly api: ClinicApi; readonly portal: Portal; readonly token: string; readonly onDone: () => void }) {
   const { t } = useI18n();
   const [password, setPassword] = useState("");
   const [busy, setBusy] = useState(false);
@@ -36,7 +36,7 @@ export function SetPassword({ api, token, onDone }: { readonly api: ClinicApi; r
     setBusy(true);
     setError(null);
     try {
-      location.assign(await api.oidc.accept(token));
+      location.assign(await api.oidc.accept(token, portal));
     } catch (cause) {
       setError(cause);
       setBusy(false);

@@ -5,6 +5,8 @@ import { Icon } from "../components/Icon.tsx";
 import { useTitle } from "../components/Shell.tsx";
 import { errorText } from "../hooks/errors.ts";
 import { useI18n } from "../i18n/I18n.tsx";
+import { OutsideSignIn } from "./OutsideSignIn.tsx";
+import { refusalText } from "./outside.ts";
 import { SignInFrame } from "./SignInFrame.tsx";
 
 interface Props {
@@ -13,9 +15,11 @@ interface Props {
   readonly onSession: (session: Session) => void;
   readonly refused: boolean;
   readonly ended: boolean;
+  /** Why an outside sign-in came to nothing. */
+  readonly refusal: string | null;
 }
 
-export function SignIn({ portal, api, onSession, refused, ended }: Props) {
+export function SignIn({ portal, api, onSession, refused, ended, refusal }: Props) {
   const { t } = useI18n();
   const [email, setEmail] = useState("");
   const [password, setPassword] = useState("");
@@ -75,6 +79,7 @@ export function SignIn({ portal, api, onSession, refused, ended }: Props) {
           <p className="lead">{t.signIn[`${portal}Lead`]}</p>
         </div>
         {ended && <Notice>{t.signIn.ended}</Notice>}
+        {refusal !== null && error === null && <Notice tone="error" testId="sign-in-refusal">{refusalText(refusal, t)}</Notice>}
         {refused && error === null && <Notice tone="error">{t.signIn.wrongPortal}</Notice>}
         {message !== null && <Notice tone="error" testId="sign-in-error">{message}</Notice>}
         <TextField
@@ -101,6 +106,7 @@ export function SignIn({ portal, api, onSession, refused, ended }: Props) {
         {hasPasskeys() && (
           <Button large busy={asking} onClick={() => void withPasskey()} data-testid="sign-in-passkey">{t.signIn.passkey}</Button>
         )}
+        <OutsideSignIn api={api} portal={portal} />
       </form>
     </SignInFrame>
   );

@@ -41,6 +41,20 @@ export const en = {
     adminHint: "People and appointments",
   },
   signIn: {
+    outside: {
+      with: (clinic: string) => `Sign in with ${clinic}`,
+      refused: {
+        provider_refused: "Your organisation’s sign-in did not confirm who you are. Try again, or use your password.",
+        provider_unavailable: "Your organisation’s sign-in is away. Your password works all the same.",
+        identity_unlinked: "Nobody here is linked to that account. Sign in with your password and link it on the page of your account.",
+        link_spent: "The invitation is no longer good. Ask for a new one.",
+        not_found: "This clinic has no sign-in service of its own, or switched it off.",
+        state_conflict: "That account is linked to somebody else, or you have as many as may be linked.",
+        unauthenticated: "You were signed out in the meantime. Sign in and try again.",
+        unavailable: "The service is busy or being restarted. Please try again in a moment.",
+        other: "Signing in with your organisation did not work. Your password works all the same.",
+      },
+    },
     patientTitle: "Your visits",
     clinicianTitle: "Clinician sign-in",
     adminTitle: "Clinic administration",

@@ -41,6 +41,20 @@ export const es: Catalogue = {
     adminHint: "Personas y citas",
   },
   signIn: {
+    outside: {
+      with: (clinic: string) => `Iniciar sesión con ${clinic}`,
+      refused: {
+        provider_refused: "El inicio de sesión de su organización no ha confirmado quién es. Inténtelo de nuevo o use su contraseña.",
+        provider_unavailable: "El inicio de sesión de su organización no responde. Su contraseña funciona igualmente.",
+        identity_unlinked: "Nadie aquí está vinculado a esa cuenta. Inicie sesión con su contraseña y vincúlela en la página de su cuenta.",
+        link_spent: "La invitación ya no es válida. Pida una nueva.",
+        not_found: "Esta clínica no tiene un servicio de inicio de sesión propio o lo ha desactivado.",
+        state_conflict: "Esa cuenta está vinculada a otra persona, o usted ya tiene todas las que se pueden vincular.",
+        unauthenticated: "Su sesión se ha cerrado entretanto. Inicie sesión e inténtelo de nuevo.",
+        unavailable: "El servicio está ocupado o se está reiniciando. Inténtelo de nuevo en un momento.",
+        other: "No se ha podido iniciar sesión con su organización. Su contraseña funciona igualmente.",
+      },
+    },
     patientTitle: "Sus consultas",
     clinicianTitle: "Acceso para profesionales",
     adminTitle: "Administración de la clínica",

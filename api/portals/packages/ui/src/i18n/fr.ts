@@ -41,6 +41,20 @@ export const fr: Catalogue = {
     adminHint: "Personnes et rendez-vous",
   },
   signIn: {
+    outside: {
+      with: (clinic: string) => `Se connecter avec ${clinic}`,
+      refused: {
+        provider_refused: "Le service de connexion de votre organisation n’a pas confirmé qui vous êtes. Réessayez ou utilisez votre mot de passe.",
+        provider_unavailable: "Le service de connexion de votre organisation ne répond pas. Votre mot de passe fonctionne tout de même.",
+        identity_unlinked: "Personne ici n’est lié à ce compte. Connectez-vous avec votre mot de passe et liez-le sur la page de votre compte.",
+        link_spent: "L’invitation n’est plus valable. Demandez-en une nouvelle.",
+        not_found: "Cet établissement n’a pas de service de connexion propre ou l’a désactivé.",
+        state_conflict: "Ce compte est lié à quelqu’un d’autre, ou vous en avez autant qu’on peut en lier.",
+        unauthenticated: "Vous avez été déconnecté entre-temps. Connectez-vous et réessayez.",
+        unavailable: "Le service est occupé ou redémarre. Réessayez dans un instant.",
+        other: "La connexion avec votre organisation n’a pas abouti. Votre mot de passe fonctionne tout de même.",
+      },
+    },
     patientTitle: "Vos consultations",
     clinicianTitle: "Espace soignants",
     adminTitle: "Administration de la clinique",
