@@ -18,6 +18,7 @@ pub mod keys;
 pub mod live;
 pub mod mail;
 pub mod media;
+mod oauth;
 mod oidc;
 pub mod outbox;
 pub mod setup;

@@ -1,4 +1,5 @@
 //! The SRE's capacity CLI, and the whole system on one machine
 
 pub mod demo;
+pub mod machine;
 pub mod operator;

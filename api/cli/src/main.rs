@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use medmesh_base::telemetry::{self, LogFormat};
 use medmesh_cli::demo::{self, DemoArgs};
+use medmesh_cli::machine::{self, MachineVerb};
 use medmesh_cli::operator::{Connection, Unsound, Verb, run};
 
 /// Looks after a medmesh cluster
@@ -22,6 +23,11 @@ struct Cli {
 enum Command {
     #[command(flatten)]
     Operator(Verb),
+    /// Speak as a machine of a clinic
+    Machine {
+        #[command(subcommand)]
+        verb: MachineVerb,
+    },
     /// Run the whole system on this machine until Ctrl-C
     Demo(DemoArgs),
 }
@@ -31,6 +37,7 @@ async fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.command {
         Command::Operator(verb) => run(&cli.connection, verb).await,
+        Command::Machine { verb } => machine::run(&cli.connection, verb).await,
         Command::Demo(args) => {
             telemetry::init("warn", LogFormat::Text);
             demo::run(args).await.map(|()| String::new())

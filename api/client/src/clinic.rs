@@ -61,6 +61,17 @@ impl Clinic {
         })
     }
 
+    /// Speaks as a machine of the clinic, with the access token it was given.
+    ///
+    /// # Errors
+    /// When an argument is unusable.
+    pub fn with_token(base_url: &str, token: &str, ca_pem: Option<&[u8]>) -> Result<Self, ClientError> {
+        Ok(Self {
+            transport: Transport::new(base_url, Some(token), ca_pem)?,
+            signed: Arc::default(),
+        })
+    }
+
     /// The same person at another control node: sessions are the cluster's, not a node's.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! How a call fails.
 
+use medmesh_api_types::client::TokenError;
 use medmesh_api_types::problem::Problem;
 
 /// A call did not lead to the answer its type promises.
@@ -14,6 +15,9 @@ pub enum ClientError {
     /// The server said no.
     #[error("{} ({}, request {})", .0.message, .0.code.code(), .0.request_id)]
     Problem(Box<Problem>),
+    /// The token endpoint said no (RFC 6749 section 5.2).
+    #[error("no token: {}", .0.error_description)]
+    NoToken(TokenError),
     /// The answer is not what this route answers.
     #[error("unexpected answer with status {status}")]
     Unexpected {

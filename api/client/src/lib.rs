@@ -1,7 +1,7 @@
 //! Typed REST client of the public API.
 //!
-//! [`Clinic`] speaks the portals' routes as one signed-in person, [`Operator`] the
-//! operator's; what a server says no to comes back as [`ClientError::Problem`] with
+//! [`Clinic`] speaks the portals' routes as one signed-in person, [`Machine`] is let in to them as a
+//! machine of the clinic, [`Operator`] speaks the operator's; what a server says no to comes back as [`ClientError::Problem`] with
 //! its code and request id.
 
 mod account;
@@ -11,6 +11,8 @@ mod clinic;
 mod credential;
 mod error;
 mod events;
+mod machine;
+mod machines;
 mod oidc;
 mod operator;
 mod people;
@@ -22,5 +24,6 @@ pub use audit::AuditExport;
 pub use clinic::{Clinic, IdempotencyKey};
 pub use error::ClientError;
 pub use events::Events;
+pub use machine::{Machine, MachineKey};
 pub use operator::Operator;
 pub use relay::relay_headroom;

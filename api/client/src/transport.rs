@@ -92,6 +92,34 @@ impl Transport {
         accepted(request.send().await?).await
     }
 
+    /// Posts the members of a flat value as a form, to an endpoint of RFC 6749.
+    pub(crate) async fn post_form<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        form: &impl Serialize,
+    ) -> Result<T, ClientError> {
+        let body = crate::clinic::with_query("", form)?;
+        let request = self.request(Method::POST, path)?.timeout(TIMEOUT);
+        let request = request
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(body.trim_start_matches('?').to_owned());
+        let response = request.send().await?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let answer = Answer {
+            status: status.as_u16(),
+            headers,
+            bytes: read(response).await?,
+        };
+        if status.is_success() {
+            return answer.json();
+        }
+        if let Ok(refusal) = serde_json::from_slice(&answer.bytes) {
+            return Err(ClientError::NoToken(refusal));
+        }
+        let problem = serde_json::from_slice(&answer.bytes).map_err(|_| answer.unexpected())?;
+        Err(ClientError::Problem(Box::new(problem)))
+    }
+
     /// Posts nothing and reads an answer that may take an hour.
     pub(crate) async fn post_patiently<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
         let request = self.request(Method::POST, path)?.timeout(PATIENCE);

@@ -1,6 +1,6 @@
 //! The audit log as people read it.
 
-use medmesh_base::{AuditId, BreakGlassId, PersonId, Phi, RequestId, SessionId};
+use medmesh_base::{AuditId, BreakGlassId, ClientId, PersonId, Phi, RequestId, SessionId};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::{IntoParams, ToSchema};
@@ -97,6 +97,16 @@ pub struct AuditPerson {
     pub roles: Vec<Role>,
 }
 
+/// A machine of the clinic, as the log names it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AuditClient {
+    /// Which.
+    #[schema(value_type = uuid::Uuid)]
+    pub id: ClientId,
+    /// What the clinic calls it.
+    pub name: String,
+}
+
 /// One entry of the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AuditEntry {
@@ -106,11 +116,14 @@ pub struct AuditEntry {
     /// When.
     #[serde(with = "time::serde::rfc3339")]
     pub at: OffsetDateTime,
-    /// `person`, or the part of the system that acted.
+    /// `person`, `client` for a machine of the clinic, or the part of the system that acted.
     pub actor_kind: String,
     /// Who acted.
     #[schema(required)]
     pub actor: Option<AuditPerson>,
+    /// Which machine of the clinic acted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<AuditClient>,
     /// In which session.
     #[schema(required, value_type = Option<uuid::Uuid>)]
     pub session_id: Option<SessionId>,
@@ -167,11 +180,14 @@ pub struct RecordAccess {
     /// When.
     #[serde(with = "time::serde::rfc3339")]
     pub at: OffsetDateTime,
-    /// `person`, or the part of the system that acted.
+    /// `person`, `client` for a machine of the clinic, or the part of the system that acted.
     pub actor_kind: String,
     /// Who; only staff are named.
     #[schema(required)]
     pub actor: Option<AuditPerson>,
+    /// Which machine of the clinic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<AuditClient>,
     /// What they did, or asked for where it was refused. The list of words grows.
     pub action: String,
     /// To what kind of thing.

@@ -19,6 +19,7 @@ pub mod audit;
 pub mod audit_view;
 pub mod break_glass;
 pub mod care;
+pub mod client;
 pub mod clinic;
 pub mod consent;
 pub mod credential;

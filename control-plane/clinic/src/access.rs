@@ -1,9 +1,10 @@
 //! Who asks. What they may do is [`crate::authz`]'s to say.
 
-use medmesh_base::{AccountId, PersonId, SessionId};
+use medmesh_base::{AccountId, ClientId, ClientTokenId, PersonId, SessionId};
 use time::OffsetDateTime;
 
 use crate::Roles;
+use crate::client::Scopes;
 use crate::word::words;
 
 /// A signed-in person, as the session says.
@@ -23,6 +24,17 @@ pub struct Caller {
     pub second_factor: bool,
     /// When a factor was last given on purpose.
     pub stepped_up_at: Option<OffsetDateTime>,
+}
+
+/// A machine of the clinic, as its access token says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientCaller {
+    /// Which machine.
+    pub client_id: ClientId,
+    /// What it was let in with.
+    pub token_id: ClientTokenId,
+    /// What it may: what the token was given for and the machine still has.
+    pub scopes: Scopes,
 }
 
 words! {
@@ -48,6 +60,8 @@ words! {
 pub enum Actor {
     /// A signed-in person.
     Person(Caller),
+    /// A machine of the clinic.
+    Client(ClientCaller),
     /// The system itself.
     System(SystemActor),
 }
@@ -58,7 +72,7 @@ impl Actor {
     pub const fn caller(&self) -> Option<&Caller> {
         match self {
             Self::Person(caller) => Some(caller),
-            Self::System(_) => None,
+            Self::Client(_) | Self::System(_) => None,
         }
     }
 }

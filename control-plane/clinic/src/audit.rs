@@ -6,7 +6,7 @@
 mod event;
 
 use medmesh_base::{
-    AppointmentId, BreakGlassId, CareTeamMemberId, ClinicId, ConsentId, CredentialId, DisclosureId,
+    AppointmentId, BreakGlassId, CareTeamMemberId, ClientId, ClinicId, ConsentId, CredentialId, DisclosureId,
     MessageId, ParticipantId, PersonId, ReferralId, SessionId, VisitId,
 };
 use uuid::Uuid;
@@ -56,6 +56,22 @@ words! {
         IdentityUnlink = "identity_unlink",
         /// Changed which outside provider people may sign in with.
         OidcProviderUpdate = "oidc_provider_update",
+        /// Registered a machine of the clinic.
+        ClientCreate = "client_create",
+        /// Read which machines there are.
+        ClientRead = "client_read",
+        /// Changed a machine's name, or what it may.
+        ClientUpdate = "client_update",
+        /// Changed the keys a machine proves itself with.
+        ClientKeysUpdate = "client_keys_update",
+        /// Shut a machine out.
+        ClientDisable = "client_disable",
+        /// Let it in again.
+        ClientEnable = "client_enable",
+        /// A machine proved itself, and was given a token.
+        ClientToken = "client_token",
+        /// A machine's name was given with a proof that is none.
+        ClientRefused = "client_refused",
         /// Stated a credential.
         CredentialSubmit = "credential_submit",
         /// Read credentials.
@@ -188,6 +204,8 @@ words! {
         Session = "session",
         /// An authenticator app or a passkey.
         Factor = "factor",
+        /// A machine of the clinic.
+        Client = "client",
         /// A licence, an NPI, a DEA number.
         Credential = "credential",
         /// An appointment.
@@ -252,7 +270,12 @@ words! {
 
 impl Outcome {
     /// The acts that end in this outcome; all others are [`Outcome::Done`].
-    pub const REFUSALS: [Action; 3] = [Action::Denied, Action::LoginRefused, Action::SecondFactorRefused];
+    pub const REFUSALS: [Action; 4] = [
+        Action::Denied,
+        Action::LoginRefused,
+        Action::SecondFactorRefused,
+        Action::ClientRefused,
+    ];
 
     /// Of an act's word.
     #[must_use]
@@ -279,6 +302,7 @@ object_from! {
     ClinicId => Clinic,
     PersonId => Person,
     SessionId => Session,
+    ClientId => Client,
     CredentialId => Credential,
     AppointmentId => Appointment,
     VisitId => Visit,

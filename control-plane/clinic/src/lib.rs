@@ -14,6 +14,7 @@ pub mod audit;
 pub mod authz;
 mod break_glass;
 mod care;
+pub mod client;
 mod consent;
 pub mod credential;
 mod disclosure;
@@ -27,7 +28,7 @@ mod settings;
 mod visit;
 mod word;
 
-pub use access::{Actor, Caller, SystemActor};
+pub use access::{Actor, Caller, ClientCaller, SystemActor};
 pub use break_glass::{
     BREAK_GLASS_DEFAULT, BREAK_GLASS_MAX, BreakGlass, Finding, Review, alert_mail, reviewable,
 };

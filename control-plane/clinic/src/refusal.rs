@@ -2,6 +2,8 @@
 
 use medmesh_base::ProblemCode;
 
+use crate::client::KeyFault;
+
 /// A value that breaks a rule of its type. Says which, never the value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Invalid {
@@ -53,6 +55,15 @@ pub enum Invalid {
     /// Empty, too long, or with characters no database takes.
     #[error("a disclosure says to whom, what and why, each briefly")]
     Disclosure,
+    /// Empty, too long, or with control characters.
+    #[error("a client's name has 1 to 120 characters and no control characters")]
+    ClientName,
+    /// None, or one that is none.
+    #[error("a client has at least one scope, of those there are")]
+    ClientScopes,
+    /// A key set that cannot be used.
+    #[error(transparent)]
+    ClientKeys(#[from] KeyFault),
     /// In the future, or longer ago than an account goes back.
     #[error("a disclosure has happened, in the last six years")]
     DisclosedAt,
@@ -193,6 +204,9 @@ pub enum Refusal {
     /// Taking leave of whoever looks after privacy.
     #[error("name another privacy officer first")]
     StillOfficer,
+    /// More machines than a clinic has.
+    #[error("too many clients")]
+    TooManyClients,
     /// Care for, or a referral to, oneself.
     #[error("that takes two people")]
     NotThemselves,
@@ -242,6 +256,7 @@ impl Refusal {
             | Self::CredentialDecided
             | Self::CredentialPending
             | Self::TooManyCredentials
+            | Self::TooManyClients
             | Self::SecretNeeded
             | Self::IdentityTaken
             | Self::TooManyIdentities

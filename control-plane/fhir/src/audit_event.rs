@@ -187,7 +187,12 @@ impl Interaction {
     /// By the last word of the act. An act this does not know is [`Interaction::Other`], never lost.
     fn of(action: &str) -> Self {
         match action {
-            "login" | "login_refused" | "second_factor_verify" | "second_factor_refused" => Self::SignIn,
+            "login"
+            | "login_refused"
+            | "second_factor_verify"
+            | "second_factor_refused"
+            | "client_token"
+            | "client_refused" => Self::SignIn,
             "session_revoke" => Self::SignOut,
             _ => match action.rsplit('_').next().unwrap_or_default() {
                 "read" | "list" | "get" | "search" => Self::Read,

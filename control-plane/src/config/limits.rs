@@ -13,6 +13,9 @@ pub struct RateLimits {
     pub address_per_second: f64,
     /// Of one person. A portal that is looked at asks a few times a minute.
     pub account_per_second: f64,
+    /// Of one machine of a clinic. A system that keeps a calendar in step asks more often than a person,
+    /// and must not take what the clinic's people need.
+    pub client_per_second: f64,
     /// Of everybody in one clinic together, so that one clinic cannot take what others need.
     pub clinic_per_second: f64,
     /// Multiplies them all.
@@ -24,6 +27,7 @@ impl Default for RateLimits {
         Self {
             address_per_second: 200.0,
             account_per_second: 20.0,
+            client_per_second: 50.0,
             clinic_per_second: 500.0,
             scale: 1.0,
         }
@@ -35,6 +39,7 @@ impl RateLimits {
         for (key, value) in [
             ("limits.address_per_second", self.address_per_second),
             ("limits.account_per_second", self.account_per_second),
+            ("limits.client_per_second", self.client_per_second),
             ("limits.clinic_per_second", self.clinic_per_second),
             ("limits.scale", self.scale),
         ] {

@@ -4,10 +4,11 @@ use axum::response::{IntoResponse as _, Response};
 use http::HeaderValue;
 use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, LINK};
 use medmesh_api_types::audit_view::{AuditFormat, AuditQuery};
-use medmesh_base::PersonId;
+use medmesh_base::{ClientId, PersonId};
+use medmesh_clinic::Roles;
 use medmesh_clinic::audit::{Event, Outcome};
 use medmesh_fhir::{Person, Source, audit_event, bundle};
-use medmesh_store::{AuditView, Named};
+use medmesh_store::AuditView;
 use time::format_description::well_known::Rfc3339;
 
 use super::error::ApiError;
@@ -93,33 +94,34 @@ impl Copy<'_> {
             url: self.url,
         };
         let events = view.page.items.iter().map(|event| {
-            let actor = named(event, view).and_then(|named| {
-                Some(Person {
-                    name: named.display_name.as_ref()?.expose(),
-                    roles: named.roles,
-                })
+            let person = actor(event, view).and_then(|(name, roles)| {
+                let name = name?;
+                Some(Person { name, roles })
             });
-            audit_event(event, actor, &source)
+            audit_event(event, person, &source)
         });
         serde_json::to_vec(&bundle(events.collect(), next)).expect("resources are plain JSON")
     }
 }
 
-fn named<'a>(event: &Event, view: &'a AuditView) -> Option<&'a Named> {
-    view.people.get(&PersonId::from_uuid(event.actor_id?))
+/// How whoever acted is called, unless that was erased, and what they are to the clinic; a machine
+/// is nothing to it.
+fn actor<'a>(event: &Event, view: &'a AuditView) -> Option<(Option<&'a str>, Roles)> {
+    let id = event.actor_id?;
+    if let Some(name) = view.clients.get(&ClientId::from_uuid(id)) {
+        return Some((Some(name), Roles::default()));
+    }
+    let named = view.people.get(&PersonId::from_uuid(id))?;
+    let name = named.display_name.as_ref().map(|name| name.expose().as_str());
+    Some((name, named.roles))
 }
 
 fn csv(view: &AuditView) -> String {
     let mut text = String::with_capacity(view.page.items.len() * 256 + 256);
     line(&mut text, COLUMNS.map(str::to_owned));
     for event in &view.page.items {
-        let actor = named(event, view);
-        let name = actor.and_then(|named| named.display_name.as_ref());
-        let roles: Vec<&str> = actor
-            .iter()
-            .flat_map(|named| named.roles.iter())
-            .map(medmesh_clinic::Role::as_str)
-            .collect();
+        let (name, roles) = actor(event, view).unwrap_or_default();
+        let roles: Vec<&str> = roles.iter().map(medmesh_clinic::Role::as_str).collect();
         let id = |id: Option<uuid::Uuid>| id.map(|id| id.to_string()).unwrap_or_default();
         let word = |word: &Option<String>| word.clone().unwrap_or_default();
         line(
@@ -129,7 +131,7 @@ fn csv(view: &AuditView) -> String {
                 event.at.format(&Rfc3339).unwrap_or_default(),
                 event.actor_kind.clone(),
                 id(event.actor_id),
-                name.map(|name| name.expose().clone()).unwrap_or_default(),
+                name.unwrap_or_default().to_owned(),
                 roles.join(" "),
                 id(event.session_id),
                 event.action.clone(),

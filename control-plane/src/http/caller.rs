@@ -3,7 +3,11 @@
 //!
 //! A handler names what it needs by the type it takes: [`Signed`] is somebody whose session
 //! may do everything its person may, [`StepUp`] is one who has just proved themselves again,
-//! [`Partial`] is anybody with a session, also one that still owes a second factor.
+//! [`Partial`] is anybody with a session, also one that still owes a second factor, and
+//! [`Asking`] is a person or a machine of the clinic ([`super::machine`]).
+//!
+//! Who shows an `Authorization` header is a machine, whatever cookies come along: a browser adds
+//! cookies by itself, and that header never.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -12,11 +16,11 @@ use axum::extract::{FromRequestParts, Request};
 use axum::middleware::Next;
 use axum::response::Response;
 use axum_extra::extract::CookieJar;
-use http::header::{HeaderName, ORIGIN, SET_COOKIE};
+use http::header::{AUTHORIZATION, HeaderName, ORIGIN, SET_COOKIE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method};
 use medmesh_api_types::session::{CSRF_HEADER, SESSION_COOKIE};
-use medmesh_base::{ProblemCode, RequestId};
+use medmesh_base::{ClinicId, ProblemCode, RequestId};
 use medmesh_clinic::audit::Purpose;
 use medmesh_clinic::authz::{Action, Principal, Reason, gate};
 use medmesh_clinic::identity::Standing;
@@ -29,6 +33,7 @@ use time::OffsetDateTime;
 use super::access::Declared;
 use super::error::ApiError;
 use super::limits;
+use super::machine::Machine;
 use super::state::{Api, request_id};
 
 /// What the caller says the request is for; only rules of that purpose then count.
@@ -42,6 +47,67 @@ pub(super) struct Signed {
     pub(super) request_id: RequestId,
     pub(super) action: Action,
     pub(super) purpose: Option<Purpose>,
+}
+
+/// What a transaction is begun with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Act {
+    pub(super) clinic_id: ClinicId,
+    pub(super) actor: Actor,
+    pub(super) request_id: RequestId,
+    pub(super) action: Action,
+    pub(super) purpose: Option<Purpose>,
+}
+
+/// Whoever a transaction is begun for.
+pub(super) trait Acting: Sync {
+    fn act(&self) -> Act;
+}
+
+impl Acting for Signed {
+    fn act(&self) -> Act {
+        Act {
+            clinic_id: self.session.clinic.id,
+            actor: Actor::Person(self.session.caller()),
+            request_id: self.request_id,
+            action: self.action,
+            purpose: self.purpose,
+        }
+    }
+}
+
+impl Acting for StepUp {
+    fn act(&self) -> Act {
+        self.0.act()
+    }
+}
+
+/// A person or a machine, who may do the route's action to something.
+pub(super) enum Asking {
+    Person(Box<Signed>),
+    Machine(Machine),
+}
+
+impl Acting for Asking {
+    fn act(&self) -> Act {
+        match self {
+            Self::Person(signed) => signed.act(),
+            Self::Machine(machine) => machine.act(),
+        }
+    }
+}
+
+impl FromRequestParts<Api> for Asking {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
+        if parts.headers.contains_key(AUTHORIZATION) {
+            let machine = Machine::from_request_parts(parts, api).await?;
+            return Ok(Self::Machine(machine));
+        }
+        let signed = Signed::from_request_parts(parts, api).await?;
+        Ok(Self::Person(Box::new(signed)))
+    }
 }
 
 impl FromRequestParts<Api> for Signed {
@@ -99,9 +165,10 @@ impl FromRequestParts<Api> for Partial {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
-        let Some(Declared(action)) = parts.extensions.get().copied() else {
-            return Err(ApiError::new(ProblemCode::Internal).because(NoAction));
-        };
+        let action = declared(parts)?;
+        if parts.headers.contains_key(AUTHORIZATION) {
+            return Err(Machine::turned_away(parts, api).await);
+        }
         let token = cookie(&parts.headers).ok_or(ProblemCode::Unauthenticated)?;
         let is_unsafe = !is_safe(&parts.method);
         if is_unsafe {
@@ -178,6 +245,14 @@ pub(super) fn set_cookie(value: &str, max_age: Option<u32>) -> HeaderValue {
     HeaderValue::from_str(&text).expect("base64url and our own words are header text")
 }
 
+/// The action the route declares.
+pub(super) fn declared(parts: &Parts) -> Result<Action, ApiError> {
+    let declared = parts.extensions.get().copied();
+    declared
+        .map(|Declared(action)| action)
+        .ok_or_else(|| ApiError::new(ProblemCode::Internal).because(NoAction))
+}
+
 /// A defect: the route was declared open.
 #[derive(Debug, thiserror::Error)]
 #[error("a route that asks who it is declares no action")]
@@ -186,25 +261,28 @@ struct NoAction;
 impl Signed {
     /// Refuses who may never do this to anything, before the request is looked at any closer.
     async fn pass_gate(&self, api: &Api) -> Result<(), ApiError> {
-        let principal = Principal::from(&Actor::Person(self.session.caller()));
+        let principal = Principal::from(&self.act().actor);
         match gate(&principal, self.action, self.purpose) {
-            Ok(_) => return Ok(()),
+            Ok(_) => Ok(()),
             // What the session owes comes first: it is told by whoever asks for a full one.
             Err(denial)
                 if denial.reason == Reason::Credential && self.session.standing() != Standing::Full =>
             {
-                return Ok(());
+                Ok(())
             }
-            Err(_) => {}
+            Err(_) => deny(api, self).await,
         }
-        // Denied as in any other place, which leaves its leaf.
-        let mut tx = api.begin(self).await?;
-        tx.authorise(self.action, Target::Clinic).await?;
-        Ok(())
     }
 }
 
-fn purpose(headers: &HeaderMap) -> Result<Option<Purpose>, ApiError> {
+/// Denied as in any other place, which leaves its leaf.
+pub(super) async fn deny(api: &Api, who: &dyn Acting) -> Result<(), ApiError> {
+    let mut tx = api.begin(who).await?;
+    tx.authorise(who.act().action, Target::Clinic).await?;
+    Ok(())
+}
+
+pub(super) fn purpose(headers: &HeaderMap) -> Result<Option<Purpose>, ApiError> {
     let Some(value) = headers.get(PURPOSE) else {
         return Ok(None);
     };

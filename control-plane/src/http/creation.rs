@@ -7,7 +7,7 @@ use medmesh_base::{Phi, ProblemCode};
 use medmesh_store::{Claim, RequestDigest, StoredResponse, Ticket, Tx};
 use serde::Serialize;
 
-use super::caller::Signed;
+use super::caller::Acting;
 use super::error::ApiError;
 use super::extract::IdempotencyKey;
 use super::state::Api;
@@ -32,7 +32,7 @@ impl Creation {
     /// path parameters and body.
     pub(super) async fn claim(
         api: &Api,
-        signed: &Signed,
+        who: &dyn Acting,
         operation: &'static str,
         key: IdempotencyKey,
         request: &[&[u8]],
@@ -45,7 +45,7 @@ impl Creation {
         let mut parts: Vec<&[u8]> = vec![&api.digest_key];
         parts.extend(request);
         let digest = RequestDigest::of(&parts);
-        let mut tx = api.begin(signed).await?;
+        let mut tx = api.begin(who).await?;
         match tx.idempotency_claim(operation, key, digest).await? {
             Claim::New(ticket) => Ok(Claimed::New(Self { tx, ticket })),
             Claim::Replay(stored) => {

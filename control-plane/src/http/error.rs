@@ -4,7 +4,8 @@ use std::error::Error;
 use std::sync::Arc;
 
 use axum::response::{IntoResponse, Response};
-use http::StatusCode;
+use http::header::WWW_AUTHENTICATE;
+use http::{HeaderValue, StatusCode};
 use medmesh_api_types::problem::FieldProblem;
 use medmesh_base::ProblemCode;
 
@@ -102,6 +103,11 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.code.status()).expect("problem codes carry valid statuses");
         let mut response = status.into_response();
+        if self.code == ProblemCode::Unauthenticated {
+            // RFC 9110 section 11.6.1, RFC 6750 section 3: machines show a token.
+            let scheme = HeaderValue::from_static("Bearer realm=\"medmesh\"");
+            response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
+        }
         response.extensions_mut().insert(self);
         response
     }

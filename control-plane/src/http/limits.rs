@@ -1,5 +1,5 @@
-//! How often somebody may ask: per address before anything is looked up, then per account
-//! and per clinic, once those are known.
+//! How often somebody may ask: per address before anything is looked up, then per account or
+//! machine, and per clinic, once those are known.
 //!
 //! Every answer says under which limits it came and how much is left (`RateLimit-Policy` and
 //! `RateLimit`, draft-ietf-httpapi-ratelimit-headers), a 429 also when to come again. What tries
@@ -17,7 +17,7 @@ use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue};
-use medmesh_base::ProblemCode;
+use medmesh_base::{ClientId, ClinicId, ProblemCode};
 use medmesh_store::Session;
 use parking_lot::Mutex;
 use prometheus::{IntCounterVec, Opts, Registry};
@@ -37,6 +37,7 @@ const LEFT: HeaderName = HeaderName::from_static("ratelimit");
 pub(super) enum Layer {
     Address,
     Account,
+    Client,
     Clinic,
 }
 
@@ -45,6 +46,7 @@ impl Layer {
         match self {
             Self::Address => "address",
             Self::Account => "account",
+            Self::Client => "client",
             Self::Clinic => "clinic",
         }
     }
@@ -85,6 +87,7 @@ impl Limits {
         let rate = match layer {
             Layer::Address => self.config.address_per_second,
             Layer::Account => self.config.account_per_second,
+            Layer::Client => self.config.client_per_second,
             Layer::Clinic => self.config.clinic_per_second,
         };
         Quota::per_second(rate * self.config.scale)
@@ -153,6 +156,20 @@ pub(super) async fn enter_person(api: &Api, request: &Extensions, session: &Sess
     let subjects = [
         (Layer::Account, session.person.id.to_string()),
         (Layer::Clinic, session.clinic.id.to_string()),
+    ];
+    api.limits.enter(request.get::<Told>(), &subjects).await
+}
+
+/// Counts a request of a machine of that clinic, whatever it asks for: also for a token.
+pub(super) async fn enter_client(
+    api: &Api,
+    request: &Extensions,
+    client: ClientId,
+    clinic: ClinicId,
+) -> Result<(), ApiError> {
+    let subjects = [
+        (Layer::Client, client.to_string()),
+        (Layer::Clinic, clinic.to_string()),
     ];
     api.limits.enter(request.get::<Told>(), &subjects).await
 }

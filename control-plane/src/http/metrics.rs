@@ -13,6 +13,7 @@ pub struct Metrics {
     pub(super) in_flight: IntGauge,
     pub(super) undescribed: IntCounterVec,
     pub(super) logins: IntCounterVec,
+    pub(super) client_tokens: IntCounterVec,
     hash_waiting: IntGauge,
     pub(crate) streams: IntGauge,
     pub(crate) delivery: Histogram,
@@ -63,6 +64,11 @@ impl Metrics {
             ),
             in_flight: gauge("medmesh_http_requests_in_flight", "Requests being answered."),
             logins: counters("medmesh_logins_total", "Tries to sign in.", &["outcome"]),
+            client_tokens: counters(
+                "medmesh_client_tokens_total",
+                "Machines asking for an access token, and what came of it.",
+                &["outcome"],
+            ),
             hash_waiting: gauge("medmesh_password_hash_queue", "Passwords waiting to be hashed."),
             streams: gauge("medmesh_event_streams", "Open event streams."),
             delivery: register(

@@ -28,6 +28,7 @@ mod creation;
 mod error;
 mod extract;
 mod limits;
+mod machine;
 mod mapping;
 mod metrics;
 mod negotiate;

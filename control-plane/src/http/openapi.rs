@@ -1,10 +1,16 @@
 //! The description of the clinic API, made from the routes themselves.
 
 use http::Method;
+use medmesh_api_types::client::TOKEN_PATH;
 use medmesh_api_types::session::{CSRF_HEADER, SESSION_COOKIE};
 use medmesh_clinic::audit::Purpose;
+use medmesh_clinic::authz::scopes_for;
+use medmesh_clinic::client::Scope;
 use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn};
-use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, ClientCredentials, Flow, OAuth2, Scopes as OauthScopes, SecurityRequirement,
+    SecurityScheme,
+};
 use utoipa::openapi::{InfoBuilder, License, ObjectBuilder, OpenApi, Required, Type};
 
 use super::caller::PURPOSE;
@@ -12,6 +18,7 @@ use super::routes;
 use super::statuses::{self, Callers};
 
 const SESSION: &str = "session";
+const MACHINE: &str = "machine";
 
 /// The clinic API as OpenAPI 3.1: what the handlers are annotated with, plus
 /// what is true of every one of them.
@@ -42,13 +49,40 @@ pub fn clinic() -> OpenApi {
         }
     }
     statuses::describe(&mut api, Callers::People);
+    offer_scopes(&mut api);
     api
+}
+
+/// Says of each operation that machines may ask for, by which scope. Last: what an operation's own
+/// `security` says until here is that it asks nobody.
+fn offer_scopes(api: &mut OpenApi) {
+    let scopes = Scope::ALL.iter().map(|scope| (scope.as_str(), "See the policy."));
+    let flow = Flow::ClientCredentials(ClientCredentials::new(TOKEN_PATH, OauthScopes::from_iter(scopes)));
+    let components = api.components.get_or_insert_default();
+    components.add_security_scheme(MACHINE, SecurityScheme::OAuth2(OAuth2::new([flow])));
+    for item in api.paths.paths.values_mut() {
+        for (_, operation) in statuses::operations(item) {
+            let Some(action) = operation.operation_id.as_deref().and_then(|id| id.parse().ok()) else {
+                continue;
+            };
+            let scopes = scopes_for(action);
+            if !scopes.is_empty() {
+                let words = scopes.iter().map(Scope::as_str);
+                operation.security = Some(vec![
+                    SecurityRequirement::new(SESSION, [] as [&str; 0]),
+                    SecurityRequirement::new(MACHINE, words),
+                ]);
+            }
+        }
+    }
 }
 
 const DESCRIPTION: &str = "\
 The API of the clinic's portals. Sign in with `POST /v1/auth/login`; the answer sets a session cookie \
 and holds the CSRF token that every unsafe request repeats in `X-CSRF-Token`. Creating requests carry an \
-`Idempotency-Key`: repeating one replays its answer byte for byte. Errors are RFC 9457 problem documents. \
+`Idempotency-Key`: repeating one replays its answer byte for byte. Machines of a clinic get an access \
+token at `/oauth/token` and show it in `Authorization`; they need no CSRF token, and any cookie beside it \
+is not looked at. Errors are RFC 9457 problem documents. \
 What the caller may not know exists is answered with 404.";
 
 fn require_csrf(operation: &mut Operation) {

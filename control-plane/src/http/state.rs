@@ -7,10 +7,9 @@ use std::sync::Arc;
 use http::HeaderMap;
 use medmesh_base::RequestId;
 use medmesh_base::drain::Drain;
-use medmesh_clinic::Actor;
 use medmesh_store::Tx;
 
-use super::caller::Signed;
+use super::caller::Acting;
 use super::challenge::Challenges;
 use super::error::ApiError;
 use super::limits::Limits;
@@ -74,12 +73,11 @@ impl Api {
     }
 
     /// A transaction of the caller's clinic, for the caller, bound to the route's action.
-    pub(super) async fn begin(&self, signed: &Signed) -> Result<Tx, ApiError> {
-        let session = &signed.session;
-        let actor = Actor::Person(session.caller());
+    pub(super) async fn begin(&self, who: &dyn Acting) -> Result<Tx, ApiError> {
+        let act = who.act();
         let store = self.database.store()?;
-        let tx = store.begin(session.clinic.id, actor, signed.request_id).await?;
-        Ok(tx.declared(signed.action, signed.purpose))
+        let tx = store.begin(act.clinic_id, act.actor, act.request_id).await?;
+        Ok(tx.declared(act.action, act.purpose))
     }
 
     /// The client's address: the peer's, or what a trusted proxy on this machine says.

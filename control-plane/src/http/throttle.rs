@@ -81,6 +81,9 @@ pub(crate) struct FactorAttempt {
     person: String,
 }
 
+/// One try to prove to be a machine, counted when made.
+pub(crate) struct MachineAttempt(String);
+
 impl Throttle {
     pub(crate) fn new(counters: Counters, secret: &[u8]) -> Self {
         Self {
@@ -188,6 +191,24 @@ impl Throttle {
             return Err(limited(count.ends_in));
         }
         Ok(())
+    }
+
+    /// Counts a try to prove to be a machine, before the proof is looked at.
+    ///
+    /// # Errors
+    /// 429 for an address that fails too often.
+    pub(crate) async fn enter_machine(&self, address: IpAddr) -> Result<MachineAttempt, ApiError> {
+        let from = self.label("machine:address", &subscriber(address).to_string());
+        let count = self.counters.add(&from, WINDOW).await;
+        if count.value > ADDRESS_MAX {
+            return Err(limited(count.ends_in));
+        }
+        Ok(MachineAttempt(from))
+    }
+
+    /// It proved to be one: the try counts for nobody.
+    pub(crate) async fn machine_proved(&self, attempt: MachineAttempt) {
+        self.counters.refund(&attempt.0).await;
     }
 
     /// Counts somebody asking to register. `false` when the mailbox has had its share of mail, which

@@ -29,6 +29,9 @@ pub use view::{AUDIT_EXPORT_MAX, AuditFilter, AuditView};
 /// seen under where that is not the transaction's.
 pub(crate) type Leaf = (Object, Option<PersonId>, Option<Grant>);
 
+/// What a leaf calls a machine of the clinic that acted.
+pub(crate) const CLIENT_ACTOR: &str = "client";
+
 impl Tx {
     /// Writes one leaf.
     pub(crate) async fn audit(
@@ -78,6 +81,11 @@ impl Tx {
                 Some(caller.person_id.as_uuid()),
                 Some(caller.session_id.as_uuid()),
             ),
+            Actor::Client(client) => (
+                CLIENT_ACTOR,
+                Some(client.client_id.as_uuid()),
+                Some(client.token_id.as_uuid()),
+            ),
             Actor::System(part) => (part.as_str(), None, None),
         };
         let leave = self.grant;
@@ -94,6 +102,8 @@ impl Tx {
             | Action::IdentityLink
             | Action::IdentityUnlink
             | Action::SessionRevoke
+            | Action::ClientToken
+            | Action::ClientRefused
             | Action::KeyRotate
             | Action::KeyRetire
             | Action::KeyRestore

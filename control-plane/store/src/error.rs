@@ -107,6 +107,7 @@ impl StoreError {
                 Reason::StepUp => ProblemCode::StepUpRequired,
                 Reason::Credential => ProblemCode::CredentialRequired,
                 Reason::Role
+                | Reason::Scope
                 | Reason::Purpose
                 | Reason::Unknown
                 | Reason::Relation
@@ -202,6 +203,18 @@ constraints! {
     OidcIdentitySubjectKey = "oidc_identity_subject_key",
     /// A keyed digest has 32 bytes.
     OidcIdentitySubjectLength = "oidc_identity_subject_length",
+    /// A client's id is its own in all clinics.
+    OauthClientIdKey = "oauth_client_id_key",
+    /// Names and lists have bounds.
+    OauthClientBounded = "oauth_client_bounded",
+    /// A client's keys are told apart.
+    OauthClientKeyKidKey = "oauth_client_key_kid_key",
+    /// Names of keys have bounds.
+    OauthClientKeyBounded = "oauth_client_key_bounded",
+    /// Tokens are unique.
+    OauthTokenKey = "oauth_token_key",
+    /// A SHA-256 has 32 bytes.
+    OauthTokenLength = "oauth_token_length",
     /// Roles are of the list.
     PersonRoleKnown = "person_role_known",
     /// The zone is one PostgreSQL knows.
@@ -331,6 +344,12 @@ impl Constraint {
             | Self::ClinicKeyVersionPositive
             | Self::PatientKeyVersionPositive
             | Self::PersonRoleKnown
+            | Self::OauthClientIdKey
+            | Self::OauthClientBounded
+            | Self::OauthClientKeyKidKey
+            | Self::OauthClientKeyBounded
+            | Self::OauthTokenKey
+            | Self::OauthTokenLength
             | Self::OidcProviderBounded
             | Self::OidcIdentitySubjectLength
             | Self::RegistrationTokenKey

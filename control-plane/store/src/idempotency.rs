@@ -17,7 +17,8 @@ use std::str::FromStr;
 use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use medmesh_base::{AccountId, Phi};
+use medmesh_base::Phi;
+use medmesh_clinic::Actor;
 use medmesh_clinic::audit::{Action, Object, ObjectKind};
 use sqlx::types::Json;
 use uuid::Uuid;
@@ -93,7 +94,7 @@ pub struct StoredResponse {
 #[derive(Debug)]
 #[must_use = "a claim without an answer cannot be committed"]
 pub struct Ticket {
-    account: AccountId,
+    account: Uuid,
     route: &'static str,
     key: IdempotencyKey,
 }
@@ -108,7 +109,7 @@ pub enum Claim {
 }
 
 impl Tx {
-    /// Claims `key` for the caller's account on `route` (the operation's name).
+    /// Claims `key` for the caller's account, or the machine, on `route` (the operation's name).
     ///
     /// # Errors
     /// [`StoreError::RequestInFlight`], [`StoreError::IdempotencyKeyReused`];
@@ -119,14 +120,14 @@ impl Tx {
         key: IdempotencyKey,
         request: RequestDigest,
     ) -> Result<Claim> {
-        let account = self.actor().caller().ok_or(StoreError::NotFound)?.account_id;
+        let account = self.keys_of().ok_or(StoreError::NotFound)?;
         let (clinic, now) = (self.clinic(), self.now());
         let ours: bool = sqlx::query_scalar(
             "SELECT pg_try_advisory_xact_lock(
                  hashtextextended(concat_ws('/', 'idempotency', $1::uuid, $2::uuid, $3::text, $4::text), 0))",
         )
         .bind(clinic)
-        .bind(account.as_uuid())
+        .bind(account)
         .bind(route)
         .bind(&key.0)
         .fetch_one(self.db())
@@ -139,7 +140,7 @@ impl Tx {
              VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
         )
         .bind(clinic)
-        .bind(account.as_uuid())
+        .bind(account)
         .bind(route)
         .bind(&key.0)
         .bind(request.0.as_slice())
@@ -162,9 +163,18 @@ impl Tx {
         Ok(Claim::Replay(response))
     }
 
+    /// Whose keys the actor's are: ids are UUIDv7, so no machine has an account's.
+    const fn keys_of(&self) -> Option<Uuid> {
+        match self.actor() {
+            Actor::Person(caller) => Some(caller.account_id.as_uuid()),
+            Actor::Client(caller) => Some(caller.client_id.as_uuid()),
+            Actor::System(_) => None,
+        }
+    }
+
     async fn idempotency_replay(
         &mut self,
-        account: AccountId,
+        account: Uuid,
         route: &str,
         key: &IdempotencyKey,
         request: RequestDigest,
@@ -179,7 +189,7 @@ impl Tx {
             "SELECT request_sha256, response_status, response_headers, response_body
              FROM idempotency WHERE account_id = $1 AND route = $2 AND key = $3",
         )
-        .bind(account.as_uuid())
+        .bind(account)
         .bind(route)
         .bind(&key.0)
         .fetch_one(self.db())
@@ -228,7 +238,7 @@ impl Tx {
             "UPDATE idempotency SET response_status = $4, response_headers = $5, response_body = $6
              WHERE account_id = $1 AND route = $2 AND key = $3",
         )
-        .bind(account.as_uuid())
+        .bind(account)
         .bind(route)
         .bind(&key.0)
         .bind(i16::try_from(response.status).map_err(|_| StoreError::corrupt("idempotency.response_status"))?)
@@ -241,8 +251,7 @@ impl Tx {
 }
 
 /// A stored answer has a key of three parts; this stands for it where one id is wanted.
-fn row_of(account: AccountId, route: &str, key: &IdempotencyKey) -> Uuid {
-    let account = account.as_uuid();
+fn row_of(account: Uuid, route: &str, key: &IdempotencyKey) -> Uuid {
     let digest = RequestDigest::of(&[account.as_bytes(), route.as_bytes(), key.0.as_bytes()]);
     Uuid::from_slice(&digest.0[..16]).expect("sixteen bytes of a SHA-256")
 }

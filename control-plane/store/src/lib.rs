@@ -29,6 +29,7 @@ mod audit;
 mod break_glass;
 mod bulk;
 mod care_team;
+mod client;
 mod clinic;
 mod consent;
 mod credential;
@@ -71,6 +72,7 @@ pub use audit::{
 };
 pub use break_glass::{BreakGlassAlert, NewBreakGlass};
 pub use bulk::BULK_MAX;
+pub use client::{AccessToken, CLIENTS_MAX, ClientAccess, TOKENS_MAX};
 pub use consent::{NewConsent, consent_text_digest};
 pub use credential::CredentialFilter;
 pub use error::{Constraint, Fault, SetupError, StoreError};

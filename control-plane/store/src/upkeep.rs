@@ -22,6 +22,8 @@ pub struct Upkeep {
     pub used_once: i64,
     /// Registrations nobody completed.
     pub registrations: i64,
+    /// Tokens of machines whose time is over.
+    pub tokens: i64,
 }
 
 impl Store {
@@ -48,11 +50,17 @@ impl Store {
             .bind(BITE)
             .fetch_one(&self.pool)
             .await?;
+        let tokens = sqlx::query_scalar("SELECT oauth_token_purge($1, $2)")
+            .bind(now)
+            .bind(BITE)
+            .fetch_one(&self.pool)
+            .await?;
         Ok(Upkeep {
             sessions,
             idempotency_keys,
             used_once,
             registrations,
+            tokens,
         })
     }
 }

@@ -108,6 +108,12 @@ typed_id! {
     ReferralId,
     /// Something of a record that was given to somebody outside.
     DisclosureId,
+    /// A machine of a clinic that asks by itself.
+    ClientId,
+    /// A key such a machine proves itself with.
+    ClientKeyId,
+    /// What such a machine was let in with.
+    ClientTokenId,
     /// One HTTP request, for following it through the logs.
     RequestId,
     /// A visit as the media plane knows it. Never derived from clinical ids.

@@ -17,9 +17,9 @@ mod region;
 pub mod telemetry;
 
 pub use id::{
-    AccountId, AppointmentId, AuditId, BreakGlassId, CareTeamMemberId, ClinicId, ConsentId, ControlId,
-    CredentialId, DisclosureId, EdgeId, IdError, IdentityId, JobId, MessageId, ParticipantId, PersonId,
-    ReferralId, RequestId, RoomId, SessionId, VisitId,
+    AccountId, AppointmentId, AuditId, BreakGlassId, CareTeamMemberId, ClientId, ClientKeyId, ClientTokenId,
+    ClinicId, ConsentId, ControlId, CredentialId, DisclosureId, EdgeId, IdError, IdentityId, JobId,
+    MessageId, ParticipantId, PersonId, ReferralId, RequestId, RoomId, SessionId, VisitId,
 };
 pub use phi::Phi;
 pub use prefix::ClientPrefix;

@@ -5,6 +5,7 @@
 mod expected;
 mod fixture;
 mod further;
+mod machines;
 mod wider;
 
 use std::collections::BTreeMap;
@@ -184,7 +185,7 @@ async fn twenty_thousand_cells_are_as_the_requirements_say() {
         async move {
             let record = fixture.record(cell);
             let caller = fixture.caller(cell);
-            let status = send(http, &url, cell, record, caller).await;
+            let status = send(http, &url, cell, record, By::Person(caller)).await;
             (cell, status, answer(status))
         }
     });
@@ -204,6 +205,9 @@ async fn twenty_thousand_cells_are_as_the_requirements_say() {
     let (still_more, differing) = further::check(&http, &world.node.url(), &fixture).await;
     wrong.extend(differing.into_iter().map(|cell| (cell, 1)));
     let more = more + still_more;
+    let (asked_by_machines, differing) = machines::check(&http, &world, &fixture).await;
+    wrong.extend(differing.into_iter().map(|cell| (cell, 1)));
+    let more = more + asked_by_machines;
     let seconds = started.elapsed().as_secs_f64();
     println!(
         "{} cells in {seconds:.1} s, {:.0} a second: {seen:?}",
@@ -231,7 +235,7 @@ fn answer(status: u16) -> Answer {
     }
 }
 
-async fn send(http: &reqwest::Client, url: &str, cell: &Cell, record: &Record, caller: &Caller) -> u16 {
+async fn send(http: &reqwest::Client, url: &str, cell: &Cell, record: &Record, caller: By<'_>) -> u16 {
     let (appointment, visit) = (record.appointment, record.visit);
     // A version nobody has: whoever is let in is told that it does not match.
     let no_version = Some(("if-match", "\"999999\"".to_owned()));
@@ -296,10 +300,13 @@ async fn send(http: &reqwest::Client, url: &str, cell: &Cell, record: &Record, c
             json!({"visit_id": visit, "probes": [], "key": super::visit::key()}),
         ),
     };
-    let mut request = http
-        .request(method, format!("{url}{path}"))
-        .header("cookie", &caller.cookie)
-        .header("x-csrf-token", &caller.csrf);
+    let mut request = http.request(method, format!("{url}{path}"));
+    request = match caller {
+        By::Person(caller) => request
+            .header("cookie", &caller.cookie)
+            .header("x-csrf-token", &caller.csrf),
+        By::Machine(token) => request.bearer_auth(token),
+    };
     if let Some((name, value)) = header {
         request = request.header(name, value);
     }
@@ -307,6 +314,13 @@ async fn send(http: &reqwest::Client, url: &str, cell: &Cell, record: &Record, c
         request = request.json(&body);
     }
     request.send().await.unwrap().status().as_u16()
+}
+
+/// Who sends a request.
+#[derive(Clone, Copy)]
+enum By<'a> {
+    Person(&'a Caller),
+    Machine(&'a str),
 }
 
 /// A time that has passed, so that nothing is booked.

@@ -71,6 +71,13 @@ const TELLS_NOTHING: &[(&str, &str)] = &[
     ("identity_unlink", "nothing"),
     ("clinic_get", "how the clinic is set up"),
     ("clinic_update", "how the clinic is set up"),
+    ("client_create", "a machine of the clinic; it has its own leaf"),
+    ("client_list", "machines of the clinic"),
+    ("client_get", "a machine of the clinic"),
+    ("client_update", "a machine of the clinic; it has its own leaf"),
+    ("oauth_token", "a machine's own token; it has its own leaf"),
+    ("oauth_metadata", "how machines ask, to everybody"),
+    ("smart_configuration", "how machines ask, to everybody"),
     ("signaling_candidates", "media servers"),
     ("signaling_session", "media servers and tokens of opaque ids"),
 ];

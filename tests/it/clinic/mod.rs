@@ -4,6 +4,7 @@ mod auth;
 mod booking;
 mod border;
 mod cells;
+mod clients;
 mod credentials;
 mod devices;
 mod factor_names;

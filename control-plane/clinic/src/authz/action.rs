@@ -70,6 +70,14 @@ words! {
         PersonRegister = "person_register",
         /// Invite a person and give them roles.
         InvitationCreate = "invitation_create",
+        /// Register a machine of the clinic.
+        ClientCreate = "client_create",
+        /// See the clinic's machines.
+        ClientList = "client_list",
+        /// See one of them.
+        ClientGet = "client_get",
+        /// Change what one may, its keys, or whether it is let in at all.
+        ClientUpdate = "client_update",
         /// State one's licence, NPI or DEA number.
         CredentialSubmit = "credential_submit",
         /// See what one stated, and how it stands.

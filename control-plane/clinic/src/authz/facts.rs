@@ -1,10 +1,11 @@
 //! What a decision is made from.
 
-use medmesh_base::{BreakGlassId, PersonId};
+use medmesh_base::{BreakGlassId, ClientId, PersonId};
 use time::Duration;
 
 use super::Action;
 use crate::audit::Purpose;
+use crate::client::Scopes;
 use crate::credential::LICENSED;
 use crate::identity::STEP_UP_WITHIN;
 use crate::word::words;
@@ -22,6 +23,13 @@ pub enum Principal {
         /// In which of them they have what it takes, where it takes a licence.
         licensed: Roles,
     },
+    /// A machine of the clinic.
+    Client {
+        /// Which.
+        id: ClientId,
+        /// What it may.
+        scopes: Scopes,
+    },
     /// A part of the system.
     System(SystemActor),
 }
@@ -33,6 +41,10 @@ impl From<&Actor> for Principal {
                 id: caller.person_id,
                 roles: caller.roles,
                 licensed: caller.licensed,
+            },
+            Actor::Client(caller) => Self::Client {
+                id: caller.client_id,
+                scopes: caller.scopes,
             },
             Actor::System(part) => Self::System(*part),
         }
@@ -50,7 +62,7 @@ impl Principal {
                 roles: roles.without(LICENSED.without(licensed)),
                 licensed,
             },
-            Self::System(part) => Self::System(part),
+            Self::Client { .. } | Self::System(_) => self,
         }
     }
 }
@@ -255,6 +267,8 @@ words! {
     "reason of a denial" Reason {
         /// No role of the caller includes this.
         Role = "role",
+        /// The machine was not given the scope.
+        Scope = "scope",
         /// The role needs a licence, and what it needs is not verified or has expired.
         Credential = "credential",
         /// Not for the purpose the caller named.

@@ -37,6 +37,7 @@ pub use rules::{RULES, Rule, Who};
 
 use crate::Roles;
 use crate::audit::Purpose;
+use crate::client::Scopes;
 use medmesh_base::BreakGlassId;
 
 /// What [`decide`] says.
@@ -131,9 +132,20 @@ pub fn reaches_all(principal: &Principal, action: Action, purpose: Option<Purpos
 pub fn roles_for(action: Action) -> Roles {
     let of = |rule: &Rule| match rule.who {
         Who::Roles(roles) => roles,
-        Who::System(_) => Roles::default(),
+        Who::Client(_) | Who::System(_) => Roles::default(),
     };
     rules_for(action).flat_map(|rule| of(rule).iter()).collect()
+}
+
+/// The scopes by which machines may do this.
+#[must_use]
+pub fn scopes_for(action: Action) -> Scopes {
+    rules_for(action)
+        .filter_map(|rule| match rule.who {
+            Who::Client(scope) => Some(scope),
+            Who::Roles(_) | Who::System(_) => None,
+        })
+        .collect()
 }
 
 fn rules_for(action: Action) -> impl Iterator<Item = &'static Rule> {
@@ -143,7 +155,10 @@ fn rules_for(action: Action) -> impl Iterator<Item = &'static Rule> {
 impl Rule {
     fn admits(&self, principal: &Principal, purpose: Option<Purpose>) -> Result<(), Reason> {
         if !self.who.is(principal) {
-            return Err(Reason::Role);
+            return Err(match (self.who, principal) {
+                (Who::Client(_), Principal::Client { .. }) => Reason::Scope,
+                _ => Reason::Role,
+            });
         }
         if self.acting && !self.who.is(&principal.acting()) {
             return Err(Reason::Credential);

@@ -4,6 +4,7 @@ use super::Action::{self, *};
 use super::Relation::{self, *};
 use super::{Level, Principal, View};
 use crate::audit::Purpose;
+use crate::client::Scope;
 use crate::{Role, Roles, SystemActor};
 
 /// Whom a rule is for.
@@ -11,6 +12,8 @@ use crate::{Role, Roles, SystemActor};
 pub enum Who {
     /// People with any of these roles.
     Roles(Roles),
+    /// Machines of the clinic with this scope.
+    Client(Scope),
     /// A part of the system.
     System(SystemActor),
 }
@@ -20,7 +23,8 @@ impl Who {
         match (self, principal) {
             (Self::Roles(wanted), Principal::Person { roles, .. }) => wanted.intersects(*roles),
             (Self::System(wanted), Principal::System(part)) => *wanted as u8 == *part as u8,
-            (Self::Roles(_), Principal::System(_)) | (Self::System(_), Principal::Person { .. }) => false,
+            (Self::Client(wanted), Principal::Client { scopes, .. }) => scopes.contains(*wanted),
+            (Self::Roles(_) | Self::Client(_) | Self::System(_), _) => false,
         }
     }
 }
@@ -154,6 +158,14 @@ const fn system(because: &'static str, part: SystemActor, may: &'static [Action]
     }
 }
 
+const fn machine(because: &'static str, scope: Scope, may: &'static [Action], sees: View) -> Rule {
+    Rule {
+        who: Who::Client(scope),
+        sees,
+        ..rule(because, &[], may, Clinic, Purpose::Operations)
+    }
+}
+
 impl Rule {
     const fn seeing(self, sees: View) -> Self {
         Self { sees, ..self }
@@ -240,6 +252,21 @@ pub const RULES: &[Rule] = &[
     // Emergencies.
     rule("who gives care may break the glass", CARE, &[BreakGlassOpen], Clinic, Purpose::Emergency).at(Level::StepUp),
     rule("broken glass opens the record", CARE, RECORD, BreakGlass, Purpose::Emergency),
+
+    rule("admins register the clinic's machines", ADMIN, &[ClientList, ClientGet], Clinic, Purpose::Operations)
+        .seeing(View::Administrative),
+    rule("and say what they may, once they have proved themselves again", ADMIN, &[ClientCreate, ClientUpdate],
+        Clinic, Purpose::Operations).seeing(View::Administrative).at(Level::StepUp),
+
+    // Machines of the clinic, each by what it was registered for: who and when, never why.
+    machine("a machine that reads the calendar", Scope::AppointmentRead, &[AppointmentList, AppointmentGet],
+        View::Administrative),
+    machine("a machine that keeps the calendar", Scope::AppointmentWrite,
+        &[AppointmentCreate, AppointmentUpdate, AppointmentCancel], View::Administrative),
+    machine("a machine that finds patients by name", Scope::PatientSearch, &[PatientSearch], View::Names),
+    machine("a machine that knows who can meet", Scope::PersonRead, &[PersonList], View::Names),
+    machine("a machine that knows who cares for whom", Scope::CareTeamRead, &[CareTeamList], View::Administrative),
+    machine("a machine that watches the audit log", Scope::AuditRead, &[AuditList], View::Administrative),
 
     // The system itself.
     system("the seed fills an empty clinic", SystemActor::Seed, &[PersonCreate, AppointmentCreate]),

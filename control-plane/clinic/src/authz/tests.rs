@@ -1,5 +1,7 @@
 //! The mechanism, and what the policy promises above all.
 
+mod machines;
+
 use medmesh_base::PersonId;
 use proptest::prelude::*;
 use time::Duration;

@@ -138,7 +138,7 @@ impl IdClaims {
             return Err(TokenFault::Nonce);
         }
         let at = |seconds| OffsetDateTime::from_unix_timestamp(seconds).ok();
-        if at(self.exp).is_none_or(|end| end + OIDC_SKEW <= now) {
+        if at(self.exp).is_none_or(|end| end <= now - OIDC_SKEW) {
             return Err(TokenFault::Expired);
         }
         let age = at(self.iat).map(|made| now - made);

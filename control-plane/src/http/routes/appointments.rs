@@ -15,7 +15,7 @@ use medmesh_store::{AppointmentChange, AppointmentFilter, NewAppointment};
 use utoipa_axum::routes;
 
 use crate::http::access::Routes;
-use crate::http::caller::Signed;
+use crate::http::caller::Asking;
 use crate::http::creation::{Claimed, Creation};
 use crate::http::error::ApiError;
 use crate::http::extract::{Body, Id, IdempotencyKey, IfMatch, Query};
@@ -41,7 +41,7 @@ pub(super) fn routes() -> Routes {
         ("Location" = String, description = "Where the appointment is.")))))]
 async fn appointment_create(
     State(api): State<Api>,
-    signed: Signed,
+    signed: Asking,
     key: IdempotencyKey,
     Body {
         value: booking,
@@ -76,7 +76,7 @@ async fn appointment_create(
     responses((status = 200, description = "One page.", body = Page<Appointment>)))]
 async fn appointment_list(
     State(api): State<Api>,
-    signed: Signed,
+    signed: Asking,
     Query(query): Query<AppointmentQuery>,
 ) -> Result<Json<Page<Appointment>>, ApiError> {
     let page = mapping::page_request(query.cursor.as_deref(), query.limit)?;
@@ -96,7 +96,7 @@ async fn appointment_list(
         ("ETag" = String, description = "The version, quoted.")))))]
 async fn appointment_get(
     State(api): State<Api>,
-    signed: Signed,
+    signed: Asking,
     Id(id): Id<AppointmentId>,
 ) -> Result<Response, ApiError> {
     let mut tx = api.begin(&signed).await?;
@@ -112,7 +112,7 @@ async fn appointment_get(
         ("ETag" = String, description = "The version, quoted.")))))]
 async fn appointment_update(
     State(api): State<Api>,
-    signed: Signed,
+    signed: Asking,
     Id(id): Id<AppointmentId>,
     IfMatch(version): IfMatch,
     Body { value: update, .. }: Body<AppointmentUpdate>,
@@ -136,7 +136,7 @@ async fn appointment_update(
         ("ETag" = String, description = "The version, quoted.")))))]
 async fn appointment_cancel(
     State(api): State<Api>,
-    signed: Signed,
+    signed: Asking,
     Id(id): Id<AppointmentId>,
     IfMatch(version): IfMatch,
     Body { value: cancel, .. }: Body<AppointmentCancel>,

@@ -6,10 +6,11 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
 use medmesh_api_types::audit_view::{
-    AuditEntry, AuditFormatQuery, AuditPerson, AuditQuery, Outcome, RecordAccess, RecordAccessQuery,
+    AuditClient, AuditEntry, AuditFormatQuery, AuditPerson, AuditQuery, Outcome, RecordAccess,
+    RecordAccessQuery,
 };
 use medmesh_api_types::page::Page;
-use medmesh_base::{AuditId, BreakGlassId, PersonId, RequestId, SessionId};
+use medmesh_base::{AuditId, BreakGlassId, ClientId, PersonId, RequestId, SessionId};
 use medmesh_clinic::audit::{self, Event};
 use medmesh_clinic::authz::Action;
 use medmesh_store::{AuditFilter, AuditView, Cursor, Named};
@@ -18,7 +19,7 @@ use uuid::Uuid;
 
 use crate::http::access::Routes;
 use crate::http::audit_copy::{Copy, answer};
-use crate::http::caller::Signed;
+use crate::http::caller::{Asking, Signed};
 use crate::http::error::ApiError;
 use crate::http::extract::{Id, Query};
 use crate::http::mapping;
@@ -41,15 +42,19 @@ pub(super) fn routes() -> Routes {
     responses((status = 200, description = "One page.", body = Page<AuditEntry>)))]
 async fn audit_list(
     State(api): State<Api>,
-    signed: Signed,
+    signed: Asking,
     Query(query): Query<AuditQuery>,
 ) -> Result<Json<Page<AuditEntry>>, ApiError> {
     let page = mapping::page_request(query.cursor.as_deref(), query.limit)?;
     let filter = filter(&query)?;
     let mut tx = api.begin(&signed).await?;
-    let AuditView { page, people } = tx.audit_list(&filter, page).await?;
+    let AuditView {
+        page,
+        people,
+        clients,
+    } = tx.audit_list(&filter, page).await?;
     tx.commit().await?;
-    Ok(Json(mapping::page(page, |event| entry(event, &people))))
+    Ok(Json(mapping::page(page, |event| entry(event, &people, &clients))))
 }
 
 /// A copy of the clinic's audit log, newest first, at most 4,000 entries.
@@ -95,9 +100,15 @@ async fn record_access_list(
 ) -> Result<Json<Page<RecordAccess>>, ApiError> {
     let page = mapping::page_request(query.cursor.as_deref(), query.limit)?;
     let mut tx = api.begin(&signed).await?;
-    let AuditView { page, people } = tx.record_access_list(id, query.others_only, page).await?;
+    let AuditView {
+        page,
+        people,
+        clients,
+    } = tx.record_access_list(id, query.others_only, page).await?;
     tx.commit().await?;
-    Ok(Json(mapping::page(page, |event| access(event, &people))))
+    Ok(Json(mapping::page(page, |event| {
+        access(event, &people, &clients)
+    })))
 }
 
 fn filter(query: &AuditQuery) -> Result<AuditFilter, ApiError> {
@@ -120,6 +131,14 @@ fn filter(query: &AuditQuery) -> Result<AuditFilter, ApiError> {
 }
 
 type People = HashMap<PersonId, Named>;
+type Clients = HashMap<ClientId, String>;
+
+/// The machine that acted, where it was one.
+fn client(event: &Event, clients: &Clients) -> Option<AuditClient> {
+    let id = ClientId::from_uuid(event.actor_id?);
+    let name = clients.get(&id)?.clone();
+    Some(AuditClient { id, name })
+}
 
 fn person(id: Option<Uuid>, people: &People) -> Option<AuditPerson> {
     let id = PersonId::from_uuid(id?);
@@ -138,11 +157,13 @@ fn outcome(event: &Event) -> Outcome {
     }
 }
 
-fn entry(event: Event, people: &People) -> AuditEntry {
+fn entry(event: Event, people: &People, clients: &Clients) -> AuditEntry {
+    let client = client(&event, clients);
     AuditEntry {
         id: AuditId::from_uuid(event.id),
         at: event.at,
-        actor: person(event.actor_id, people),
+        actor: person(event.actor_id.filter(|_| client.is_none()), people),
+        client,
         patient: person(event.patient_id, people),
         outcome: outcome(&event),
         actor_kind: event.actor_kind,
@@ -160,7 +181,7 @@ fn entry(event: Event, people: &People) -> AuditEntry {
 
 /// Who asked in vain and is not staff stays unknown: whom else the clinic treats is not the
 /// patient's to learn.
-fn access(event: Event, people: &People) -> RecordAccess {
+fn access(event: Event, people: &People, clients: &Clients) -> RecordAccess {
     let actor = event
         .actor_id
         .filter(|id| people.contains_key(&PersonId::from_uuid(*id)));
@@ -168,6 +189,7 @@ fn access(event: Event, people: &People) -> RecordAccess {
         id: AuditId::from_uuid(event.id),
         at: event.at,
         actor: person(actor, people),
+        client: client(&event, clients),
         outcome: outcome(&event),
         actor_kind: event.actor_kind,
         action: event.denied_action.unwrap_or(event.action),

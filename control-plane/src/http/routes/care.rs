@@ -14,7 +14,7 @@ use medmesh_clinic::{self as clinic, Role, Version};
 use utoipa_axum::routes;
 
 use crate::http::access::Routes;
-use crate::http::caller::Signed;
+use crate::http::caller::{Asking, Signed};
 use crate::http::creation::{Claimed, Creation};
 use crate::http::error::ApiError;
 use crate::http::extract::{Body, Id, IdempotencyKey, IfMatch, Query};
@@ -39,7 +39,7 @@ pub(super) fn routes() -> Routes {
     responses((status = 200, description = "One page.", body = Page<CareTeamMember>)))]
 async fn care_team_list(
     State(api): State<Api>,
-    signed: Signed,
+    signed: Asking,
     Id(patient): Id<PersonId>,
     Query(query): Query<CareTeamQuery>,
 ) -> Result<Json<Page<CareTeamMember>>, ApiError> {

@@ -5,12 +5,14 @@ mod audit;
 mod auth;
 mod break_glass;
 mod care;
+mod clients;
 mod clinic;
 mod consent;
 mod credentials;
 mod disclosures;
 mod events;
 mod messages;
+mod oauth;
 mod patients;
 mod people;
 mod rights;
@@ -24,6 +26,8 @@ pub(super) fn clinic() -> Routes {
     Routes::new()
         .merge(auth::routes())
         .merge(clinic::routes())
+        .merge(clients::routes())
+        .merge(oauth::routes())
         .merge(people::routes())
         .merge(credentials::routes())
         .merge(patients::routes())

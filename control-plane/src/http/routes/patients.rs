@@ -7,7 +7,7 @@ use medmesh_clinic::authz::Action;
 use utoipa_axum::routes;
 
 use crate::http::access::Routes;
-use crate::http::caller::Signed;
+use crate::http::caller::Asking;
 use crate::http::error::ApiError;
 use crate::http::extract::Body;
 use crate::http::mapping;
@@ -27,7 +27,7 @@ pub(super) fn routes() -> Routes {
     responses((status = 200, description = "Who was found.", body = PatientMatches)))]
 async fn patient_search(
     State(api): State<Api>,
-    signed: Signed,
+    signed: Asking,
     Body { value: search, .. }: Body<PatientSearch>,
 ) -> Result<Json<PatientMatches>, ApiError> {
     let mut tx = api.begin(&signed).await?;

@@ -14,7 +14,7 @@ use medmesh_store::PasswordHash;
 use utoipa_axum::routes;
 
 use crate::http::access::Routes;
-use crate::http::caller::{Signed, StepUp};
+use crate::http::caller::{Asking, Signed, StepUp};
 use crate::http::creation::{Claimed, Creation};
 use crate::http::error::ApiError;
 use crate::http::extract::{Body, Id, IdempotencyKey, IfMatch, Query};
@@ -39,7 +39,7 @@ pub(super) fn routes() -> Routes {
     responses((status = 200, description = "One page.", body = Page<Person>)))]
 async fn person_list(
     State(api): State<Api>,
-    signed: Signed,
+    signed: Asking,
     Query(query): Query<PersonQuery>,
 ) -> Result<Json<Page<Person>>, ApiError> {
     let page = mapping::page_request(query.cursor.as_deref(), query.limit)?;

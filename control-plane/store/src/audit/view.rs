@@ -4,14 +4,14 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use medmesh_base::PersonId;
+use medmesh_base::{ClientId, PersonId};
 use medmesh_clinic::audit::{Action, Event, Object, ObjectKind, Outcome};
 use medmesh_clinic::authz;
 use sqlx::FromRow;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-use super::Leaf;
+use super::{CLIENT_ACTOR, Leaf};
 use crate::person::Named;
 use crate::relationship::Target;
 use crate::{Cursor, Page, PageRequest, Result, Tx};
@@ -50,6 +50,8 @@ pub struct AuditView {
     pub page: Page<Event>,
     /// Those named by the entries.
     pub people: HashMap<PersonId, Named>,
+    /// What the clinic calls those of its machines that acted.
+    pub clients: HashMap<ClientId, String>,
 }
 
 #[derive(FromRow)]
@@ -138,6 +140,7 @@ impl Tx {
         };
         let found = self.audit_find(&wanted).await?;
         let people = self.audit_people(&found.items).await?;
+        let clients = self.audit_clients(&found.items).await?;
         // Patients are named in the answer: each of them can see that they were.
         let patients: BTreeSet<PersonId> = found
             .items
@@ -151,7 +154,11 @@ impl Tx {
             .collect();
         self.audit_each_or_none(Action::AuditRead, ObjectKind::Audit, &leaves)
             .await?;
-        Ok(AuditView { page: found, people })
+        Ok(AuditView {
+            page: found,
+            people,
+            clients,
+        })
     }
 
     /// A copy of the log, newest first, at most [`AUDIT_EXPORT_MAX`] entries at once. It names
@@ -170,10 +177,15 @@ impl Tx {
         };
         let page = self.audit_find(&wanted).await?;
         let mut people = self.audit_people(&page.items).await?;
+        let clients = self.audit_clients(&page.items).await?;
         people.retain(|_, named| named.roles.is_staff());
         let object = Object::none_of(ObjectKind::Audit);
         self.audit(Action::AuditExport, object, filter.patient).await?;
-        Ok(AuditView { page, people })
+        Ok(AuditView {
+            page,
+            people,
+            clients,
+        })
     }
 
     /// Who saw a patient's record, when and why, newest first; without what the patient did
@@ -201,11 +213,16 @@ impl Tx {
         };
         let page = self.audit_find(&wanted).await?;
         let mut people = self.audit_people(&page.items).await?;
+        let clients = self.audit_clients(&page.items).await?;
         // Another patient who asked for what is not theirs has a right to their name, too.
         people.retain(|id, named| named.roles.is_staff() || *id == patient);
         let object = Object::none_of(ObjectKind::Audit);
         self.audit(Action::AuditRead, object, Some(patient)).await?;
-        Ok(AuditView { page, people })
+        Ok(AuditView {
+            page,
+            people,
+            clients,
+        })
     }
 
     async fn audit_people(&mut self, events: &[Event]) -> Result<HashMap<PersonId, Named>> {
@@ -215,6 +232,16 @@ impl Tx {
             .flatten()
             .collect();
         self.people_named(&ids.into_iter().collect::<Vec<_>>()).await
+    }
+
+    async fn audit_clients(&mut self, events: &[Event]) -> Result<HashMap<ClientId, String>> {
+        let acted = events.iter().filter(|event| event.actor_kind == CLIENT_ACTOR);
+        let ids: BTreeSet<Uuid> = acted.filter_map(|event| event.actor_id).collect();
+        if ids.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let named = self.clients_named(&ids.into_iter().collect::<Vec<_>>()).await?;
+        Ok(named.into_iter().collect())
     }
 
     /// The ids bound the months that are looked at; what no index knows is decided row by row.

@@ -34,6 +34,8 @@ pub(super) struct Record {
 type Key = (Relation, Consent, &'static str, Option<&'static str>);
 
 pub(super) struct Fixture {
+    /// The one the records are of, and another.
+    pub(super) clinics: [ClinicId; 2],
     callers: HashMap<(bool, &'static str, Consent), Caller>,
     unverified: HashMap<&'static str, Caller>,
     records: HashMap<Key, Record>,
@@ -89,6 +91,7 @@ impl Fixture {
             unverified.insert(role, caller);
         }
         let mut fixture = Self {
+            clinics: [world.clinic.id, other.id],
             callers,
             unverified,
             records: HashMap::new(),

@@ -148,6 +148,13 @@ impl Ground {
                 });
                 (said("clinician", "/v1/credentials", body), "credential")
             }
+            "client_create" => {
+                let jwk = json!({"kid": format!("key-{n}"), "kty": "RSA", "n": format!("{}w", "_".repeat(341)), "e": "AQAB"});
+                let body = json!({
+                    "name": format!("system {n}"), "scopes": ["system/Appointment.rs"], "jwks": {"keys": [jwk]},
+                });
+                (said("admin", "/v1/clients", body), "oauth_client")
+            }
             other => {
                 panic!("{other} creates something: say here what to ask it, and where the effect is a row")
             }

@@ -65,6 +65,7 @@ struct Ground {
     referral: String,
     glass: String,
     credential: String,
+    client: String,
     passkey: Uuid,
     patient: Uuid,
     colleague: Uuid,
@@ -107,6 +108,7 @@ impl Ground {
             referral: made("clinician", of(patient, "referrals"), json!({"to_id": colleague})).await,
             glass: made("clinician", second, json!({"reason": "found unconscious"})).await,
             credential: made("clinician", "/v1/credentials".to_owned(), licence).await,
+            client: made("admin", "/v1/clients".to_owned(), machine()).await,
             passkey: clinician.factor_list().await.unwrap().passkeys[0].id,
             patient,
             colleague,
@@ -160,6 +162,10 @@ impl Ground {
                 let body = json!({"issuer": "https://id.example.org", "client_id": "clinic",
                     "client_secret": "a secret of twenty", "enabled": true});
                 ("admin", "/v1/clinic/oidc".to_owned(), body)
+            }
+            "client_update" => {
+                let path = format!("/v1/clients/{}", self.client);
+                ("admin", path, json!({"enabled": false}))
             }
             other => panic!("{other} updates something: say here whom to ask, and for what change"),
         };
@@ -215,8 +221,14 @@ async fn an_update_without_the_version_it_was_made_against_changes_nothing() {
         }
         walked += 1;
     }
-    assert!(walked >= 15, "{walked}");
+    assert!(walked >= 16, "{walked}");
     assert_eq!(versions(&world).await, before);
+}
+
+/// A machine of the clinic to register.
+fn machine() -> Value {
+    let jwk = json!({"kid": "one", "kty": "RSA", "n": format!("{}w", "_".repeat(341)), "e": "AQAB"});
+    json!({"name": "a system", "scopes": ["system/Appointment.rs"], "jwks": {"keys": [jwk]}})
 }
 
 /// Every version there is, and how much of what is updated.
@@ -235,6 +247,7 @@ async fn versions(world: &World) -> Vec<(String, i64)> {
         "credential",
         "record_rights",
         "oidc_provider",
+        "oauth_client",
     ] {
         let sql = sqlx::AssertSqlSafe(format!(
             "SELECT coalesce(sum(version), 0)::bigint + count(*) FROM {table}"
