@@ -400,6 +400,35 @@ impl Push {
                 "response": {"clientDataJSON": self.canary(), "attestationObject": self.canary()}}),
             ),
         ]
+        .into_iter()
+        .chain(self.machines())
+        .collect()
+    }
+
+    /// What machines say about themselves, and what is said about them.
+    fn machines(&self) -> Vec<Call<'_>> {
+        let form = |body: String| {
+            let kind = "application/x-www-form-urlencoded".to_owned();
+            let call = Call::new(Method::POST, "/oauth/token", None);
+            call.header("content-type", kind).raw(body)
+        };
+        let proof = "client_assertion_type=urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+        let (one, two, three, four) = (self.canary(), self.canary(), self.canary(), self.canary());
+        let key = json!({"kid": self.canary(), "kty": "EC", "crv": "P-384", "x": self.canary(), "d": self.canary()});
+        let machine =
+            json!({"name": "a system", "scopes": ["system/Appointment.rs"], "jwks": {"keys": [key]}});
+        vec![
+            form(format!(
+                "grant_type={one}&scope={two}&client_id={three}&client_secret={four}"
+            )),
+            form(format!(
+                "grant_type=client_credentials&{proof}&client_assertion={one}.{two}.{three}&scope={four}"
+            )),
+            form(self.canary()),
+            Call::new(Method::GET, "/v1/appointments", None)
+                .header("authorization", format!("Bearer mm_at_{}", self.canary())),
+            Call::post("/v1/clients", &self.admin, &machine),
+        ]
     }
 }
 

@@ -37,7 +37,7 @@ export function Audit() {
 function useNames() {
   const { t } = useI18n();
   const nameOf = (person: AuditPerson) => person.display_name ?? t.audit.erased;
-  return { nameOf, actorOf: (entry: AuditEntry) => (entry.actor === null ? t.record.system : nameOf(entry.actor)), actOf: (action: string) => t.record.acts[action] ?? action, askedOf: (action: string) => t.record.asked[action] ?? action };
+  return { nameOf, actorOf: (entry: AuditEntry) => entry.client?.name ?? (entry.actor === null ? t.record.system : nameOf(entry.actor)), actOf: (action: string) => t.record.acts[action] ?? action, askedOf: (action: string) => t.record.asked[action] ?? action };
 }
 
 function Entry({ entry, onShow }: { readonly entry: AuditEntry; readonly onShow: () => void }) {

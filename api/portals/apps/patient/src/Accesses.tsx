@@ -59,7 +59,7 @@ function Access({ access, glass }: { readonly access: RecordAccess; readonly gla
   const { t, format } = useI18n();
   const { session } = useAccount();
   const { actor } = access;
-  const name = actor?.id === session.person.id ? t.record.you : access.actor_kind !== "person" ? t.record.system : actor?.display_name ?? t.record.somebody;
+  const name = actor?.id === session.person.id ? t.record.you : access.client?.name ?? (access.actor_kind !== "person" ? t.record.system : actor?.display_name ?? t.record.somebody);
   const roles = actor === null || actor.id === session.person.id ? "" : format.list(actor.roles.map((role) => t.admin.role[role]));
   const why = t.record.why[access.purpose] ?? access.purpose;
   // What was refused had no purpose yet, and an emergency says it already.
@@ -67,7 +67,7 @@ function Access({ access, glass }: { readonly access: RecordAccess; readonly gla
     : access.action === "break_glass_open" ? t.record.acts.break_glass_open : `${t.record.acts[access.action] ?? access.action}, ${why}`;
   return (
     <li className="line" data-testid="access" data-action={access.action} data-emergency={access.break_glass_id !== null}>
-      <Avatar name={name} id={actor?.id ?? access.actor_kind} size="small" />
+      <Avatar name={name} id={actor?.id ?? access.client?.id ?? access.actor_kind} size="small" />
       <div className="line-text">
         <p className="line-title">
           {name} {roles !== "" && <span className="muted">{roles}</span>}

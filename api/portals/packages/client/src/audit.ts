@@ -11,13 +11,20 @@ export interface AuditPerson {
   readonly roles: readonly Role[];
 }
 
+/** A machine of the clinic, as the log names it. */
+export interface AuditClient {
+  readonly id: string;
+  readonly name: string;
+}
+
 /** One entry of the log. */
 export interface AuditEntry {
   readonly id: string;
   readonly at: string;
-  /** `person`, or the part of the system that acted. */
+  /** `person`, `client` for a machine of the clinic, or the part of the system that acted. */
   readonly actor_kind: string;
   readonly actor: AuditPerson | null;
+  readonly client?: AuditClient | null;
   readonly session_id: string | null;
   /** The list of words grows. */
   readonly action: string;
@@ -39,6 +46,7 @@ export interface RecordAccess {
   readonly actor_kind: string;
   /** Only staff are named. */
   readonly actor: AuditPerson | null;
+  readonly client?: AuditClient | null;
   readonly action: string;
   readonly object_kind: string;
   readonly purpose: string;
