@@ -24,6 +24,7 @@ use utoipa_axum::routes;
 
 use crate::audit::{LogKeys, ProveError, Shelf, prove, verify};
 use crate::database::Database;
+use crate::erasures::Register;
 use crate::fleet::Fleet;
 use crate::http::ApiError;
 
@@ -43,6 +44,7 @@ pub(crate) struct Desk {
     pub(crate) database: Database,
     pub(crate) keys: LogKeys,
     pub(crate) shelf: Shelf,
+    pub(crate) register: Register,
 }
 
 /// The desk's routes; whoever mounts them puts them behind the token.

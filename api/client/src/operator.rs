@@ -6,7 +6,7 @@ use medmesh_api_types::fleet::{
     Sessions,
 };
 use medmesh_api_types::job::Job;
-use medmesh_api_types::key::{KeyList, KeyRestored, KeyRotation, KeyRotationCreate};
+use medmesh_api_types::key::{ErasuresHeld, KeyList, KeyRestored, KeyRotation, KeyRotationCreate};
 use medmesh_api_types::page::List;
 use medmesh_base::{AuditId, ClinicId, ControlId, EdgeId, JobId, RoomId};
 
@@ -203,6 +203,14 @@ impl Operator {
         self.transport
             .post("/v1/fleet/keys/restored", &KeyRestored { clinic_id })
             .await
+    }
+
+    /// Holds the register of the erased against the database.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn erasure_enforce(&self) -> Result<ErasuresHeld, ClientError> {
+        self.transport.post("/v1/fleet/erasures/enforce", &()).await
     }
 
     /// A token that lets one edge in, once.

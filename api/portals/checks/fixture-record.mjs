@@ -23,6 +23,12 @@ export function record() {
       { id: "g0", patient: ROSA, person: CHEN, reason: "Asked by the ward", opened_at: "2026-10-02T08:10:00Z", until_at: "2026-10-02T09:10:00Z", finding: "unjustified", reviewed_by: OKAFOR, reviewed_at: "2026-10-03T09:00:00Z", version: 2 },
     ],
     officer: { version: 0 },
+    rights: { version: 0 },
+    copies: [{ id: "x1", patient_id: ROSA.id, state: "ready", requested_at: "2026-11-20T08:00:00Z", ready_at: "2026-11-20T08:00:09Z", expires_at: "2026-11-27T08:00:09Z", json: { size_bytes: 2, signature: "e30..AA" }, fhir: { size_bytes: 2, signature: "e30..AB" } }],
+    corrections: [
+      { id: "k2", patient: ROSA, what: "The visit of 3 May says left knee. It was the right knee, as the pictures of the same day show.", why: "I was there", requested_at: "2026-11-01T08:00:00Z", due_at: "2026-12-31T08:00:00Z", state: "open", version: 1 },
+      { id: "k1", patient: ROSA, what: "My allergy to penicillin is missing", why: "It was found in 2019", requested_at: "2026-07-01T08:00:00Z", due_at: "2026-08-30T08:00:00Z", state: "declined", decided_by: CHEN, decided_at: "2026-08-01T08:00:00Z", reason: "The letter of 2019 speaks of a rash from another cause", version: 2 },
+    ],
     credentials: [
       { id: "l1", person: CHEN, kind: "license", profession: "clinician", state: "NY", number: "A-201-77", expires_on: "2027-06-30", status: "pending", submitted_at: "2026-11-01T08:00:00Z", decisions: [], version: 1 },
       { id: "l2", person: CHEN, kind: "npi", number: "1234567893", status: "rejected", submitted_at: "2026-11-01T08:00:00Z", decisions: [{ status: "rejected", decided_at: "2026-11-02T08:00:00Z", decided_by: OKAFOR.id, reason: "The register has another name under this number" }], version: 2 },
@@ -50,7 +56,7 @@ const ENTRIES = ACCESSES.map((access, n) => ({
 
 /** The answer, or nothing when the path is not about records. */
 export function records(method, path, query, who, body, state) {
-  const answer = audit(path, query, state) ?? consent(method, path, who, body, state) ?? glass(method, path, body, state) ?? credentials(method, path, query, who, body, state);
+  const answer = audit(path, query, state) ?? consent(method, path, who, body, state) ?? glass(method, path, body, state) ?? credentials(method, path, query, who, body, state) ?? rights(method, path, query, body, state);
   if (answer) return answer;
   if (path === "/v1/patients/search") return page(body.q.startsWith("R") ? [{ ...ROSA, roles: ["patient"], active: true }, { ...JUNE, roles: ["patient"], active: true }] : []);
   if (path === `/v1/patients/${JUNE.id}/care-team` || path === `/v1/patients/${JUNE.id}/referrals`) return problem(404, "not_found");
@@ -103,4 +109,33 @@ function credentials(method, path, query, who, body, state) {
   const credential = state.record.credentials.find(({ id }) => id === verb[1]);
   credential.status = { verify: "verified", reject: "rejected", withdraw: "withdrawn" }[verb[2]];
   return { body: credential };
+}
+
+function rights(method, path, query, body, state) {
+  const { record } = state;
+  if (path.endsWith("/rights")) {
+    if (method === "PUT") record.rights = { version: 1, ...(body.restricted ? { restricted_at: new Date().toISOString() } : {}) };
+    return { body: record.rights };
+  }
+  if (path.endsWith("/exports")) {
+    if (method === "GET") return page(record.copies);
+    if (!state.fresh) return problem(403, "step_up_required");
+    if (record.copies.length > 1) return problem(409, "state_conflict");
+    record.copies.unshift({ id: "x2", patient_id: ROSA.id, state: "queued", requested_at: new Date().toISOString() });
+    return { status: 201, body: record.copies[0] };
+  }
+  if (path.endsWith("/content")) return { body: "{}" };
+  if (path === "/v1/corrections") return page(record.corrections.filter(({ state: known }) => !query.get("state") || known === query.get("state")));
+  if (path.endsWith("/corrections")) {
+    if (method === "GET") return page(record.corrections);
+    record.corrections.unshift({ ...record.corrections[0], ...body, id: `k${Math.random()}`, requested_at: new Date().toISOString() });
+    return { status: 201, body: record.corrections[0] };
+  }
+  const verb = /^\/v1\/corrections\/([^/]+)\/(accept|decline|disagree)$/.exec(path);
+  if (!verb) return null;
+  const correction = record.corrections.find(({ id }) => id === verb[1]);
+  if (verb[2] === "accept") return problem(412, "version_mismatch");
+  if (verb[2] === "disagree") correction.disagreement = { statement: body.statement, at: new Date().toISOString() };
+  else Object.assign(correction, { state: "declined", decided_by: CHEN, decided_at: new Date().toISOString(), reason: body.reason });
+  return { body: correction };
 }

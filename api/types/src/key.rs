@@ -107,3 +107,16 @@ pub struct KeyRestored {
     #[schema(value_type = uuid::Uuid)]
     pub clinic_id: ClinicId,
 }
+
+/// What holding the register of the erased against the database came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ErasuresHeld {
+    /// Who is in the register.
+    pub listed: u64,
+    /// Who had come back, and was erased again.
+    pub erased_again: u64,
+    /// Who was erased and was not in it yet.
+    pub added: u64,
+    /// Objects in its place that this cluster did not write.
+    pub unknown: u64,
+}

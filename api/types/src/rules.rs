@@ -26,6 +26,8 @@ pub const SEARCH_CHARS_MAX: usize = 120;
 pub const RECIPIENT_MAX: usize = 300;
 /// Longest description of what was given of a record, or why, characters.
 pub const DISCLOSED_MAX: usize = 1_000;
+/// Longest text of either side about a correction, characters: a page.
+pub const CORRECTION_MAX: usize = 2_000;
 /// Longest number of a licence as it is typed, characters: the number's own bound and some blanks.
 pub const CREDENTIAL_NUMBER_MAX: usize = 40;
 /// Most round trips a client may report: twice what it is ever asked to take.
@@ -81,6 +83,12 @@ pub(crate) fn factor_name(name: &Phi<String>, _: &()) -> Check {
         return Err(garde::Error::new("must be one line"));
     }
     Ok(())
+}
+
+pub(crate) fn correction(text: &Phi<String>, _: &()) -> Check {
+    within(text.expose().trim(), 1, CORRECTION_MAX)?;
+    within(text.expose(), 1, CORRECTION_MAX)?;
+    printable(text.expose())
 }
 
 pub(crate) fn display_name(name: &Phi<String>, _: &()) -> Check {

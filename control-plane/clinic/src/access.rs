@@ -50,6 +50,8 @@ words! {
         Media = "media",
         /// Regular upkeep.
         Upkeep = "upkeep",
+        /// Making the copy of a record that its patient asked for.
+        Export = "export",
         /// Whoever holds the operator's token.
         Operator = "operator",
     }

@@ -6,8 +6,8 @@
 mod event;
 
 use medmesh_base::{
-    AppointmentId, BreakGlassId, CareTeamMemberId, ClientId, ClinicId, ConsentId, CredentialId, DisclosureId,
-    MessageId, ParticipantId, PersonId, ReferralId, SessionId, VisitId,
+    AppointmentId, BreakGlassId, CareTeamMemberId, ClientId, ClinicId, ConsentId, CorrectionId, CredentialId,
+    DisclosureId, MessageId, ParticipantId, PersonId, RecordExportId, ReferralId, SessionId, VisitId,
 };
 use uuid::Uuid;
 
@@ -150,6 +150,24 @@ words! {
         ErasureWithdraw = "erasure_withdraw",
         /// Destroyed the key of a record.
         RecordErase = "record_erase",
+        /// Asked for a copy of their whole record.
+        RecordExportCreate = "record_export_create",
+        /// Read a whole record to make the copy its patient asked for.
+        RecordExportBuild = "record_export_build",
+        /// Read which copies there are.
+        RecordExportRead = "record_export_read",
+        /// Took a copy of a whole record away.
+        RecordExport = "record_export",
+        /// Asked for a correction.
+        CorrectionCreate = "correction_create",
+        /// Read what is to be corrected.
+        CorrectionRead = "correction_read",
+        /// Agreed to a correction.
+        CorrectionAccept = "correction_accept",
+        /// Declined a correction.
+        CorrectionDecline = "correction_decline",
+        /// Put on record that they disagree.
+        CorrectionDisagree = "correction_disagree",
         /// Named the privacy officer.
         PrivacyOfficerSet = "privacy_officer_set",
         /// Had a key replaced.
@@ -232,6 +250,10 @@ words! {
         BreakGlass = "break_glass",
         /// Something that was given to somebody outside.
         Disclosure = "disclosure",
+        /// A copy of a whole record.
+        RecordExport = "record_export",
+        /// What a patient wants corrected.
+        Correction = "correction",
     }
 }
 
@@ -313,4 +335,6 @@ object_from! {
     ConsentId => Consent,
     BreakGlassId => BreakGlass,
     DisclosureId => Disclosure,
+    RecordExportId => RecordExport,
+    CorrectionId => Correction,
 }

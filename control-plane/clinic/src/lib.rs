@@ -16,12 +16,15 @@ mod break_glass;
 mod care;
 pub mod client;
 mod consent;
+mod correction;
 pub mod credential;
 mod disclosure;
 pub mod identity;
 mod message;
+mod record_export;
 mod refusal;
 mod rights;
+mod rights_mail;
 mod schedule;
 pub mod search;
 mod settings;
@@ -37,6 +40,10 @@ pub use consent::{
     CONSENT_PURPOSES, CONSENT_TEXT_LATEST, Consent, ConsentDecision, ConsentText, DOCUMENT_CHARS_MAX,
     Segment, Signature, SignedBy, consent_text,
 };
+pub use correction::{
+    CORRECTION_CHARS_MAX, CORRECTION_DUE, CORRECTIONS_OPEN_MAX, Correction, CorrectionPhase, CorrectionState,
+    CorrectionText, Decided, Disagreement, NewCorrection,
+};
 pub use credential::{Credential, CredentialKind, CredentialStatus};
 pub use disclosure::{
     ACCOUNTED_FOR, DISCLOSED_CHARS_MAX, Disclosure, DisclosureBasis, DisclosureText, NewDisclosure,
@@ -47,8 +54,10 @@ pub use identity::{
     PersonRef, Role, Roles, TimeZone,
 };
 pub use message::{MESSAGE_CHARS_MAX, Message, MessageBody};
+pub use record_export::{EXPORT_KEPT, EXPORTS_KEPT_MAX, ExportState, RecordExport, SignedCopy};
 pub use refusal::{Invalid, Refusal};
 pub use rights::{ERASED_EMAIL, ERASED_NAME, Erasure, RecordRights, RightsChange};
+pub use rights_mail::{RightsNews, rights_mail};
 pub use schedule::{
     Appointment, AppointmentStatus, BOOKING_HORIZON, PAST_GRACE, REASON_CHARS_MAX, Reason, SLOT_MAX,
     SLOT_MIN, Slot, Version,

@@ -64,6 +64,9 @@ pub enum Invalid {
     /// A key set that cannot be used.
     #[error(transparent)]
     ClientKeys(#[from] KeyFault),
+    /// Empty, too long, or with characters no database takes.
+    #[error("what is said about a correction has 1 to 2000 characters")]
+    CorrectionText,
     /// In the future, or longer ago than an account goes back.
     #[error("a disclosure has happened, in the last six years")]
     DisclosedAt,
@@ -162,6 +165,18 @@ pub enum Refusal {
     /// Somebody settled it before.
     #[error("it is settled already")]
     AlreadySettled,
+    /// Disagreeing with what was not declined.
+    #[error("it was not declined")]
+    NotDeclined,
+    /// More corrections asked for at once than anybody answers.
+    #[error("wait for those that were asked for")]
+    TooManyCorrections,
+    /// More copies of a record than anybody needs at once.
+    #[error("take one of the copies that were made")]
+    TooManyExports,
+    /// It is not made yet.
+    #[error("the copy is not ready")]
+    ExportNotReady,
     /// The person does not work here.
     #[error("the person cannot look after privacy here")]
     OfficerUnsuitable,
@@ -248,6 +263,10 @@ impl Refusal {
             | Self::ConsentTextOld
             | Self::RecordErased
             | Self::AlreadySettled
+            | Self::NotDeclined
+            | Self::TooManyCorrections
+            | Self::TooManyExports
+            | Self::ExportNotReady
             | Self::AlreadyTakesPart
             | Self::EnrolmentNotBegun
             | Self::LastFactor

@@ -197,7 +197,8 @@ impl Interaction {
             _ => match action.rsplit('_').next().unwrap_or_default() {
                 "read" | "list" | "get" | "search" => Self::Read,
                 "create" | "add" | "enrol" | "record" => Self::Create,
-                "update" | "cancel" | "open" | "admit" | "end" | "set" | "review" => Self::Update,
+                "update" | "cancel" | "open" | "admit" | "end" | "set" | "review" | "accept" | "decline"
+                | "disagree" => Self::Update,
                 "remove" | "erase" => Self::Delete,
                 "export" => Self::Export,
                 _ => Self::Other,

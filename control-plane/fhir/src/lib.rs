@@ -4,5 +4,6 @@
 //! silently: what a resource cannot say is not asked of it.
 
 mod audit_event;
+pub mod record;
 
 pub use audit_event::{AuditEvent, Bundle, Person, Source, audit_event, bundle};

@@ -24,6 +24,7 @@ use crate::config::Config;
 use crate::database::Database;
 use crate::desk::{self, Desk};
 use crate::ephemeral::{Ephemeral, News};
+use crate::erasures::{self, Register};
 use crate::fleet::operator::OperatorToken;
 use crate::fleet::{self, Fleet};
 use crate::http::server::CertificateError;
@@ -35,6 +36,7 @@ use crate::mail::{Mail, MailError};
 use crate::media::Media;
 use crate::oidc::{Flows, Oidc};
 use crate::outbox::{self, OutboxMetrics, Rabbit};
+use crate::record_export::{self, Copyist, TokenKeys};
 
 use listeners::Listeners;
 
@@ -108,6 +110,8 @@ pub struct App {
     fleet: Fleet,
     log_keys: LogKeys,
     shelf: Shelf,
+    register: Register,
+    signer: TokenSigner,
     operator: Option<OperatorToken>,
     front: Drain,
     back: Drain,
@@ -160,6 +164,9 @@ impl App {
         let digest_key = secret.digest_key().as_bytes().to_vec();
         let media = Media::new(signer.clone(), secret.clone());
         let database = Database::default();
+        let token_keys = TokenKeys::default();
+        let copying = signer.clone();
+        let register = Register::new(shelf.objects(), secret.clone());
         let api = Api::new(Parts {
             database: database.clone(),
             live: Live::new(News::default()),
@@ -177,11 +184,14 @@ impl App {
             oidc: Oidc::new(&config.oidc)?,
             flows: Flows::new(&digest_key),
             digest_key,
+            objects: shelf.objects(),
+            token_keys: token_keys.clone(),
         });
         let listeners = Listeners::bind(&config).await?;
         // Last, because it starts to take part at once.
         let fleet = fleet::start(&config, secret, signer, &registry, &back).await?;
         media.adopt(Arc::new(fleet.clone()));
+        token_keys.adopt(fleet.clone());
         Ok(Self {
             config,
             registry,
@@ -193,6 +203,8 @@ impl App {
             fleet,
             log_keys,
             shelf,
+            register,
+            signer: copying,
             operator,
             front,
             back,
@@ -218,6 +230,7 @@ impl App {
             database: self.database.clone(),
             keys: self.log_keys.clone(),
             shelf: self.shelf.clone(),
+            register: self.register.clone(),
         });
         let operator = fleet::operator::router(self.fleet.clone(), desk, self.operator);
         let routers = listeners::Routers { operator, admin };
@@ -254,6 +267,9 @@ impl App {
         let mail = self.api.mail.clone();
         let audit_metrics = AuditMetrics::new(&self.registry);
         let (log_keys, shelf) = (self.log_keys.clone(), self.shelf.clone());
+        let register = self.register.clone();
+        let (objects, signer) = (self.shelf.objects(), self.signer.clone());
+        let url = self.config.origins().first().cloned().unwrap_or_default();
         let (witness, fleet) = (Arc::new(self.fleet.clone()), self.fleet.clone());
         back.spawn(async move {
             let store = tokio::select! {
@@ -264,7 +280,15 @@ impl App {
             let handlers = mail.handlers(&store, Handlers::default());
             let handlers = mail.alert_handlers(&store, handlers);
             let handlers = mail.member_handlers(&store, handlers);
-            let handlers = jobs::erase_handlers(&store, handlers);
+            let handlers = mail.rights_handlers(&store, handlers);
+            let handlers = jobs::erase_handlers(&store, &register, handlers);
+            let copyist = Copyist {
+                store: store.clone(),
+                objects,
+                signer,
+                url,
+            };
+            let handlers = record_export::handlers(&copyist, handlers);
             let handlers = keys::handlers(&store, handlers);
             let handlers = outbox::handlers(sink.as_ref(), handlers);
             let publisher = Publisher::new(store.clone(), log_keys, shelf, witness);
@@ -276,6 +300,8 @@ impl App {
                 jobs::work(store.clone(), handlers, job_metrics, drain.clone()),
                 live::cut(live, store.clone(), drain.clone()),
                 keys::watch_floors(fleet, store.clone(), drain.clone()),
+                erasures::watch(register, store.clone(), drain.clone()),
+                erasures::follow(store.clone(), drain.clone()),
                 jobs::upkeep(store, drain.clone()),
             );
         });

@@ -57,6 +57,12 @@ impl Shelf {
         Ok(Self::new(Arc::new(LocalFileSystem::new_with_prefix(dir)?)))
     }
 
+    /// The object storage itself, for what else is kept there: each kind has a folder of its own.
+    #[must_use]
+    pub fn objects(&self) -> Arc<dyn ObjectStore> {
+        Arc::clone(&self.store)
+    }
+
     fn path(clinic: ClinicId, name: &str) -> Path {
         Path::from(format!("audit/{clinic}/{name}"))
     }

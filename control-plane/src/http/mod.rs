@@ -36,6 +36,7 @@ mod observe;
 pub mod openapi;
 mod password;
 mod portals;
+pub(crate) mod record;
 mod routes;
 pub mod server;
 mod state;

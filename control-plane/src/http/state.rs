@@ -8,6 +8,7 @@ use http::HeaderMap;
 use medmesh_base::RequestId;
 use medmesh_base::drain::Drain;
 use medmesh_store::Tx;
+use object_store::ObjectStore;
 
 use super::caller::Acting;
 use super::challenge::Challenges;
@@ -22,6 +23,7 @@ use crate::live::Live;
 use crate::mail::Mail;
 use crate::media::Media;
 use crate::oidc::{Flows, Oidc};
+use crate::record_export::TokenKeys;
 
 /// Everything a handler may use. Cheap to clone.
 #[derive(Clone)]
@@ -55,6 +57,10 @@ pub struct Parts {
     pub(crate) oidc: Oidc,
     /// Sign-ins there that are under way.
     pub(crate) flows: Flows,
+    /// Where copies of records are.
+    pub(crate) objects: Arc<dyn ObjectStore>,
+    /// What verifies them.
+    pub(crate) token_keys: TokenKeys,
     pub(crate) passwords: Passwords,
     pub(crate) throttle: Throttle,
     pub(crate) limits: Limits,

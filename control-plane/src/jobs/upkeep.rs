@@ -21,6 +21,9 @@ pub async fn upkeep(store: Store, drain: Drain) {
             tracing::warn!(%error, "months of the audit log not prepared");
         }
         wear(&store).await;
+        if let Err(error) = store.consents_seal().await {
+            tracing::warn!(%error, "what was written before it was sealed is sealed later");
+        }
         match store.upkeep(OffsetDateTime::now_utc()).await {
             Ok(removed) => tracing::debug!(
                 sessions = removed.sessions,

@@ -3,7 +3,9 @@
 use axum::Json;
 use axum::extract::State;
 use http::StatusCode;
-use medmesh_api_types::key::{KeyList, KeyRestored, KeyRotation, KeyRotationCreate, KeySubject, KeyVersion};
+use medmesh_api_types::key::{
+    ErasuresHeld, KeyList, KeyRestored, KeyRotation, KeyRotationCreate, KeySubject, KeyVersion,
+};
 use medmesh_base::ProblemCode;
 use medmesh_clinic::SystemActor;
 use medmesh_store::{KeySummary, RotationSubject};
@@ -12,6 +14,7 @@ use utoipa_axum::routes;
 
 use super::floors;
 use crate::desk::Desk;
+use crate::erasures::RegisterError;
 use crate::http::{ApiError, Body};
 
 const TAG: &str = "keys";
@@ -22,6 +25,7 @@ pub(crate) fn described() -> OpenApiRouter<Desk> {
         .routes(routes!(key_list))
         .routes(routes!(key_rotate))
         .routes(routes!(key_restored))
+        .routes(routes!(erasure_enforce))
 }
 
 /// Every version of every key, with what it has sealed. No key.
@@ -103,5 +107,30 @@ async fn key_restored(State(desk): State<Desk>, body: Body<KeyRestored>) -> Resu
     let store = desk.database.store()?;
     let floor = store.key_restored(clinic).await?;
     floors::set(&desk.fleet, clinic, floor).await?;
+    // What was put back may hold people who are erased.
+    desk.register.hold(store).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Holds the register of the erased, which is outside of the database, against it: whoever came back with
+/// a backup is erased again. Every node does so when it starts, and every ten minutes.
+#[utoipa::path(post, path = "/v1/fleet/erasures/enforce", tag = TAG,
+    responses((status = 200, description = "What was found and done.", body = ErasuresHeld)))]
+async fn erasure_enforce(State(desk): State<Desk>) -> Result<Json<ErasuresHeld>, ApiError> {
+    let held = desk.register.hold(desk.database.store()?).await?;
+    Ok(Json(ErasuresHeld {
+        listed: held.listed,
+        erased_again: held.erased_again,
+        added: held.added,
+        unknown: held.unknown,
+    }))
+}
+
+impl From<RegisterError> for ApiError {
+    fn from(error: RegisterError) -> Self {
+        match error {
+            RegisterError::Store(error) => error.into(),
+            RegisterError::Objects(error) => Self::new(ProblemCode::Unavailable).because(error),
+        }
+    }
 }

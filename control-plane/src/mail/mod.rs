@@ -6,6 +6,7 @@
 mod alert;
 mod membership;
 mod registration;
+mod rights;
 
 use std::sync::Arc;
 use std::time::Duration;

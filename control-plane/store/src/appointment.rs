@@ -50,6 +50,8 @@ pub struct AppointmentFilter {
     pub from: Option<OffsetDateTime>,
     /// Those that start before this instant.
     pub to: Option<OffsetDateTime>,
+    /// Those of this patient.
+    pub patient: Option<PersonId>,
 }
 
 #[derive(sqlx::FromRow)]
@@ -220,6 +222,7 @@ impl Tx {
             ") AND ($4::timestamptz IS NULL OR a.ends_at > $4)
                  AND ($5::timestamptz IS NULL OR a.starts_at < $5)
                  AND ($6::timestamptz IS NULL OR (a.starts_at, a.id) > ($6, $7::uuid))
+                 AND ($9::uuid IS NULL OR a.patient_id = $9)
              ORDER BY a.starts_at, a.id LIMIT $8) r ORDER BY r.starts_at, r.id"
         ))
         .bind(me)
@@ -230,6 +233,7 @@ impl Tx {
         .bind(page.at())
         .bind(page.id())
         .bind(page.fetch())
+        .bind(filter.patient.map(|patient| patient.as_uuid()))
         .fetch_all(self.db())
         .await?;
         let page = Page::of(rows, page, |row| Cursor {

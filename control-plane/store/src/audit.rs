@@ -75,6 +75,10 @@ impl Tx {
         leaves: &[Leaf],
         denial: Option<(authz::Action, authz::Reason)>,
     ) -> Result<()> {
+        if denial.is_none() && self.is_covered(leaves) {
+            return Ok(());
+        }
+        self.about = leaves.iter().find_map(|(_, patient, _)| *patient).or(self.about);
         let (actor_kind, actor_id, session_id) = match self.actor() {
             Actor::Person(caller) => (
                 "person",

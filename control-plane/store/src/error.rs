@@ -305,6 +305,16 @@ constraints! {
     ClinicRetentionSound = "clinic_retention_sound",
     /// A denial says what was asked and what was missing.
     AuditDenialSound = "audit_denial_sound",
+    /// A copy that is ready is signed, and has an end.
+    RecordExportStateSound = "record_export_state_sound",
+    /// What was answered says by whom, and what was declined why.
+    CorrectionStateSound = "correction_state_sound",
+    /// A statement has a time.
+    CorrectionDisagreementSound = "correction_disagreement_sound",
+    /// Nobody answers themselves.
+    CorrectionTwoPeople = "correction_two_people",
+    /// A document's name is there once, sealed or from before.
+    ConsentDocumentOnce = "consent_document_once",
     /// Messages of a visit are numbered.
     MessageSequenceKey = "message_sequence_key",
     /// Keys have 8 to 64 characters.
@@ -333,6 +343,7 @@ impl Constraint {
             Self::AppointmentTwoPeople => StoreError::Refused(Refusal::SamePerson),
             Self::VisitParticipantPersonKey => StoreError::Refused(Refusal::AlreadyTakesPart),
             Self::CareTeamOnce => StoreError::Refused(Refusal::AlreadyOnTeam),
+            Self::CorrectionTwoPeople => StoreError::Refused(Refusal::OwnAct),
             Self::CareTeamTwoPeople | Self::ReferralOtherPeople => {
                 StoreError::Refused(Refusal::NotThemselves)
             }
@@ -389,6 +400,10 @@ impl Constraint {
             | Self::RecordRightsErasureSound
             | Self::ClinicRetentionSound
             | Self::AuditDenialSound
+            | Self::RecordExportStateSound
+            | Self::CorrectionStateSound
+            | Self::CorrectionDisagreementSound
+            | Self::ConsentDocumentOnce
             | Self::DisclosureBasisKnown
             | Self::DisclosureForward
             | Self::VisitAppointmentKey

@@ -234,8 +234,10 @@ impl Tx {
                 response.body.expose(),
             )
             .await?;
+        // An answer about somebody goes when they do.
+        let about = self.about;
         sqlx::query(
-            "UPDATE idempotency SET response_status = $4, response_headers = $5, response_body = $6
+            "UPDATE idempotency SET response_status = $4, response_headers = $5, response_body = $6, patient_id = $7
              WHERE account_id = $1 AND route = $2 AND key = $3",
         )
         .bind(account)
@@ -244,6 +246,7 @@ impl Tx {
         .bind(i16::try_from(response.status).map_err(|_| StoreError::corrupt("idempotency.response_status"))?)
         .bind(Json(&response.headers))
         .bind(body)
+        .bind(about.map(|patient| patient.as_uuid()))
         .execute(self.db())
         .await?;
         Ok(())

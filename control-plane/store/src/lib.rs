@@ -32,6 +32,7 @@ mod care_team;
 mod client;
 mod clinic;
 mod consent;
+mod correction;
 mod credential;
 mod disclosure;
 #[cfg(feature = "embedded")]
@@ -50,6 +51,7 @@ mod page;
 mod passkey;
 mod person;
 mod privacy_officer;
+mod record_export;
 mod referral;
 mod registration;
 mod relationship;
@@ -91,6 +93,10 @@ pub use page::{Cursor, PAGE_DEFAULT, PAGE_MAX, Page, PageRequest};
 pub use passkey::{PASSKEYS_MAX, PasskeyEntry};
 pub use person::Named;
 pub use privacy_officer::PrivacyOfficer;
+pub use record_export::{
+    CopyForm, DeviceRow, FactorRow, IdentityRow, RecordExportBuild, RecordExportRemove, RightsMail,
+    WholePerson,
+};
 pub use registration::{ProvedRegistration, REGISTRATIONS_OPEN_MAX, Registration, RegistrationSend};
 pub use relationship::{Leave, Target};
 pub use rights::{Erased, RecordErase};

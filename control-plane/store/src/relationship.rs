@@ -5,7 +5,9 @@
 //! thing) or [`Tx::authorise_listing`] (many, each judged by itself). A denial undoes what the
 //! transaction had done, leaves its leaf, and is an error.
 
-use medmesh_base::{AppointmentId, BreakGlassId, CareTeamMemberId, PersonId, ReferralId, VisitId};
+use medmesh_base::{
+    AppointmentId, BreakGlassId, CareTeamMemberId, CorrectionId, PersonId, ReferralId, VisitId,
+};
 use medmesh_clinic::Segment;
 use medmesh_clinic::audit::{Object, ObjectKind, Purpose};
 use medmesh_clinic::authz::{
@@ -38,6 +40,8 @@ pub enum Target {
     CareTeamMember(CareTeamMemberId),
     /// A referral.
     Referral(ReferralId),
+    /// What a patient wants corrected.
+    Correction(CorrectionId),
 }
 
 impl Target {
@@ -50,6 +54,7 @@ impl Target {
             Self::Visit(id) => id.into(),
             Self::CareTeamMember(id) => id.into(),
             Self::Referral(id) => id.into(),
+            Self::Correction(id) => id.into(),
         }
     }
 
@@ -61,6 +66,7 @@ impl Target {
             Self::Visit(_) => Kind::Visit,
             Self::CareTeamMember(_) => Kind::CareTeamMember,
             Self::Referral(_) => Kind::Referral,
+            Self::Correction(_) => Kind::Correction,
         }
     }
 }
@@ -217,6 +223,14 @@ impl Target {
                 facts_of!(
                     "SELECT e.patient_id, NULL::uuid AS clinician_id, NULL::uuid AS visit_id, 'general' AS segment
                      FROM referral e WHERE e.id = $3"
+                ),
+                Some(id.as_uuid()),
+                None,
+            ),
+            Self::Correction(id) => (
+                facts_of!(
+                    "SELECT e.patient_id, NULL::uuid AS clinician_id, NULL::uuid AS visit_id, 'general' AS segment
+                     FROM correction e WHERE e.id = $3"
                 ),
                 Some(id.as_uuid()),
                 None,

@@ -2,8 +2,10 @@
 //!
 //! Erasing is destroying the patient's key: whatever it sealed is noise from then on, here and in
 //! every copy that was made without the key. What stays is the skeleton: ids and times, so that
-//! appointments can be counted and the audit log verified. A patient's key in another node's
-//! memory is gone after the keyring's lifetime.
+//! appointments can be counted and the audit log verified. Other nodes look every second whose keys
+//! were destroyed ([`Store::keys_follow`]) and forget them. Whoever is in the register of the erased,
+//! which is outside of the database, is erased again when a backup brings them back
+//! ([`Store::record_erase_again`]).
 
 use medmesh_base::{ClinicId, PersonId, RequestId};
 use medmesh_clinic::audit::Action;
@@ -36,7 +38,9 @@ impl JobKind for RecordErase {
 pub enum Erased {
     /// It is gone now.
     Now,
-    /// There is nothing to do: it was taken back, or is gone already.
+    /// It was gone before.
+    Before,
+    /// There is nothing to do: it was taken back.
     Nothing,
     /// The law keeps it until then; another job is waiting.
     Kept(OffsetDateTime),
@@ -193,9 +197,12 @@ impl Tx {
             .execute(self.db())
             .await?;
         let rights = self.rights_load(patient).await?;
-        let Some(erasure) = rights.erasure.filter(|erasure| erasure.erased_at.is_none()) else {
+        let Some(erasure) = rights.erasure else {
             return Ok(Erased::Nothing);
         };
+        if erasure.erased_at.is_some() {
+            return Ok(Erased::Before);
+        }
         let (now, until) = (self.now(), self.retained_until(patient).await?);
         let kept = until > now;
         let after = Erasure {
@@ -264,6 +271,9 @@ impl Tx {
             "DELETE FROM factor_name WHERE person_id = $1",
             "DELETE FROM recovery_code WHERE person_id = $1",
             "DELETE FROM account_link WHERE person_id = $1",
+            "DELETE FROM oidc_identity WHERE person_id = $1",
+            "DELETE FROM idempotency WHERE patient_id = $1",
+            "UPDATE record_export SET state = 'gone' WHERE patient_id = $1 AND state = 'ready'",
             "UPDATE appointment SET reason = NULL, cancel_reason = NULL WHERE patient_id = $1",
         ] {
             sqlx::query(sql).bind(row).execute(self.db()).await?;
@@ -271,6 +281,11 @@ impl Tx {
         sqlx::query("UPDATE session SET revoked_at = $2 WHERE person_id = $1 AND revoked_at IS NULL")
             .bind(row)
             .bind(now)
+            .execute(self.db())
+            .await?;
+        // Answers to what they asked themselves, whomever they were about.
+        sqlx::query("DELETE FROM idempotency WHERE account_id = $1")
+            .bind(account)
             .execute(self.db())
             .await?;
         sqlx::query("SELECT account_erase($1)")
@@ -301,5 +316,94 @@ impl Store {
             self.keyring.forget_patient(clinic, patient);
         }
         Ok(outcome)
+    }
+
+    /// Erases somebody whom a restored database knows again. `false`: there was nothing to do, or there
+    /// is no such person or clinic in it. May be repeated, and may break off: it is one transaction.
+    ///
+    /// # Errors
+    /// When the database or the keys fail.
+    pub async fn record_erase_again(&self, clinic: ClinicId, patient: PersonId) -> Result<bool> {
+        let actor = Actor::System(SystemActor::Upkeep);
+        let mut tx = self.begin(clinic, actor, RequestId::generate()).await?;
+        let back: bool = sqlx::query_scalar(
+            "SELECT EXISTS (SELECT FROM person WHERE id = $1 AND erased_at IS NULL)
+                 OR EXISTS (SELECT FROM patient_key WHERE patient_id = $1)",
+        )
+        .bind(patient.as_uuid())
+        .fetch_one(tx.db())
+        .await?;
+        if !back {
+            return Ok(false);
+        }
+        sqlx::query("SELECT FROM person WHERE id = $1 FOR UPDATE")
+            .bind(patient.as_uuid())
+            .execute(tx.db())
+            .await?;
+        let rights = tx.rights_load(patient).await?;
+        let now = tx.now();
+        let erasure = rights.erasure.unwrap_or(Erasure {
+            requested_at: now,
+            retained_until: now,
+            erased_at: None,
+        });
+        let after = RecordRights {
+            restricted_at: rights.restricted_at.or(Some(now)),
+            erasure: Some(Erasure {
+                erased_at: Some(now),
+                ..erasure
+            }),
+            version: Version(rights.version.0 + 1),
+        };
+        tx.rights_save(patient, &after).await?;
+        tx.record_shred(patient).await?;
+        tx.audit(Action::RecordErase, patient, Some(patient)).await?;
+        tx.commit().await?;
+        self.keyring.forget_patient(clinic, patient);
+        Ok(true)
+    }
+
+    /// Whose keys, of any clinic, were destroyed since then. The same one may come again.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn patients_erased(&self, since: OffsetDateTime) -> Result<Vec<(ClinicId, PersonId)>> {
+        let rows: Vec<(Uuid, Uuid)> = sqlx::query_as("SELECT clinic_id, id FROM patients_erased($1)")
+            .bind(since)
+            .fetch_all(&self.pool)
+            .await?;
+        let ids = rows
+            .into_iter()
+            .map(|(clinic, id)| (ClinicId::from_uuid(clinic), PersonId::from_uuid(id)));
+        Ok(ids.collect())
+    }
+
+    /// Who, of any clinic, is erased and has a key all the same: somebody put it back.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn patients_erased_with_keys(&self) -> Result<Vec<(ClinicId, PersonId)>> {
+        let rows: Vec<(Uuid, Uuid)> = sqlx::query_as("SELECT clinic_id, id FROM patients_erased_with_keys()")
+            .fetch_all(&self.pool)
+            .await?;
+        let ids = rows
+            .into_iter()
+            .map(|(clinic, id)| (ClinicId::from_uuid(clinic), PersonId::from_uuid(id)));
+        Ok(ids.collect())
+    }
+
+    /// Forgets the keys that were destroyed since then, wherever that was done. Nothing is asked while
+    /// no patient's key is in memory.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn keys_follow(&self, since: OffsetDateTime) -> Result<()> {
+        if self.keyring.cached().1 == 0 {
+            return Ok(());
+        }
+        for (clinic, patient) in self.patients_erased(since).await? {
+            self.keyring.forget_patient(clinic, patient);
+        }
+        Ok(())
     }
 }

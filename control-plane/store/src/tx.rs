@@ -37,6 +37,10 @@ pub struct Tx {
     pub(crate) grant: Option<Grant>,
     /// What the request says it is for.
     pub(crate) purpose: Option<Purpose>,
+    /// Whose record this transaction's leaves name last: whom a stored answer is about.
+    pub(crate) about: Option<PersonId>,
+    /// The copy that is being made: its own leaf stands for every read.
+    pub(crate) copying: Option<PersonId>,
     /// Whether outbox rows were written, which the relay is told about after the commit.
     pub(crate) has_events: bool,
     /// Whether jobs were added, which the workers are told about after the commit.
@@ -85,6 +89,8 @@ impl Tx {
             decided: Vec::new(),
             grant: None,
             purpose: None,
+            about: None,
+            copying: None,
             has_events: false,
             has_jobs: false,
             nudge: Arc::clone(&store.nudge),
@@ -197,6 +203,7 @@ impl Tx {
         self.chain("ROLLBACK").await?;
         self.decided.clear();
         self.grant = None;
+        self.about = None;
         self.has_events = false;
         self.keys.fresh.clear();
         self.promises.clear();

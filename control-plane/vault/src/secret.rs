@@ -7,7 +7,7 @@ use aws_lc_rs::hkdf;
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use medmesh_base::ClinicId;
+use medmesh_base::{ClinicId, PersonId};
 use zeroize::Zeroizing;
 
 use crate::{VaultError, file};
@@ -62,6 +62,18 @@ impl ClusterSecret {
     #[must_use]
     pub fn audit_seed(&self, clinic: ClinicId) -> Zeroizing<[u8; SECRET_BYTES]> {
         self.derive_bytes(&[b"medmesh audit head v1", clinic.as_uuid().as_bytes()])
+    }
+
+    /// What shows that an entry in the register of the erased is this cluster's: text of letters, digits,
+    /// `-` and `_`.
+    #[must_use]
+    pub fn erasure_tag(&self, clinic: ClinicId, patient: PersonId) -> Zeroizing<String> {
+        let bytes = self.derive_bytes(&[
+            b"medmesh erasure v1",
+            clinic.as_uuid().as_bytes(),
+            patient.as_uuid().as_bytes(),
+        ]);
+        Zeroizing::new(BASE64_URL_SAFE_NO_PAD.encode(bytes.as_slice()))
     }
 
     fn derive(&self, purpose: &str, epoch: u64) -> Zeroizing<String> {

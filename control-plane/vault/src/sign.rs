@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::rand::SystemRandom;
@@ -26,6 +27,7 @@ const UNCOMPRESSED: u8 = 4;
 #[derive(Clone)]
 pub struct TokenSigner {
     key: EncodingKey,
+    pub(crate) pair: Arc<EcdsaKeyPair>,
     key_id: String,
     public: PublicJwk,
 }
@@ -61,6 +63,7 @@ impl TokenSigner {
         };
         Ok(Self {
             key: EncodingKey::from_ec_der(&pkcs8),
+            pair: Arc::new(pair),
             key_id: thumbprint(&public),
             public,
         })

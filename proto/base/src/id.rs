@@ -114,6 +114,10 @@ typed_id! {
     ClientKeyId,
     /// What such a machine was let in with.
     ClientTokenId,
+    /// What a patient wants corrected in their record.
+    CorrectionId,
+    /// A copy of a patient's whole record, made for them.
+    RecordExportId,
     /// One HTTP request, for following it through the logs.
     RequestId,
     /// A visit as the media plane knows it. Never derived from clinical ids.

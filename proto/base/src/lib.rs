@@ -18,8 +18,9 @@ pub mod telemetry;
 
 pub use id::{
     AccountId, AppointmentId, AuditId, BreakGlassId, CareTeamMemberId, ClientId, ClientKeyId, ClientTokenId,
-    ClinicId, ConsentId, ControlId, CredentialId, DisclosureId, EdgeId, IdError, IdentityId, JobId,
-    MessageId, ParticipantId, PersonId, ReferralId, RequestId, RoomId, SessionId, VisitId,
+    ClinicId, ConsentId, ControlId, CorrectionId, CredentialId, DisclosureId, EdgeId, IdError, IdentityId,
+    JobId, MessageId, ParticipantId, PersonId, RecordExportId, ReferralId, RequestId, RoomId, SessionId,
+    VisitId,
 };
 pub use phi::Phi;
 pub use prefix::ClientPrefix;

@@ -6,6 +6,7 @@ mod expected;
 mod fixture;
 mod further;
 mod machines;
+mod whole_record;
 mod wider;
 
 use std::collections::BTreeMap;
@@ -208,6 +209,9 @@ async fn twenty_thousand_cells_are_as_the_requirements_say() {
     let (asked_by_machines, differing) = machines::check(&http, &world, &fixture).await;
     wrong.extend(differing.into_iter().map(|cell| (cell, 1)));
     let more = more + asked_by_machines;
+    let (copies, differing) = whole_record::check(&http, &world, &fixture).await;
+    wrong.extend(differing.into_iter().map(|cell| (cell, 1)));
+    let more = more + copies;
     let seconds = started.elapsed().as_secs_f64();
     println!(
         "{} cells in {seconds:.1} s, {:.0} a second: {seen:?}",

@@ -78,6 +78,7 @@ const TELLS_NOTHING: &[(&str, &str)] = &[
     ("oauth_token", "a machine's own token; it has its own leaf"),
     ("oauth_metadata", "how machines ask, to everybody"),
     ("smart_configuration", "how machines ask, to everybody"),
+    ("jwks_get", "public keys of this installation"),
     ("signaling_candidates", "media servers"),
     ("signaling_session", "media servers and tokens of opaque ids"),
 ];
@@ -580,6 +581,8 @@ async fn those_who_care(walk: &mut Walk<'_>) {
     walk.step("break_glass_review", &officer, (post, &review), finding, patient)
         .await;
 
+    what_patients_ask_of_it(walk, &theirs, &clinician, &patient_id).await;
+
     // Last, because a record that rests is reached by few.
     walk.step(
         "record_rights_get",
@@ -595,6 +598,87 @@ async fn those_who_care(walk: &mut Walk<'_>) {
         &theirs,
         (Method::PUT, &at("rights")),
         wish,
+        patient,
+    )
+    .await;
+}
+
+/// Corrections, and a copy of everything.
+async fn what_patients_ask_of_it(walk: &mut Walk<'_>, theirs: &Who, clinician: &Who, patient_id: &str) {
+    let patient = Some(patient_id);
+    let (get, post) = (Method::GET, Method::POST);
+    let at = |tail: &str| format!("/v1/patients/{patient_id}/{tail}");
+    let corrections = at("corrections");
+    let wrong = json!({"what": "the left knee", "why": "it is the right one"});
+    for (then, said) in [
+        ("accept", Value::Null),
+        ("decline", json!({"reason": "it was the left one"})),
+    ] {
+        let asked = (post.clone(), corrections.as_str());
+        let asked = walk
+            .step("correction_create", theirs, asked, wrong.clone(), patient)
+            .await;
+        let path = format!("/v1/corrections/{}/{then}", asked["id"].as_str().unwrap());
+        let body = json!({"if_match": 1, "json": said});
+        let operation = if then == "accept" {
+            "correction_accept"
+        } else {
+            "correction_decline"
+        };
+        walk.step(operation, clinician, (post.clone(), &path), body, patient)
+            .await;
+        if then == "decline" {
+            let path = path.replace("/decline", "/disagree");
+            let body = json!({"if_match": 2, "json": {"statement": "it was not"}});
+            walk.step(
+                "correction_disagree",
+                theirs,
+                (post.clone(), &path),
+                body,
+                patient,
+            )
+            .await;
+        }
+    }
+    walk.step(
+        "correction_list",
+        theirs,
+        (get.clone(), &corrections),
+        Value::Null,
+        patient,
+    )
+    .await;
+    let queue = (get.clone(), "/v1/corrections");
+    walk.step("correction_queue", clinician, queue, Value::Null, patient)
+        .await;
+
+    let exports = at("exports");
+    let asked = (post, exports.as_str());
+    let asked = walk
+        .step("record_export_create", theirs, asked, json!({}), patient)
+        .await;
+    walk.step(
+        "record_export_list",
+        theirs,
+        (get.clone(), &exports),
+        Value::Null,
+        patient,
+    )
+    .await;
+    let one = format!("{exports}/{}", asked["id"].as_str().unwrap());
+    super::eventually(async || {
+        let step = (get.clone(), one.as_str());
+        walk.step("record_export_get", theirs, step, Value::Null, patient)
+            .await["state"]
+            == "ready"
+    })
+    .await;
+    let content = format!("{one}/content?form=fhir");
+    walk.step(
+        "record_export_download",
+        theirs,
+        (get, &content),
+        Value::Null,
         patient,
     )
     .await;

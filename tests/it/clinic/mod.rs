@@ -5,8 +5,10 @@ mod booking;
 mod border;
 mod cells;
 mod clients;
+mod corrections;
 mod credentials;
 mod devices;
+mod exports;
 mod factor_names;
 mod factors;
 mod flood;
@@ -129,6 +131,18 @@ async fn ready(node: &ControlNode) {
         assert!(tokio::time::Instant::now() < deadline, "the node becomes ready");
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
+}
+
+/// Until it holds; the limit is for a machine that is busy with other things.
+pub(crate) async fn eventually(mut holds: impl AsyncFnMut() -> bool) {
+    let waiting = async {
+        while !holds().await {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), waiting)
+        .await
+        .expect("it never came to be");
 }
 
 /// A bare HTTP client, for what the typed one cannot get wrong.

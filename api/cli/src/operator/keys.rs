@@ -29,6 +29,8 @@ pub enum KeyVerb {
         /// The clinic
         clinic: ClinicId,
     },
+    /// Erase again whoever is in the register of the erased and came back with a backup
+    Erased,
 }
 
 /// Which key.
@@ -98,6 +100,12 @@ pub(super) async fn run(
             operator.key_restored(clinic).await?;
             Ok(format!("what the database of {clinic} holds is accepted\n"))
         }
+        KeyVerb::Erased => show(connection, &operator.erasure_enforce().await?, |held| {
+            format!(
+                "{} in the register, {} erased again, {} added, {} unknown\n",
+                held.listed, held.erased_again, held.added, held.unknown
+            )
+        }),
     }
 }
 

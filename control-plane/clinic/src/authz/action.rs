@@ -168,6 +168,26 @@ words! {
         RecordRightsGet = "record_rights_get",
         /// Let one's record rest, or go.
         RecordRightsSet = "record_rights_set",
+        /// Ask for a copy of everything one's record holds.
+        RecordExportCreate = "record_export_create",
+        /// See which copies were asked for, and whether they are ready.
+        RecordExportList = "record_export_list",
+        /// See how one of them stands, and its signatures.
+        RecordExportGet = "record_export_get",
+        /// Take one of them away.
+        RecordExportDownload = "record_export_download",
+        /// Ask for something in one's record to be corrected.
+        CorrectionCreate = "correction_create",
+        /// See what a patient wants corrected, and what came of it.
+        CorrectionList = "correction_list",
+        /// See what all patients in reach want corrected.
+        CorrectionQueue = "correction_queue",
+        /// Agree that something is to be corrected.
+        CorrectionAccept = "correction_accept",
+        /// Decline to correct it, and say why.
+        CorrectionDecline = "correction_decline",
+        /// Say that one disagrees with having been declined.
+        CorrectionDisagree = "correction_disagree",
         /// See who the privacy officer is.
         PrivacyOfficerGet = "privacy_officer_get",
         /// Name the privacy officer.

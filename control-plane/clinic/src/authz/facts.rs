@@ -133,6 +133,8 @@ pub enum Kind {
     CareTeamMember,
     /// A referral.
     Referral,
+    /// What a patient wants corrected.
+    Correction,
 }
 
 impl Kind {
@@ -146,6 +148,7 @@ impl Kind {
             Self::Visit => Some(Action::VisitGet),
             Self::CareTeamMember => Some(Action::CareTeamList),
             Self::Referral => Some(Action::ReferralList),
+            Self::Correction => Some(Action::CorrectionList),
         }
     }
 }

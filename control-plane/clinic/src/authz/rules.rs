@@ -131,6 +131,31 @@ const APPOINTMENT: &[Action] = &[
     AppointmentCancel,
 ];
 
+/// What is done about a patient's wish for a correction (45 CFR 164.526).
+const CORRECTIONS: &[Action] = &[
+    CorrectionList,
+    CorrectionQueue,
+    CorrectionAccept,
+    CorrectionDecline,
+];
+
+/// Everything a record holds that has a listing of its own.
+const WHOLE_RECORD: &[Action] = &[
+    AppointmentList,
+    AppointmentGet,
+    VisitGet,
+    MessageList,
+    CareTeamList,
+    ReferralList,
+    ConsentList,
+    BreakGlassList,
+    DisclosureList,
+    RecordAccessList,
+    RecordRightsGet,
+    RecordExportList,
+    CorrectionList,
+];
+
 const fn rule(
     because: &'static str,
     who: &[Role],
@@ -201,6 +226,10 @@ pub const RULES: &[Rule] = &[
     rule("patients see who may see their record, and decide on it", PATIENT,
         &[CareTeamList, ReferralList, ConsentList, ConsentRecord, BreakGlassList, RecordAccessList,
             DisclosureList, RecordRightsGet, RecordRightsSet], Own, Purpose::PatientRequest),
+    rule("patients take a copy of their whole record", PATIENT,
+        &[RecordExportCreate, RecordExportList, RecordExportGet, RecordExportDownload], Own, Purpose::PatientRequest),
+    rule("patients ask for corrections, and may disagree", PATIENT,
+        &[CorrectionCreate, CorrectionList, CorrectionDisagree], Own, Purpose::PatientRequest),
 
     // Treatment.
     rule("clinicians keep the appointments they are the clinician of", CLINICIAN, APPOINTMENT, Host, Purpose::Treatment),
@@ -217,6 +246,8 @@ pub const RULES: &[Rule] = &[
         &[CareTeamAdd, CareTeamEnd, ReferralCreate, ReferralEnd, ConsentRecord], Treating, Purpose::Treatment),
     rule("clinicians of the care team refer and ask others in", CLINICIAN,
         &[CareTeamAdd, CareTeamEnd, ReferralCreate, ReferralEnd, ConsentRecord], CareTeam, Purpose::Treatment),
+    rule("clinicians answer what those they treat want corrected", CLINICIAN, CORRECTIONS, Treating, Purpose::Treatment),
+    rule("clinicians of the care team answer what is to be corrected", CLINICIAN, CORRECTIONS, CareTeam, Purpose::Treatment),
 
     // Running the clinic: who and when, not why.
     rule("admins know everybody, support helps with their accounts", &[Role::Admin, Role::Support],
@@ -248,6 +279,8 @@ pub const RULES: &[Rule] = &[
         .seeing(View::Administrative).at(Level::StepUp),
     rule("the privacy officer accounts for what left the clinic", STAFF,
         &[RecordAccessList, DisclosureList, DisclosureCreate], PrivacyOfficer, Purpose::Operations),
+    rule("the privacy officer sees that corrections are answered in time", STAFF, CORRECTIONS, PrivacyOfficer, Purpose::Operations)
+        .before_licence(),
 
     // Emergencies.
     rule("who gives care may break the glass", CARE, &[BreakGlassOpen], Clinic, Purpose::Emergency).at(Level::StepUp),
@@ -271,6 +304,10 @@ pub const RULES: &[Rule] = &[
     // The system itself.
     system("the seed fills an empty clinic", SystemActor::Seed, &[PersonCreate, AppointmentCreate]),
     system("whoever proved their mailbox registers as a patient", SystemActor::Registration, &[PersonRegister]),
+    Rule {
+        who: Who::System(SystemActor::Export),
+        ..rule("a record is read whole for its patient who asked for a copy", &[], WHOLE_RECORD, Clinic, Purpose::PatientRequest)
+    },
     system("the media plane reports who is connected", SystemActor::Media,
         &[ParticipantPresence, VisitGet, VisitEvents]),
 ];

@@ -83,6 +83,7 @@ async fn appointment_list(
     let filter = AppointmentFilter {
         from: query.from,
         to: query.to,
+        patient: None,
     };
     let mut tx = api.begin(&signed).await?;
     let appointments = tx.appointment_list(filter, page).await?;

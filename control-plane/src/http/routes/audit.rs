@@ -130,8 +130,8 @@ fn filter(query: &AuditQuery) -> Result<AuditFilter, ApiError> {
     })
 }
 
-type People = HashMap<PersonId, Named>;
-type Clients = HashMap<ClientId, String>;
+pub(in crate::http) type People = HashMap<PersonId, Named>;
+pub(in crate::http) type Clients = HashMap<ClientId, String>;
 
 /// The machine that acted, where it was one.
 fn client(event: &Event, clients: &Clients) -> Option<AuditClient> {
@@ -181,7 +181,7 @@ fn entry(event: Event, people: &People, clients: &Clients) -> AuditEntry {
 
 /// Who asked in vain and is not staff stays unknown: whom else the clinic treats is not the
 /// patient's to learn.
-fn access(event: Event, people: &People, clients: &Clients) -> RecordAccess {
+pub(in crate::http) fn access(event: Event, people: &People, clients: &Clients) -> RecordAccess {
     let actor = event
         .actor_id
         .filter(|id| people.contains_key(&PersonId::from_uuid(*id)));

@@ -159,7 +159,7 @@ fn officer_answer(officer: store::PrivacyOfficer) -> Response {
     ([(ETAG, etag_of(officer.version))], Json(officer)).into_response()
 }
 
-fn break_glass(glass: clinic::BreakGlass) -> BreakGlass {
+pub(in crate::http) fn break_glass(glass: clinic::BreakGlass) -> BreakGlass {
     let (finding, reviewed_by, reviewed_at) = match glass.review {
         Some(review) => {
             let finding = match review.finding {

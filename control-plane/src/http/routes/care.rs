@@ -163,7 +163,7 @@ async fn referral_end(
     Ok(([(ETAG, etag_of(ended.version))], Json(ended)).into_response())
 }
 
-fn member(member: clinic::CareTeamMember) -> CareTeamMember {
+pub(in crate::http) fn member(member: clinic::CareTeamMember) -> CareTeamMember {
     CareTeamMember {
         id: member.id,
         patient_id: member.patient_id,
@@ -180,7 +180,7 @@ fn member(member: clinic::CareTeamMember) -> CareTeamMember {
     }
 }
 
-fn referral(referral: clinic::Referral) -> Referral {
+pub(in crate::http) fn referral(referral: clinic::Referral) -> Referral {
     Referral {
         id: referral.id,
         patient_id: referral.patient_id,

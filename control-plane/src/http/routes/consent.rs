@@ -130,7 +130,7 @@ const fn decision_in(decision: ConsentDecision) -> clinic::ConsentDecision {
     }
 }
 
-fn consent(consent: clinic::Consent) -> Consent {
+pub(in crate::http) fn consent(consent: clinic::Consent) -> Consent {
     let signature = consent.signature;
     Consent {
         id: consent.id,

@@ -80,7 +80,7 @@ async fn disclosure_create(
     creation.created(&[], &disclosure(noted)).await
 }
 
-fn disclosure(disclosure: clinic::Disclosure) -> Disclosure {
+pub(in crate::http) fn disclosure(disclosure: clinic::Disclosure) -> Disclosure {
     Disclosure {
         id: disclosure.id,
         disclosed_at: disclosure.disclosed_at,

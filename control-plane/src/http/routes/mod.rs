@@ -1,21 +1,23 @@
 //! The routes of the clinic API, one file per resource.
 
 mod appointments;
-mod audit;
+pub(super) mod audit;
 mod auth;
-mod break_glass;
-mod care;
+pub(super) mod break_glass;
+pub(super) mod care;
 mod clients;
 mod clinic;
-mod consent;
+pub(super) mod consent;
+pub(super) mod corrections;
 mod credentials;
-mod disclosures;
+pub(super) mod disclosures;
 mod events;
+pub(super) mod exports;
 mod messages;
 mod oauth;
 mod patients;
 mod people;
-mod rights;
+pub(super) mod rights;
 mod signaling;
 mod visits;
 
@@ -35,6 +37,8 @@ pub(super) fn clinic() -> Routes {
         .merge(consent::routes())
         .merge(break_glass::routes())
         .merge(rights::routes())
+        .merge(exports::routes())
+        .merge(corrections::routes())
         .merge(appointments::routes())
         .merge(visits::routes())
         .merge(messages::routes())

@@ -67,7 +67,12 @@ async fn record_rights_set(
 }
 
 fn answer(rights: clinic::RecordRights) -> Response {
-    let rights = RecordRights {
+    let rights = record_rights(rights);
+    ([(ETAG, etag_of(rights.version))], Json(rights)).into_response()
+}
+
+pub(in crate::http) fn record_rights(rights: clinic::RecordRights) -> RecordRights {
+    RecordRights {
         restricted_at: rights.restricted_at,
         erasure: rights.erasure.map(|erasure| Erasure {
             requested_at: erasure.requested_at,
@@ -75,6 +80,5 @@ fn answer(rights: clinic::RecordRights) -> Response {
             erased_at: erasure.erased_at,
         }),
         version: rights.version.0,
-    };
-    ([(ETAG, etag_of(rights.version))], Json(rights)).into_response()
+    }
 }

@@ -65,6 +65,16 @@ columns! {
     /// Of a disclosure: to whom, their address, what and why. Under the clinic's key: the account
     /// must be kept for six years whatever becomes of the record (45 CFR 164.530(j)).
     DisclosureContent = "disclosure"."content",
+    /// What the patient calls what they sign on paper, or the name of the text.
+    ConsentDocument = "consent"."document_sealed",
+    /// What a patient wants corrected.
+    CorrectionWhat = "correction"."what",
+    /// Why.
+    CorrectionWhy = "correction"."why",
+    /// Why it was declined.
+    CorrectionReason = "correction"."reason",
+    /// That the patient disagrees.
+    CorrectionStatement = "correction"."statement",
     /// The key of a patient, under the clinic's.
     PatientKeyWrapped = "patient_key"."wrapped",
     /// The key of blind indexes, under the clinic's or the system's.
@@ -93,6 +103,11 @@ impl Column {
             | Self::CredentialNumber
             | Self::CredentialReason
             | Self::BreakGlassReason
+            | Self::ConsentDocument
+            | Self::CorrectionWhat
+            | Self::CorrectionWhy
+            | Self::CorrectionReason
+            | Self::CorrectionStatement
             | Self::PatientKeyWrapped
             | Self::IndexKey => false,
         }

@@ -223,7 +223,7 @@ impl Tx {
         let mut found = HashMap::with_capacity(wanted.len());
         let mut missing: Vec<Uuid> = Vec::new();
         for (patient, version) in wanted {
-            if found.contains_key(patient) {
+            if found.contains_key(patient) || self.keys.keyring.is_erased(clinic, *patient) {
                 continue;
             }
             let own = self.keys.fresh.get(patient).cloned();

@@ -20,7 +20,7 @@ mod rotate;
 mod seal;
 mod step;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -84,6 +84,9 @@ struct Inner {
     /// What the control nodes agreed on: below these versions of a clinic's key nothing is opened
     /// but what keeps its key.
     floors: RwLock<HashMap<ClinicId, u32>>,
+    /// Whose keys were destroyed for good, as the register outside of the database says: a key that a
+    /// restored backup holds opens nothing.
+    erased: RwLock<HashSet<(ClinicId, PersonId)>>,
 }
 
 impl Keyring {
@@ -97,6 +100,7 @@ impl Keyring {
             failures: Mutex::default(),
             counts: Mutex::default(),
             floors: RwLock::default(),
+            erased: RwLock::default(),
         }))
     }
 
@@ -139,6 +143,20 @@ impl Keyring {
     /// Takes over what the control nodes agreed on, in place of what was agreed before.
     pub fn set_floors(&self, floors: HashMap<ClinicId, u32>) {
         *self.0.floors.write().unwrap_or_else(PoisonError::into_inner) = floors;
+    }
+
+    /// Adds to those whose keys are destroyed for good, and forgets what is in memory of them.
+    pub fn add_erased(&self, gone: &[(ClinicId, PersonId)]) {
+        let mut erased = self.0.erased.write().unwrap_or_else(PoisonError::into_inner);
+        erased.extend(gone);
+        self.0.patients.forget(|key| erased.contains(key));
+    }
+
+    /// Whether a patient's key is destroyed for good, whatever the database holds.
+    #[must_use]
+    pub fn is_erased(&self, clinic: ClinicId, patient: PersonId) -> bool {
+        let erased = self.0.erased.read().unwrap_or_else(PoisonError::into_inner);
+        erased.contains(&(clinic, patient))
     }
 
     /// The oldest version of a clinic's key that opens what a rotation seals anew; 0: all do.

@@ -99,6 +99,25 @@ pub(super) const TABLES: &[SealedTable] = &[
         patient: "t.patient_id",
         of_patient: "t.patient_id = $1",
     },
+    SealedTable {
+        name: "consent",
+        columns: &[Column::ConsentDocument],
+        is_versioned: false,
+        patient: "t.patient_id",
+        of_patient: "t.patient_id = $1",
+    },
+    SealedTable {
+        name: "correction",
+        columns: &[
+            Column::CorrectionWhat,
+            Column::CorrectionWhy,
+            Column::CorrectionReason,
+            Column::CorrectionStatement,
+        ],
+        is_versioned: true,
+        patient: "t.patient_id",
+        of_patient: "t.patient_id = $1",
+    },
 ];
 
 /// What one page of a walk came to.

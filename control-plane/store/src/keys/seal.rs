@@ -162,12 +162,16 @@ impl Tx {
         }
         let wanted: HashSet<PersonId> = patients.iter().map(|(patient, _)| *patient).collect();
         let patients = self.patient_rings(&patients).await?;
+        let (clinic, keyring) = (self.clinic_id(), self.keys.keyring.clone());
         let keyless = wanted
             .into_iter()
             .filter(|patient| !patients.contains_key(patient));
-        let erased = self
-            .erased_among(keyless.map(|patient| patient.as_uuid()).collect())
+        let (registered, unknown): (HashSet<_>, HashSet<_>) =
+            keyless.partition(|patient| keyring.is_erased(clinic, *patient));
+        let mut erased = self
+            .erased_among(unknown.into_iter().map(|patient| patient.as_uuid()).collect())
             .await?;
+        erased.extend(registered);
         let scope = match clinic_version {
             Some(version) => Some(self.clinic_scope_with(version).await?),
             None => None,
@@ -176,7 +180,6 @@ impl Tx {
             Some(_) => Some(self.account_scope(account_version).await?),
             None => None,
         };
-        let clinic = self.clinic_id();
         let own = scope.as_ref().map_or(0, |scope| scope.floor);
         Ok(Opener {
             clinic,

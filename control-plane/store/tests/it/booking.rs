@@ -328,6 +328,7 @@ async fn pages_meet_without_overlap_or_gap() {
     let filter = AppointmentFilter {
         from: Some(slot(1).starts_at()),
         to: Some(slot(6).starts_at()),
+        patient: None,
     };
     let mut seen = Vec::new();
     let mut page = PageRequest {

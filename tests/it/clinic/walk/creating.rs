@@ -141,6 +141,22 @@ impl Ground {
                     "disclosure",
                 )
             }
+            "correction_create" => {
+                let body = json!({"what": format!("line {n}"), "why": "it never happened"});
+                (
+                    said("patient", &of_patient(self.patient, "corrections"), body),
+                    "correction",
+                )
+            }
+            // The body is always the same: what differs is whose record it is, and of three of them
+            // there is none.
+            "record_export_create" => {
+                let whose = if n == 1 { self.others[1] } else { self.patient };
+                (
+                    said("patient", &of_patient(whose, "exports"), json!({})),
+                    "record_export",
+                )
+            }
             "credential_submit" => {
                 let body = json!({
                     "kind": "license", "profession": "clinician", "state": (["CA", "NY", "TX", "FL"][n]),

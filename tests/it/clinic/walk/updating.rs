@@ -66,6 +66,7 @@ struct Ground {
     glass: String,
     credential: String,
     client: String,
+    correction: String,
     passkey: Uuid,
     patient: Uuid,
     colleague: Uuid,
@@ -109,6 +110,10 @@ impl Ground {
             glass: made("clinician", second, json!({"reason": "found unconscious"})).await,
             credential: made("clinician", "/v1/credentials".to_owned(), licence).await,
             client: made("admin", "/v1/clients".to_owned(), machine()).await,
+            correction: {
+                let wrong = json!({"what": "the left knee", "why": "it is the right one"});
+                made("patient", of(patient, "corrections"), wrong).await
+            },
             passkey: clinician.factor_list().await.unwrap().passkeys[0].id,
             patient,
             colleague,
@@ -119,6 +124,7 @@ impl Ground {
     fn say(&self, operation: &str) -> Said {
         let appointment = format!("/v1/appointments/{}", self.appointment);
         let credential = |what: &str| format!("/v1/credentials/{}/{what}", self.credential);
+        let correction = |what: &str| format!("/v1/corrections/{}/{what}", self.correction);
         let (login, path, body) = match operation {
             "appointment_update" => ("clinician", appointment, json!({"reason": "another"})),
             "appointment_cancel" => ("clinician", format!("{appointment}/cancel"), json!({})),
@@ -129,6 +135,15 @@ impl Ground {
                 format!("/v1/referrals/{}/end", self.referral),
                 json!({}),
             ),
+            "correction_accept" => ("clinician", correction("accept"), json!({})),
+            "correction_decline" => {
+                let why = json!({"reason": "it was the left one"});
+                ("clinician", correction("decline"), why)
+            }
+            "correction_disagree" => {
+                let said = json!({"statement": "it was not"});
+                ("patient", correction("disagree"), said)
+            }
             "privacy_officer_set" => {
                 let body = json!({"person_id": self.colleague});
                 ("admin", "/v1/privacy-officer".to_owned(), body)
@@ -246,6 +261,7 @@ async fn versions(world: &World) -> Vec<(String, i64)> {
         "break_glass",
         "credential",
         "record_rights",
+        "correction",
         "oidc_provider",
         "oauth_client",
     ] {

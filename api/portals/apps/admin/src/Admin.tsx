@@ -1,5 +1,5 @@
 import type { Role } from "@medmesh/client";
-import { ACCOUNT, AccountPage, PortalShell, useAccount, useI18n, usePath } from "@medmesh/ui";
+import { ACCOUNT, AccountPage, CorrectionsPage, PortalShell, useAccount, useI18n, usePath } from "@medmesh/ui";
 import { Appointments } from "./Appointments.tsx";
 import { Audit } from "./Audit.tsx";
 import { BreakGlass } from "./BreakGlass.tsx";
@@ -24,6 +24,7 @@ export function Admin() {
     { path: "credentials", name: t.care.credentials.title, testId: "nav-credentials", page: <Credentials />, isMine: is(ADMIN) },
     { path: "audit", name: t.audit.title, testId: "nav-audit", page: <Audit />, isMine: is(AUDIT) },
     { path: "emergencies", name: t.care.review.title, testId: "nav-emergencies", page: <BreakGlass />, isMine: true },
+    { path: "corrections", name: t.rights.corrections.staffTitle, testId: "nav-corrections", page: <CorrectionsPage />, isMine: true },
     { path: "settings", name: t.clinic.settings, testId: "nav-settings", page: <Settings />, isMine: is(ADMIN) },
   ].filter(({ isMine }) => isMine);
   const mine = { path: ACCOUNT, name: t.account.title, page: <AccountPage /> };

@@ -1,11 +1,13 @@
 import type { Role } from "@medmesh/client";
-import { ACCOUNT, AccountPage, PortalShell, useAccount, useI18n, usePath, VisitPage } from "@medmesh/ui";
+import { ACCOUNT, AccountPage, CorrectionsPage, PortalShell, useAccount, useI18n, usePath, VisitPage } from "@medmesh/ui";
 import { Credentials } from "./Credentials.tsx";
 import { Patients } from "./Patients.tsx";
 import { Schedule } from "./Schedule.tsx";
 
 /** Those who give care, and may open a record in an emergency. */
 const CARE: readonly Role[] = ["clinician", "nurse", "care_coordinator"];
+/** Those who answer what their patients want corrected. */
+const ANSWER: readonly Role[] = ["clinician"];
 /** Those who act upon a licence. */
 const LICENSED: readonly Role[] = ["clinician", "nurse", "pharmacist"];
 
@@ -18,6 +20,7 @@ export function Clinician() {
   const pages = [
     { path: "", name: t.visits.scheduleTitle, testId: "nav-schedule", page: <Schedule />, isMine: true },
     { path: "patients", name: t.care.patients, testId: "nav-patients", page: <Patients />, isMine: is(CARE) },
+    { path: "corrections", name: t.rights.corrections.staffTitle, testId: "nav-corrections", page: <CorrectionsPage />, isMine: is(ANSWER) },
     { path: "credentials", name: t.care.credentials.title, testId: "nav-credentials", page: <Credentials />, isMine: is(LICENSED) },
   ].filter(({ isMine }) => isMine);
   const mine = { path: ACCOUNT, name: t.account.title, page: <AccountPage /> };

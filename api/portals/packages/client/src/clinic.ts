@@ -4,6 +4,7 @@ import { AuditApi } from "./audit.ts";
 import { CareApi } from "./care.ts";
 import { followVisit, type LiveHandlers } from "./live.ts";
 import { OidcApi } from "./oidc.ts";
+import { RightsApi } from "./rights.ts";
 import { Transport } from "./transport.ts";
 import type {
   Appointment, Candidate, ClinicSettings, Credential, CredentialStatus, Invitation, Message, NewAppointment, NewCredential, NewInvitation, NewPerson, Page, Person, Role, Session, SignalingRequest, SignalingSession, Visit,
@@ -25,12 +26,15 @@ export class ClinicApi {
   readonly care: CareApi;
   /** Signing in with an outside provider. */
   readonly oidc: OidcApi;
+  /** Copies of one's record, corrections, rest and erasure. */
+  readonly rights: RightsApi;
 
   constructor(readonly transport: Transport = new Transport()) {
     this.account = new AccountApi(transport);
     this.audit = new AuditApi(transport);
     this.care = new CareApi(transport);
     this.oidc = new OidcApi(transport);
+    this.rights = new RightsApi(transport);
   }
 
   /** Called when the server says that the session has ended. */

@@ -8,4 +8,5 @@ export { AccountApi } from "./account.ts";
 export * from "./audit.ts";
 export * from "./care.ts";
 export * from "./oidc.ts";
+export * from "./rights.ts";
 export { hasPasskeys, passkeyCreate, passkeyGet } from "./passkey.ts";

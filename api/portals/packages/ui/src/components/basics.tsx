@@ -1,4 +1,4 @@
-import { useEffect, useId, useRef, type ButtonHTMLAttributes, type InputHTMLAttributes, type ReactNode, type SelectHTMLAttributes } from "react";
+import { useEffect, useId, useRef, type ButtonHTMLAttributes, type InputHTMLAttributes, type ReactNode, type SelectHTMLAttributes, type TextareaHTMLAttributes } from "react";
 import { useI18n } from "../i18n/I18n.tsx";
 import { Icon, type IconName } from "./Icon.tsx";
 
@@ -53,6 +53,16 @@ export function TextField({ label, hint, error, trailing, ...rest }: FieldProps 
         <input id={id} className="input" aria-invalid={error ? true : undefined} aria-describedby={described} {...rest} />
         {trailing}
       </span>
+    </Field>
+  );
+}
+
+/** A text of several lines. */
+export function TextArea({ label, hint, error, ...rest }: FieldProps & TextareaHTMLAttributes<HTMLTextAreaElement>) {
+  const id = useId();
+  return (
+    <Field id={id} label={label} hint={hint} error={error} required={rest.required ?? false}>
+      <textarea id={id} className="input" rows={3} aria-invalid={error ? true : undefined} aria-describedby={describedBy(id, { label, hint, error })} {...rest} />
     </Field>
   );
 }

@@ -3,6 +3,7 @@ import { audit } from "./en/audit.ts";
 import { care } from "./en/care.ts";
 import { clinic } from "./en/clinic.ts";
 import { record } from "./en/record.ts";
+import { rights } from "./en/rights.ts";
 import { plural } from "./plural.ts";
 
 /** The English catalogue; its type is what the other languages must fill. */
@@ -30,6 +31,7 @@ export const en = {
   care,
   clinic,
   record,
+  rights,
   home: {
     title: "Welcome to medmesh",
     lead: "Video visits that stay close to you.",

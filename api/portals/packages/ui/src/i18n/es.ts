@@ -3,6 +3,7 @@ import { audit } from "./es/audit.ts";
 import { care } from "./es/care.ts";
 import { clinic } from "./es/clinic.ts";
 import { record } from "./es/record.ts";
+import { rights } from "./es/rights.ts";
 import type { Catalogue } from "./en.ts";
 import { plural } from "./plural.ts";
 
@@ -30,6 +31,7 @@ export const es: Catalogue = {
   care,
   clinic,
   record,
+  rights,
   home: {
     title: "Le damos la bienvenida a medmesh",
     lead: "Consultas por vídeo que están cerca de usted.",

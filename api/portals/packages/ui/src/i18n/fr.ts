@@ -3,6 +3,7 @@ import { audit } from "./fr/audit.ts";
 import { care } from "./fr/care.ts";
 import { clinic } from "./fr/clinic.ts";
 import { record } from "./fr/record.ts";
+import { rights } from "./fr/rights.ts";
 import type { Catalogue } from "./en.ts";
 import { plural } from "./plural.ts";
 
@@ -30,6 +31,7 @@ export const fr: Catalogue = {
   care,
   clinic,
   record,
+  rights,
   home: {
     title: "Bienvenue sur medmesh",
     lead: "Des consultations vidéo au plus près de vous.",

@@ -58,4 +58,13 @@ export const acts: Readonly<Record<string, string>> = {
   credential_withdraw: "Withdrew a credential",
   key_rotate: "Changed an encryption key",
   denied: "Was refused",
+  record_export_create: "Asked for a copy of the whole record",
+  record_export_build: "Read the record to make the copy you asked for",
+  record_export_read: "Looked which copies there are",
+  record_export: "Took a copy of the whole record",
+  correction_create: "Asked for a correction",
+  correction_read: "Looked at corrections",
+  correction_accept: "Accepted a correction",
+  correction_decline: "Declined a correction",
+  correction_disagree: "Put on record that they disagree",
 };

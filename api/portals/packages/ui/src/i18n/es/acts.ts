@@ -57,4 +57,13 @@ export const acts: Readonly<Record<string, string>> = {
   credential_withdraw: "Retiró una acreditación",
   key_rotate: "Cambió una clave de cifrado",
   denied: "Fue rechazado",
+  record_export_create: "Pidió una copia de toda la historia clínica",
+  record_export_build: "Leyó la historia para hacer la copia que usted pidió",
+  record_export_read: "Miró qué copias hay",
+  record_export: "Descargó una copia de toda la historia clínica",
+  correction_create: "Pidió una corrección",
+  correction_read: "Miró correcciones",
+  correction_accept: "Aceptó una corrección",
+  correction_decline: "Rechazó una corrección",
+  correction_disagree: "Dejó constancia de que no está de acuerdo",
 };

@@ -57,4 +57,13 @@ export const acts: Readonly<Record<string, string>> = {
   credential_withdraw: "A retiré un titre",
   key_rotate: "A changé une clé de chiffrement",
   denied: "A été refusé",
+  record_export_create: "A demandé une copie de tout le dossier",
+  record_export_build: "A lu le dossier pour faire la copie que vous avez demandée",
+  record_export_read: "A regardé quelles copies existent",
+  record_export: "A pris une copie de tout le dossier",
+  correction_create: "A demandé une rectification",
+  correction_read: "A regardé des rectifications",
+  correction_accept: "A accepté une rectification",
+  correction_decline: "A refusé une rectification",
+  correction_disagree: "A versé son désaccord au dossier",
 };
