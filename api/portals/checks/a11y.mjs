@@ -59,6 +59,8 @@ async function run({ language, width, scheme }) {
   try {
     await admin(await open(), look, signIn, fixture);
     await patientRecord(await open(), look, signIn);
+    await myData(await open(), look, signIn);
+    await answering(await open(), look, signIn);
     await careAndCredentials(await open(), look, signIn);
     await oversight(await open(), look, signIn);
     await register(await open(), look, fixture);
@@ -203,6 +205,65 @@ async function patientRecord(page, look, signIn) {
   await page.getByTestId("consent-segment").selectOption("hiv");
   await page.locator('[data-segment="hiv"]').first().waitFor();
   await look(page, "74-patient-consent-signed");
+}
+
+/** A copy of everything, corrections, rest. */
+async function myData(page, look, signIn) {
+  await signIn(page, "patient", "rosa@example.org");
+  await page.getByTestId("nav-data").click();
+  await page.getByTestId("copy-json").waitFor();
+  await page.getByTestId("correction").first().waitFor();
+  await page.getByTestId("rest-state").waitFor();
+  await look(page, "90-my-data");
+  await page.getByTestId("copy-ask").click();
+  const queued = page.locator('[data-testid="copy"][data-state="queued"]');
+  await page.getByTestId("step-up-code").or(queued).first().waitFor();
+  if (await page.getByTestId("step-up-code").isVisible()) {
+    await page.getByTestId("step-up-code").fill("123456");
+    await page.getByTestId("step-up-submit").click();
+  }
+  await queued.waitFor();
+  await page.getByTestId("copy-ask").click();
+  await page.getByTestId("copy-error").waitFor();
+  await look(page, "91-my-data-copies");
+  await page.getByTestId("correction-ask").click();
+  await page.getByTestId("correction-what").fill("The visit of 3 May says left knee");
+  await page.getByTestId("correction-why").fill("It was the right one");
+  await look(page, "92-correction-ask");
+  await page.getByTestId("correction-send").click();
+  await page.getByTestId("correction").nth(2).waitFor();
+  await page.getByTestId("correction-disagree").click();
+  await page.getByTestId("disagree-statement").fill("The letter says otherwise");
+  await look(page, "93-correction-disagree");
+  await page.getByTestId("disagree-send").click();
+  await page.getByTestId("correction-disagree").waitFor({ state: "detached" });
+  await page.getByTestId("rest-change").click();
+  await look(page, "94-rest");
+  await page.getByTestId("rest-confirm-submit").click();
+  await page.locator('[data-rests="true"]').waitFor();
+  await page.getByTestId("erase-change").click();
+  await look(page, "95-erase");
+  await page.keyboard.press("Escape");
+  await page.getByTestId("to-accesses").click();
+  await page.getByTestId("access").first().waitFor();
+}
+
+/** What patients want corrected, for whoever answers. */
+async function answering(page, look, signIn) {
+  await signIn(page, "clinician", "chen@example.org");
+  await page.getByTestId("nav-corrections").click();
+  await page.getByTestId("correction-answer").waitFor();
+  await look(page, "96-corrections");
+  await page.getByTestId("correction-answer").click();
+  await page.getByTestId("correction-accept").click();
+  await page.getByTestId("correction-error").waitFor();
+  await page.getByTestId("correction-reason").fill("The pictures show the left knee");
+  await look(page, "97-correction-answer");
+  await page.getByTestId("correction-decline").click();
+  await page.getByTestId("correction-answer").waitFor({ state: "detached" });
+  await page.getByTestId("corrections-only-open").uncheck();
+  await page.getByTestId("correction").nth(1).waitFor();
+  await look(page, "98-corrections-answered");
 }
 
 /** Patients, care teams, the broken glass, one's own credentials. */

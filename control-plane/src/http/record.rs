@@ -18,7 +18,7 @@ use medmesh_base::{ClientId, ClinicId, PersonId, Phi, RecordExportId};
 use medmesh_clinic as clinic;
 use medmesh_clinic::audit::Event;
 use medmesh_fhir::Person as FhirPerson;
-use medmesh_store::{DeviceRow, FactorRow, IdentityRow, Named, WholePerson};
+use medmesh_store::{DeviceRow, FactorEntry, IdentityRow, Named, WholePerson};
 use serde::Serialize;
 use time::OffsetDateTime;
 
@@ -67,6 +67,7 @@ struct Device {
 #[derive(Serialize)]
 struct Factor {
     kind: String,
+    name: Option<Phi<String>>,
     device: Option<String>,
     #[serde(with = "time::serde::rfc3339")]
     created_at: OffsetDateTime,
@@ -107,7 +108,8 @@ pub(crate) fn head(
         seen_at: row.seen_at,
         revoked_at: row.revoked_at,
     };
-    let factor = |row: &FactorRow| Factor {
+    let factor = |FactorEntry { row, name }: &FactorEntry| Factor {
+        name: name.clone(),
         kind: row.kind.clone(),
         device: row.device_label.clone(),
         created_at: row.created_at,

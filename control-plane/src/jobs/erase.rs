@@ -42,6 +42,7 @@ async fn erase(
         .record_erase(clinic, job.patient_id, OffsetDateTime::now_utc())
         .await?;
     if matches!(outcome, Erased::Now | Erased::Before) {
+        store.keyring().add_erased(&[(clinic, job.patient_id)]);
         register.add(clinic, job.patient_id).await?;
         register.remove_copies(clinic, job.patient_id).await?;
     }

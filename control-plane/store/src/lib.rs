@@ -55,6 +55,7 @@ mod record_export;
 mod referral;
 mod registration;
 mod relationship;
+mod resting;
 mod rights;
 mod search;
 pub mod seed;
@@ -94,8 +95,8 @@ pub use passkey::{PASSKEYS_MAX, PasskeyEntry};
 pub use person::Named;
 pub use privacy_officer::PrivacyOfficer;
 pub use record_export::{
-    CopyForm, DeviceRow, FactorRow, IdentityRow, RecordExportBuild, RecordExportRemove, RightsMail,
-    WholePerson,
+    CopyForm, DeviceRow, FactorEntry, FactorRow, IdentityRow, RecordExportBuild, RecordExportRemove,
+    RightsMail, WholePerson,
 };
 pub use registration::{ProvedRegistration, REGISTRATIONS_OPEN_MAX, Registration, RegistrationSend};
 pub use relationship::{Leave, Target};

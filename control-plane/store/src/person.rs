@@ -211,7 +211,8 @@ impl Tx {
         })
     }
 
-    /// People of the clinic, oldest first, those with `role` if one is named.
+    /// People of the clinic, oldest first, those with `role` if one is named. Patients whose record rests
+    /// are left out where they are out of reach: a page may hold fewer than were asked for then.
     /// Who sees [`View::Names`] only finds those who can meet in a visit, without addresses.
     ///
     /// # Errors
@@ -249,10 +250,15 @@ impl Tx {
             .into_iter()
             .map(|row| row.into_person(&opener))
             .collect::<Result<Vec<_>>>()?;
-        let people = Page::of(people, page, |person| Cursor {
+        let mut people = Page::of(people, page, |person| Cursor {
             at: OffsetDateTime::UNIX_EPOCH,
             id: person.id.as_uuid(),
         });
+        let ids: Vec<Uuid> = people.items.iter().map(|person| person.id.as_uuid()).collect();
+        let resting = self.resting_among(&ids).await?;
+        people
+            .items
+            .retain(|person| !resting.contains(&person.id.as_uuid()));
         let leaves: Vec<_> = people
             .items
             .iter()

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-pub use gather::{DeviceRow, FactorRow, IdentityRow, WholePerson};
+pub use gather::{DeviceRow, FactorEntry, FactorRow, IdentityRow, WholePerson};
 
 use crate::audit::Leaf;
 use crate::keys::WRITTEN_ONCE;

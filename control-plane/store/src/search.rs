@@ -79,6 +79,8 @@ impl Tx {
                 let ids = self.patient_search_by(index, way).await?;
                 fresh.extend(ids.into_iter().filter(|id| seen.insert(*id)));
             }
+            let resting = self.resting_among(&fresh).await?;
+            fresh.retain(|id| !resting.contains(id));
             for some in fresh.chunks(OPENED_AT_ONCE) {
                 for person in self.patients_open(some, with_email).await? {
                     let score = if query.words.is_empty() {

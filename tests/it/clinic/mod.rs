@@ -8,6 +8,7 @@ mod clients;
 mod corrections;
 mod credentials;
 mod devices;
+mod erasures;
 mod exports;
 mod factor_names;
 mod factors;

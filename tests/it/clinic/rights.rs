@@ -4,12 +4,12 @@
 use std::time::Duration;
 
 use medmesh_api_client::Operator;
-use medmesh_api_types::person::PatientSearch;
+use medmesh_api_types::person::{PatientSearch, PersonQuery};
 use medmesh_api_types::rights::RecordRightsSet;
 use medmesh_base::{Phi, ProblemCode};
 use medmesh_tests::control::PASSWORD;
 
-use super::{World, refused};
+use super::{World, plain_http, refused};
 
 const GOES: RecordRightsSet = RecordRightsSet {
     restricted: false,
@@ -88,4 +88,74 @@ async fn a_record_goes_at_the_patients_word_and_the_log_still_stands() {
     tokio::time::timeout(Duration::from_secs(60), sound)
         .await
         .expect("the log is sound");
+}
+
+/// Found by name: how many, in an emergency or not.
+async fn found(world: &World, login: &str, is_emergency: bool) -> usize {
+    let (cookie, csrf) = world.credentials(login).await;
+    let url = format!("{}/v1/patients/search", world.node.url());
+    let mut request = plain_http()
+        .post(url)
+        .header("cookie", cookie)
+        .header("x-csrf-token", csrf)
+        .json(&serde_json::json!({"q": "Paula Patient"}));
+    if is_emergency {
+        request = request.header("x-purpose-of-use", "emergency");
+    }
+    let answer = request.send().await.unwrap();
+    assert!(
+        answer.status().is_success(),
+        "{login}: {}",
+        answer.text().await.unwrap()
+    );
+    let people: serde_json::Value = answer.json().await.unwrap();
+    people["items"].as_array().unwrap().len()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whose_record_rests_is_in_no_list_but_theirs_who_meet_them() {
+    let world = World::new().await;
+    let patient = world.clinic.person("patient");
+    world.booked_now().await;
+    let admin = world.signed_in("admin").await;
+    let listed = async |client: &medmesh_api_client::Clinic| {
+        let people = client.person_list(&PersonQuery::default()).await.unwrap();
+        people.items.iter().any(|person| person.id == patient)
+    };
+    let colleague = world.signed_in("colleague").await;
+    assert!(listed(&admin).await && listed(&colleague).await);
+    assert_eq!(found(&world, "colleague", false).await, 1);
+    let rests = RecordRightsSet {
+        restricted: true,
+        erasure: false,
+    };
+    let own = world.signed_in("patient").await;
+    own.record_rights_set(patient, 0, rests).await.unwrap();
+    assert!(!listed(&admin).await && !listed(&colleague).await);
+    assert_eq!(found(&world, "admin", false).await, 0);
+    assert_eq!(found(&world, "colleague", false).await, 0);
+    // Who meets them does, and so does an emergency, which the patient can see.
+    assert!(listed(&world.signed_in("clinician").await).await);
+    assert_eq!(found(&world, "clinician", false).await, 1);
+    assert_eq!(found(&world, "colleague", true).await, 1);
+    let seen: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM audit WHERE patient_id = $1 AND action = 'person_read' AND purpose = 'emergency'",
+    )
+    .bind(patient.as_uuid())
+    .fetch_one(&mut world.admin().await)
+    .await
+    .unwrap();
+    assert_eq!(seen, 1);
+    // Whoever looks after privacy knows of it, and lifting it brings it back.
+    admin
+        .privacy_officer_set(world.clinic.person("admin"), 0)
+        .await
+        .unwrap();
+    assert!(listed(&admin).await);
+    let as_usual = RecordRightsSet {
+        restricted: false,
+        erasure: false,
+    };
+    own.record_rights_set(patient, 1, as_usual).await.unwrap();
+    assert!(listed(&colleague).await);
 }

@@ -284,6 +284,8 @@ pub const RULES: &[Rule] = &[
 
     // Emergencies.
     rule("who gives care may break the glass", CARE, &[BreakGlassOpen], Clinic, Purpose::Emergency).at(Level::StepUp),
+    rule("in an emergency, who gives care finds those whose record rests, too", CARE, &[PatientSearch], Clinic, Purpose::Emergency)
+        .seeing(View::Names),
     rule("broken glass opens the record", CARE, RECORD, BreakGlass, Purpose::Emergency),
 
     rule("admins register the clinic's machines", ADMIN, &[ClientList, ClientGet], Clinic, Purpose::Operations)

@@ -56,6 +56,7 @@ fn a_patient_is_of_their_clinic_which_made_the_bundle() {
         roles: Roles::only(Role::Patient),
         locale: Locale::Es,
         active: true,
+        version: Version(1),
     };
     let (clinic, export) = (ClinicId::generate(), RecordExportId::generate());
     let entries = patient(&person, clinic, "Riverside", at(1), export);

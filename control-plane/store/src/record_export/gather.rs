@@ -7,6 +7,7 @@ use medmesh_clinic::Person;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use crate::factor_name::{NameRow, name_columns, name_join};
 use crate::keys::{Column, Sealed};
 use crate::person::PersonRow;
 use crate::{Result, StoreError, Tx};
@@ -24,7 +25,7 @@ pub struct WholePerson {
     /// Where they are signed in, or were of late.
     pub devices: Vec<DeviceRow>,
     /// Their second factors.
-    pub factors: Vec<FactorRow>,
+    pub factors: Vec<FactorEntry>,
     /// Their identities at outside providers.
     pub identities: Vec<IdentityRow>,
 }
@@ -43,6 +44,24 @@ pub struct DeviceRow {
 }
 
 /// A second factor.
+#[derive(Clone, Debug)]
+pub struct FactorEntry {
+    /// What it is.
+    pub row: FactorRow,
+    /// What its owner calls it.
+    pub name: Option<Phi<String>>,
+}
+
+#[derive(sqlx::FromRow)]
+struct NamedRow {
+    id: Uuid,
+    #[sqlx(flatten)]
+    row: FactorRow,
+    #[sqlx(flatten)]
+    name: NameRow,
+}
+
+/// What is kept of a second factor beside its name.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub struct FactorRow {
     /// `totp`, `passkey` or `recovery_code`.
@@ -74,7 +93,7 @@ impl Tx {
     pub async fn record_export_person(&mut self) -> Result<WholePerson> {
         let patient = self.copying.ok_or(StoreError::NotFound)?.as_uuid();
         let row: PersonRow = sqlx::query_as(
-            "SELECT p.id, p.display_name, p.email, p.seal_version, p.locale, p.active,
+            "SELECT p.id, p.display_name, p.email, p.seal_version, p.locale, p.active, p.version,
                  (SELECT coalesce(array_agg(role), '{}') FROM person_role r
                   WHERE r.clinic_id = p.clinic_id AND r.person_id = p.id) AS roles
              FROM person p WHERE p.id = $1 AND p.erased_at IS NULL",
@@ -96,16 +115,7 @@ impl Tx {
         .bind(DEVICES_MAX)
         .fetch_all(self.db())
         .await?;
-        let factors = sqlx::query_as(
-            "SELECT 'totp' AS kind, NULL::text AS device_label, created_at, NULL::timestamptz AS used_at
-             FROM totp_factor WHERE person_id = $1 AND confirmed_at IS NOT NULL
-             UNION ALL SELECT 'passkey', device_label, created_at, used_at FROM passkey WHERE person_id = $1
-             UNION ALL SELECT 'recovery_code', NULL, created_at, used_at FROM recovery_code WHERE person_id = $1
-             ORDER BY created_at",
-        )
-        .bind(patient)
-        .fetch_all(self.db())
-        .await?;
+        let factors = self.record_export_factors(patient).await?;
         let identities = sqlx::query_as(
             "SELECT issuer, linked_at, used_at FROM oidc_identity WHERE person_id = $1 ORDER BY id",
         )
@@ -119,6 +129,35 @@ impl Tx {
             factors,
             identities,
         })
+    }
+
+    async fn record_export_factors(&mut self, patient: Uuid) -> Result<Vec<FactorEntry>> {
+        let rows: Vec<NamedRow> = sqlx::query_as(concat!(
+            "SELECT k.*, ",
+            name_columns!(),
+            "FROM (SELECT clinic_id, id, 'totp' AS kind, NULL::text AS device_label, created_at,
+                     NULL::timestamptz AS used_at
+                 FROM totp_factor WHERE person_id = $1 AND confirmed_at IS NOT NULL
+                 UNION ALL SELECT clinic_id, id, 'passkey', device_label, created_at, used_at
+                 FROM passkey WHERE person_id = $1
+                 UNION ALL SELECT clinic_id, id, 'recovery_code', NULL, created_at, used_at
+                 FROM recovery_code WHERE person_id = $1) k",
+            name_join!(),
+            "ORDER BY k.created_at, k.id"
+        ))
+        .bind(patient)
+        .fetch_all(self.db())
+        .await?;
+        let person = PersonId::from_uuid(patient);
+        let opener = self
+            .opener(rows.iter().filter_map(|row| row.name.sealed(row.id, person)))
+            .await?;
+        rows.into_iter()
+            .map(|row| {
+                let (name, _) = row.name.read(row.id, person, &opener)?;
+                Ok(FactorEntry { row: row.row, name })
+            })
+            .collect()
     }
 
     /// Why appointments of the record that is copied were cancelled, of those among these that were.

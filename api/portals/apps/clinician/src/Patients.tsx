@@ -1,5 +1,5 @@
 import type { Person } from "@medmesh/client";
-import { Avatar, Button, Card, Empty, errorText, go, Icon, Notice, TextField, useAccount, useAttempt, useI18n, usePath } from "@medmesh/ui";
+import { Avatar, Button, Card, Check, Empty, errorText, go, Icon, Notice, TextField, useAccount, useAttempt, useI18n, usePath } from "@medmesh/ui";
 import { useState, type FormEvent } from "react";
 import { PatientPage } from "./PatientPage.tsx";
 
@@ -9,11 +9,12 @@ export function Patients() {
   const { api } = useAccount();
   const [, patientId] = usePath();
   const [name, setName] = useState("");
+  const [emergency, setEmergency] = useState(false);
   const [found, setFound] = useState<readonly Person[] | null>(null);
   const { busy, error, attempt } = useAttempt();
   const search = (event: FormEvent) => {
     event.preventDefault();
-    void attempt(async () => setFound(await api.care.patientSearch(name.trim())));
+    void attempt(async () => setFound(await api.care.patientSearch(name.trim(), emergency)));
   };
   if (patientId !== undefined) return <PatientPage key={patientId} patientId={patientId} name={found?.find((person) => person.id === patientId)?.display_name ?? null} />;
   return (
@@ -26,6 +27,7 @@ export function Patients() {
         <TextField label={t.care.search} hint={t.care.searchHint} required maxLength={120} autoComplete="off" value={name} onChange={(event) => setName(event.target.value)} data-testid="patient-search" />
         <Button type="submit" tone="primary" busy={busy} data-testid="patient-search-submit">{t.care.searchSubmit}</Button>
       </form>
+      <Check label={t.rights.rest.emergency} hint={t.rights.rest.emergencyHint} checked={emergency} onChange={(event) => setEmergency(event.target.checked)} data-testid="patient-emergency" />
       {error !== null && <Notice tone="error">{errorText(error, t)}</Notice>}
       {found?.length === 0 && <Card><Empty icon="people" title={t.care.noMatch}>{t.care.noMatchHint}</Empty></Card>}
       {found !== null && found.length > 0 && (

@@ -85,9 +85,10 @@ const etag = ({ version }: { readonly version: number }) => `"${version}"`;
 export class CareApi {
   constructor(private readonly transport: Transport) {}
 
-  /** Patients by a name, spelt roughly. In the body: what is typed here is a name. */
-  async patientSearch(q: string): Promise<readonly Person[]> {
-    return (await this.transport.request<Page<Person>>("POST", "/v1/patients/search", { body: { q }, repeatable: true })).data.items;
+  /** Patients by a name, spelt roughly. In the body: what is typed here is a name. An emergency finds those whose record rests, too. */
+  async patientSearch(q: string, isEmergency = false): Promise<readonly Person[]> {
+    const options = { body: { q }, repeatable: true, ...(isEmergency ? { purpose: "emergency" as const } : {}) };
+    return (await this.transport.request<Page<Person>>("POST", "/v1/patients/search", options)).data.items;
   }
 
   async careTeam(patientId: string, query: Paging = {}): Promise<Page<CareTeamMember>> {

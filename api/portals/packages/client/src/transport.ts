@@ -19,6 +19,8 @@ export interface RequestOptions {
   readonly ifMatch?: string;
   /** The request says where something shall be, not what shall be added: it may be repeated without a key. */
   readonly repeatable?: boolean;
+  /** What it is for; the service then goes by the rules for that alone, and says so in the audit log. */
+  readonly purpose?: "emergency";
   readonly signal?: AbortSignal;
 }
 
@@ -102,6 +104,7 @@ export class Transport {
     if (options.body !== undefined) headers["Content-Type"] = "application/json";
     if (options.idempotencyKey !== undefined) headers["Idempotency-Key"] = options.idempotencyKey;
     if (options.ifMatch !== undefined) headers["If-Match"] = options.ifMatch;
+    if (options.purpose !== undefined) headers["X-Purpose-Of-Use"] = options.purpose;
     if (method !== "GET" && this.#csrf !== null) headers["X-CSRF-Token"] = this.#csrf;
     const limit = AbortSignal.timeout(REQUEST_TIMEOUT_MS);
     const init: RequestInit = {

@@ -59,6 +59,8 @@ export const rights = {
     lift: "Use it as usual again",
     erase: "Have it erased",
     keep: "Keep it after all",
+    emergency: "It is an emergency",
+    emergencyHint: "Also finds patients whose record rests. They can see that you looked.",
     question: { restrict: "Let your record rest?", lift: "Use your record as usual again?", erase: "Have your record erased?", keep: "Keep your record after all?" },
     hint: {
       restrict: "Your care team, colleagues and the front desk no longer see it. Appointments you have stay.",

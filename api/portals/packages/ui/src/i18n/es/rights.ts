@@ -60,6 +60,8 @@ export const rights: Catalogue["rights"] = {
     lift: "Usarla otra vez como siempre",
     erase: "Pedir que se borre",
     keep: "Conservarla",
+    emergency: "Es una emergencia",
+    emergencyHint: "Encuentra también a pacientes cuya historia está en reposo. Pueden ver que usted ha buscado.",
     question: { restrict: "¿Dejar su historia en reposo?", lift: "¿Usar su historia otra vez como siempre?", erase: "¿Pedir que se borre su historia?", keep: "¿Conservar su historia?" },
     hint: {
       restrict: "Su equipo de atención, otros colegas y la recepción ya no la ven. Las citas que tiene se mantienen.",

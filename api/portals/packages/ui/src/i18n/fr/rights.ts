@@ -60,6 +60,8 @@ export const rights: Catalogue["rights"] = {
     lift: "L’utiliser à nouveau",
     erase: "Le faire effacer",
     keep: "Le garder",
+    emergency: "C’est une urgence",
+    emergencyHint: "Trouve aussi les patients dont le dossier est au repos. Ils peuvent voir que vous avez cherché.",
     question: { restrict: "Mettre votre dossier au repos ?", lift: "Utiliser à nouveau votre dossier ?", erase: "Faire effacer votre dossier ?", keep: "Garder votre dossier ?" },
     hint: {
       restrict: "Votre équipe, ses collègues et l’accueil ne le voient plus. Vos rendez-vous restent.",
