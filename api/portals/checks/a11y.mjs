@@ -252,15 +252,15 @@ async function myData(page, look, signIn) {
 async function answering(page, look, signIn) {
   await signIn(page, "clinician", "chen@example.org");
   await page.getByTestId("nav-corrections").click();
-  await page.getByTestId("correction-answer").waitFor();
+  await page.getByTestId("correction-answer").first().waitFor();
   await look(page, "96-corrections");
-  await page.getByTestId("correction-answer").click();
+  await page.getByTestId("correction-answer").first().click();
   await page.getByTestId("correction-accept").click();
   await page.getByTestId("correction-error").waitFor();
   await page.getByTestId("correction-reason").fill("The pictures show the left knee");
   await look(page, "97-correction-answer");
   await page.getByTestId("correction-decline").click();
-  await page.getByTestId("correction-answer").waitFor({ state: "detached" });
+  await page.getByTestId("correction-dialog").waitFor({ state: "detached" });
   await page.getByTestId("corrections-only-open").uncheck();
   await page.getByTestId("correction").nth(1).waitFor();
   await look(page, "98-corrections-answered");

@@ -279,8 +279,7 @@ pub const RULES: &[Rule] = &[
         .seeing(View::Administrative).at(Level::StepUp),
     rule("the privacy officer accounts for what left the clinic", STAFF,
         &[RecordAccessList, DisclosureList, DisclosureCreate], PrivacyOfficer, Purpose::Operations),
-    rule("the privacy officer sees that corrections are answered in time", STAFF, CORRECTIONS, PrivacyOfficer, Purpose::Operations)
-        .before_licence(),
+    rule("the privacy officer sees that corrections are answered in time", STAFF, CORRECTIONS, PrivacyOfficer, Purpose::Operations),
 
     // Emergencies.
     rule("who gives care may break the glass", CARE, &[BreakGlassOpen], Clinic, Purpose::Emergency).at(Level::StepUp),

@@ -140,7 +140,7 @@ impl Tx {
                  FROM totp_factor WHERE person_id = $1 AND confirmed_at IS NOT NULL
                  UNION ALL SELECT clinic_id, id, 'passkey', device_label, created_at, used_at
                  FROM passkey WHERE person_id = $1
-                 UNION ALL SELECT clinic_id, id, 'recovery_code', NULL, created_at, used_at
+                 UNION ALL SELECT clinic_id, '00000000-0000-0000-0000-000000000000', 'recovery_code', NULL, created_at, used_at
                  FROM recovery_code WHERE person_id = $1) k",
             name_join!(),
             "ORDER BY k.created_at, k.id"
