@@ -169,7 +169,7 @@ impl Tx {
         appointments: &[AppointmentId],
     ) -> Result<HashMap<AppointmentId, Phi<String>>> {
         let patient: PersonId = self.copying.ok_or(StoreError::NotFound)?;
-        let ids: Vec<Uuid> = appointments.iter().map(|id| id.as_uuid()).collect();
+        let ids: Vec<Uuid> = appointments.iter().map(AppointmentId::as_uuid).collect();
         let rows: Vec<(Uuid, Vec<u8>, i64)> = sqlx::query_as(
             "SELECT id, cancel_reason, seal_version FROM appointment
              WHERE patient_id = $1 AND id = ANY ($2) AND cancel_reason IS NOT NULL",
