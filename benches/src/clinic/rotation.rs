@@ -11,7 +11,7 @@ use medmesh_api_client::Clinic as Client;
 use medmesh_api_types::person::{PatientSearch, PersonQuery};
 use medmesh_base::{PersonId, Phi};
 use medmesh_clinic::SystemActor;
-use medmesh_store::{Cursor, RotationSubject};
+use medmesh_store::{Cursor, JobKind as _, Rotation, RotationSubject};
 use rand::Rng as _;
 
 use super::load::serve;
@@ -126,9 +126,9 @@ async fn ended(world: &World) {
     let ends = async {
         loop {
             tokio::time::sleep(Duration::from_secs(1)).await;
-            if let Ok(jobs) = world.store.job_list(None, None, 10).await
-                && jobs.is_empty()
-            {
+            // One that was given up ends it too, and is seen afterwards.
+            let alive = world.store.job_list(Some(false), None, 50).await;
+            if alive.is_ok_and(|jobs| jobs.iter().all(|job| job.kind != Rotation::KIND)) {
                 return;
             }
         }
