@@ -22,7 +22,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::audit::{LogKeys, ProveError, Shelf, prove, verify};
+use crate::audit::{Cosigner, Evidence, LogKeys, ProveError, Shelf, prove, verify};
 use crate::database::Database;
 use crate::erasures::Register;
 use crate::fleet::Fleet;
@@ -45,6 +45,7 @@ pub(crate) struct Desk {
     pub(crate) keys: LogKeys,
     pub(crate) shelf: Shelf,
     pub(crate) register: Register,
+    pub(crate) cosigner: Option<Cosigner>,
 }
 
 /// The desk's routes; whoever mounts them puts them behind the token.
@@ -65,6 +66,16 @@ pub(crate) fn described() -> OpenApiRouter<Desk> {
 }
 
 impl Desk {
+    /// What a log is judged by.
+    fn log(&self) -> Evidence<'_> {
+        Evidence {
+            keys: &self.keys,
+            shelf: &self.shelf,
+            witness: &self.fleet,
+            cosigner: self.cosigner.as_ref(),
+        }
+    }
+
     async fn begin(&self, clinic: ClinicId) -> Result<Tx, ApiError> {
         let actor = Actor::System(SystemActor::Operator);
         let store = self.database.store()?;
@@ -106,7 +117,7 @@ async fn audit_log_verify(
     tx.clinic_get().await?;
     let (send, receive) = tokio::sync::mpsc::channel::<Bytes>(1);
     let work = async move {
-        let report = verify(&mut tx, &desk.keys, &desk.shelf, &desk.fleet, HEAD_PATIENCE).await;
+        let report = verify(&mut tx, &desk.log(), HEAD_PATIENCE).await;
         tx.audit_verified().await?;
         tx.commit().await?;
         report
@@ -145,7 +156,7 @@ async fn audit_leaf_prove(
 ) -> Result<Json<AuditProof>, ApiError> {
     let mut tx = desk.begin(parse(&clinic)?).await?;
     let leaf: AuditId = parse(&leaf)?;
-    let proof = prove(&mut tx, &desk.keys, &desk.shelf, leaf).await?;
+    let proof = prove(&mut tx, &desk.log(), leaf).await?;
     tx.audit_proved(leaf).await?;
     tx.commit().await?;
     Ok(Json(proof))

@@ -20,6 +20,7 @@ pub mod live;
 pub mod mail;
 pub mod media;
 mod oauth;
+pub mod objects;
 mod oidc;
 pub mod outbox;
 mod record_export;

@@ -7,13 +7,14 @@ use medmesh_api_client::Operator;
 use medmesh_api_types::audit::AuditProof;
 use medmesh_base::{AuditId, ClinicId, JobId};
 use medmesh_cli::operator::{AuditVerb, Connection, Unsound, Verb, run};
+use medmesh_tests::control::ControlNode;
 use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
 use crate::clinic::World;
 
 /// Until it holds; the limit is for a machine that is busy with other things.
-async fn eventually<T>(mut look: impl AsyncFnMut() -> Option<T>) -> T {
+pub(crate) async fn eventually<T>(mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let waiting = async {
         loop {
             if let Some(found) = look().await {
@@ -34,10 +35,15 @@ fn operator(world: &World) -> Operator {
 
 /// As `medmesh` is called with these arguments.
 async fn medmesh(world: &World, dir: &Path, verb: AuditVerb) -> anyhow::Result<String> {
+    run_verb(&world.node, dir, verb).await
+}
+
+/// As `medmesh` is called with these arguments, of a node.
+pub(crate) async fn run_verb(node: &ControlNode, dir: &Path, verb: AuditVerb) -> anyhow::Result<String> {
     let token_file = dir.join("operator.token");
-    std::fs::write(&token_file, world.node.site().operator_token()).unwrap();
+    std::fs::write(&token_file, node.site().operator_token()).unwrap();
     let connection = Connection {
-        url: world.node.url(),
+        url: node.url(),
         token_file: Some(token_file),
         ca_file: None,
         json: true,
@@ -79,6 +85,7 @@ async fn a_proof_is_checked_without_asking_anybody() {
     let check = |file: &Path| AuditVerb::Check {
         file: file.to_owned(),
         key: key.clone(),
+        witness: None,
     };
     let said = medmesh(&world, dir.path(), check(&file)).await.unwrap();
     assert!(said.starts_with("proved: leaf"), "{said}");
@@ -94,6 +101,7 @@ async fn a_proof_is_checked_without_asking_anybody() {
     let other_key = AuditVerb::Check {
         file,
         key: stranger.verifier().to_string(),
+        witness: None,
     };
     assert!(medmesh(&world, dir.path(), other_key).await.is_err());
     world.node.stop().await;

@@ -4,7 +4,9 @@
 mod audit;
 mod canary;
 mod clinic;
+mod cosigned;
 mod fleet;
 mod house;
 mod keys;
+mod objects;
 mod outside;

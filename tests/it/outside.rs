@@ -1,12 +1,12 @@
 //! A proof of the audit log, checked by a program that was not written here: the code of Go's
 //! checksum database, as it comes with the Go toolchain.
 
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
 use medmesh_api_types::audit::AuditProof;
+use medmesh_tests::outside::go_program;
 
 use crate::audit::leaf_of_a_login;
 use crate::clinic::World;
@@ -14,34 +14,7 @@ use crate::clinic::World;
 /// The checker, built once in the build directory.
 fn checker() -> &'static Path {
     static CHECKER: OnceLock<PathBuf> = OnceLock::new();
-    CHECKER.get_or_init(|| {
-        let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("outside");
-        let go = |command: &mut Command| {
-            let output = command.output().expect("go; `make test` installs it");
-            let said = String::from_utf8_lossy(&output.stderr).into_owned();
-            assert!(output.status.success(), "{command:?}: {said}");
-            String::from_utf8(output.stdout).expect("paths here are text")
-        };
-        let root = go(Command::new("go").args(["env", "GOROOT"]));
-        // The toolchain brings golang.org/x/mod along for itself: nothing is downloaded.
-        let vendored = Path::new(root.trim()).join("src/cmd/vendor/golang.org");
-        let packages = dir.join("path/src");
-        std::fs::create_dir_all(&packages).expect("the build directory is ours");
-        let link = packages.join("golang.org");
-        let _ = std::fs::remove_file(&link);
-        symlink(vendored, link).expect("the build directory is ours");
-        let program = dir.join("proof");
-        go(Command::new("go")
-            .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/outside/proof"))
-            .args(["build", "-o"])
-            .arg(&program)
-            .arg(".")
-            .env("GO111MODULE", "off")
-            .env("GOFLAGS", "")
-            .env("GOPATH", dir.join("path"))
-            .env("GOCACHE", dir.join("cache")));
-        program
-    })
+    CHECKER.get_or_init(|| go_program(Path::new(env!("CARGO_TARGET_TMPDIR")), "proof"))
 }
 
 fn check(proof: &AuditProof, key: &str) -> Output {

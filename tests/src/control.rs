@@ -46,6 +46,10 @@ pub struct Wishes {
     pub max_connections: Option<u32>,
     /// How long unwrapped keys are used, seconds; five minutes when absent.
     pub key_cache_seconds: Option<u64>,
+    /// What `[objects]` says; a directory of the site when absent.
+    pub objects: Option<String>,
+    /// What `[audit]` says; nothing when absent.
+    pub audit: Option<String>,
 }
 
 /// What the control nodes of one cluster share: keys, and each other's addresses.
@@ -246,12 +250,17 @@ key_file = "{root_key}"
 credential_file = "{unlock}"
 [operator]
 token_file = "{dir}/operator.token"
-[objects]
-dir = "{dir}/objects"
 [limits]
 scale = {scale:?}
 "#
     );
+    match &wishes.objects {
+        Some(objects) => text += &format!("[objects]\n{objects}\n"),
+        None => text += &format!("[objects]\ndir = \"{dir}/objects\"\n"),
+    }
+    if let Some(audit) = &wishes.audit {
+        text += &format!("[audit]\n{audit}\n");
+    }
     if let Some(url) = &wishes.redis_url {
         text += &format!("[redis]\nurl = \"{url}\"\n");
     }

@@ -3,8 +3,10 @@
 pub mod control;
 pub mod edge;
 pub mod oidc;
+pub mod outside;
 pub mod participant;
 pub mod passkey;
 pub mod postgres;
 pub mod redis;
+pub mod s3;
 pub mod smtp;

@@ -24,6 +24,13 @@ pub struct AuditVerification {
     pub published_size: u64,
     /// Leaves under the head the control nodes witnessed.
     pub witnessed_size: u64,
+    /// Leaves under the newest head the outside witness signed, where there is a witness.
+    #[schema(required)]
+    pub cosigned_size: Option<u64>,
+    /// What the outside witness said just now, where there is one: `signs`, `refuses`, `away`,
+    /// `unknown_log` (it was not told of the log), `nothing_yet`, `not_asked`.
+    #[schema(required)]
+    pub outside_witness: Option<String>,
     /// Where the log leaves the truth first, if that can be told to the leaf.
     #[schema(required)]
     pub first_divergent: Option<AuditFinding>,
@@ -58,6 +65,8 @@ impl AuditVerification {
             pending: 0,
             published_size: 0,
             witnessed_size: 0,
+            cosigned_size: None,
+            outside_witness: None,
             first_divergent: None,
             findings: Vec::new(),
         }

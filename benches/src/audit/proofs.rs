@@ -10,13 +10,13 @@ use std::time::Instant;
 use anyhow::Context as _;
 use medmesh_base::{AuditId, ClinicId, RequestId};
 use medmesh_clinic::{Actor, SystemActor};
-use medmesh_control::audit::{LogKeys, Shelf, prove};
+use medmesh_control::audit::{Evidence, LogKeys, Shelf, prove};
 use medmesh_tlog::tile::{Tiles, changed};
 use medmesh_tlog::{Checkpoint, Frontier, Hash, leaf_hash};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
-use super::writes::sql;
+use super::writes::{Voter, sql};
 use super::{Options, Place};
 use crate::report::{self, Better, Row};
 
@@ -40,6 +40,12 @@ pub(super) async fn row(place: &Place, clinic: ClinicId, options: &Options) -> a
         (began.elapsed() - rows_took).as_secs_f64()
     ));
     let shelf = Shelf::local(&objects)?;
+    let evidence = Evidence {
+        keys,
+        shelf: &shelf,
+        witness: &Voter::default(),
+        cosigner: None,
+    };
     let leaves: Vec<AuditId> = real.values().map(|(id, _)| *id).collect();
     let mut rng = StdRng::seed_from_u64(1);
     let mut runs = Vec::new();
@@ -50,7 +56,7 @@ pub(super) async fn row(place: &Place, clinic: ClinicId, options: &Options) -> a
             let started = Instant::now();
             let actor = Actor::System(SystemActor::Upkeep);
             let mut tx = place.store.begin(clinic, actor, RequestId::generate()).await?;
-            let proof = prove(&mut tx, keys, &shelf, leaf).await?;
+            let proof = prove(&mut tx, &evidence, leaf).await?;
             tx.rollback().await?;
             millis.push(started.elapsed().as_secs_f64() * 1e3);
             anyhow::ensure!(

@@ -117,7 +117,7 @@ pub(super) async fn row(place: &Place, busy: &Busy, options: &Options) -> anyhow
     let shelf = Shelf::local(&place.dir.path().join("objects"))?;
     let publisher = Publisher::new(place.store.clone(), place.keys.clone(), shelf, witness);
     let metrics = AuditMetrics::new(&Registry::new());
-    drain.spawn(sequence(publisher, metrics, drain.clone()));
+    drain.spawn(sequence(publisher, 1, metrics, drain.clone()));
     // One unmeasured round each.
     ours(place, busy, length / 4).await?;
     pgbench(place, &script, length / 4)?;
@@ -143,7 +143,7 @@ pub(super) async fn row(place: &Place, busy: &Busy, options: &Options) -> anyhow
 
 /// The ledger's own state machine; what agreeing costs is the `raft` bench's.
 #[derive(Default)]
-struct Voter(Mutex<State>);
+pub(super) struct Voter(Mutex<State>);
 
 impl Witness for Voter {
     fn log(&self, clinic: ClinicId) -> Option<Arc<AuditLog>> {

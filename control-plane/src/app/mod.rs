@@ -19,7 +19,7 @@ use medmesh_store::Keyring;
 use medmesh_vault::{ClusterSecret, TokenSigner, VaultError};
 use prometheus::Registry;
 
-use crate::audit::{self, AuditMetrics, LogKeys, Publisher, Shelf, ShelfError};
+use crate::audit::{self, AuditMetrics, Cosigner, CosignerError, LogKeys, Publisher, Shelf};
 use crate::config::Config;
 use crate::database::Database;
 use crate::desk::{self, Desk};
@@ -34,6 +34,7 @@ use crate::keys;
 use crate::live::{self, Live};
 use crate::mail::{Mail, MailError};
 use crate::media::Media;
+use crate::objects::{self, LockError};
 use crate::oidc::{Flows, Oidc};
 use crate::outbox::{self, OutboxMetrics, Rabbit};
 use crate::record_export::{self, Copyist, TokenKeys};
@@ -90,9 +91,15 @@ pub enum StartError {
     /// The HTTPS certificate is unusable.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
-    /// The directory of objects cannot be used.
-    #[error("objects.dir")]
-    Objects(#[from] ShelfError),
+    /// Object storage cannot be used as it is configured.
+    #[error(transparent)]
+    Objects(#[from] objects::OpenError),
+    /// The outside witness cannot be asked.
+    #[error(transparent)]
+    Cosigner(#[from] CosignerError),
+    /// The bucket does not lock what the configuration says it locks.
+    #[error("objects.s3.lock_days")]
+    Unlocked(#[from] LockError),
     /// The Redis URL is unusable.
     #[error("redis.url is not usable")]
     Redis(#[from] redis::RedisError),
@@ -112,6 +119,7 @@ pub struct App {
     shelf: Shelf,
     register: Register,
     signer: TokenSigner,
+    cosigner: Option<Cosigner>,
     operator: Option<OperatorToken>,
     front: Drain,
     back: Drain,
@@ -152,8 +160,14 @@ impl App {
         let signer = TokenSigner::load_or_create(&data_dir.join(SIGNING_KEY_FILE))?;
         let keyring = keys::open(&config.vault)?;
         let log_keys = LogKeys::new(config.node.cluster.clone(), secret.clone());
-        let objects = config.objects.dir.clone();
-        let shelf = Shelf::local(&objects.unwrap_or_else(|| data_dir.join(OBJECTS_DIR)))?;
+        let shelf = Shelf::from(objects::open(&config.objects, &data_dir.join(OBJECTS_DIR))?);
+        match shelf.check_lock().await {
+            Err(error @ LockError::Unlocked(_)) => return Err(error.into()),
+            // It may come back; until then no head is published.
+            Err(error) => tracing::warn!(%error, "object storage"),
+            Ok(()) => {}
+        }
+        let cosigner = config.audit.witness.as_ref().map(Cosigner::new).transpose()?;
         let redis = config.redis.as_ref().map(|redis| redis.url.as_str());
         let ephemeral = Ephemeral::open(redis)?;
         let registry = Registry::new();
@@ -205,6 +219,7 @@ impl App {
             shelf,
             register,
             signer: copying,
+            cosigner,
             operator,
             front,
             back,
@@ -231,6 +246,7 @@ impl App {
             keys: self.log_keys.clone(),
             shelf: self.shelf.clone(),
             register: self.register.clone(),
+            cosigner: self.cosigner.clone(),
         });
         let operator = fleet::operator::router(self.fleet.clone(), desk, self.operator);
         let routers = listeners::Routers { operator, admin };
@@ -270,6 +286,7 @@ impl App {
         let register = self.register.clone();
         let (objects, signer) = (self.shelf.objects(), self.signer.clone());
         let url = self.config.origins().first().cloned().unwrap_or_default();
+        let (cosigner, head_seconds) = (self.cosigner.clone(), self.config.audit.head_seconds);
         let (witness, fleet) = (Arc::new(self.fleet.clone()), self.fleet.clone());
         back.spawn(async move {
             let store = tokio::select! {
@@ -292,8 +309,17 @@ impl App {
             let handlers = keys::handlers(&store, handlers);
             let handlers = outbox::handlers(sink.as_ref(), handlers);
             let publisher = Publisher::new(store.clone(), log_keys, shelf, witness);
+            if let Some(cosigner) = cosigner {
+                let (publisher, metrics) = (publisher.clone(), audit_metrics.clone());
+                drain.spawn(audit::cosign(publisher, cosigner, metrics, drain.clone()));
+            }
             tokio::join!(
-                audit::sequence(publisher.clone(), audit_metrics.clone(), drain.clone()),
+                audit::sequence(
+                    publisher.clone(),
+                    head_seconds,
+                    audit_metrics.clone(),
+                    drain.clone()
+                ),
                 audit::watch_promises(publisher, audit_metrics, drain.clone()),
                 outbox::hear(direct.clone(), news, drain.clone()),
                 outbox::relay(direct, store.clone(), sink, outbox_metrics, drain.clone()),

@@ -12,6 +12,8 @@ pub struct AuditMetrics {
     pending_age: IntGauge,
     unpublished: IntGauge,
     heads: IntCounterVec,
+    cosignatures: IntCounterVec,
+    pub(super) refused_logs: IntGauge,
     pub(super) placed: IntCounter,
     pub(super) promises_broken: IntCounter,
     pub(super) promises_open: IntGauge,
@@ -34,6 +36,10 @@ impl AuditMetrics {
             register(registry, counter)
         };
         let heads = Opts::new("medmesh_audit_heads_total", "Heads of audit logs, by outcome.");
+        let cosignatures = Opts::new(
+            "medmesh_audit_cosignatures_total",
+            "Heads shown to the outside witness, by outcome.",
+        );
         Self {
             leads: gauge(
                 "medmesh_audit_leads",
@@ -55,6 +61,14 @@ impl AuditMetrics {
                 registry,
                 IntCounterVec::new(heads, &["outcome"]).expect("metric names are valid"),
             ),
+            cosignatures: register(
+                registry,
+                IntCounterVec::new(cosignatures, &["outcome"]).expect("metric names are valid"),
+            ),
+            refused_logs: gauge(
+                "medmesh_audit_refused_logs",
+                "Logs that are not those the outside witness knows. Never.",
+            ),
             placed: counter("medmesh_audit_placed_total", "Leaves given a place."),
             promises_broken: counter(
                 "medmesh_audit_promises_broken_total",
@@ -69,6 +83,14 @@ impl AuditMetrics {
                 "Leaves this node stopped looking after because there were too many.",
             ),
         }
+    }
+
+    pub(super) fn is_leading(&self) -> bool {
+        self.leads.get() == 1
+    }
+
+    pub(super) fn cosigned(&self, outcome: &str) {
+        self.cosignatures.with_label_values(&[outcome]).inc();
     }
 
     pub(super) fn head(&self, outcome: &str) {

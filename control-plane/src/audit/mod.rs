@@ -12,6 +12,9 @@
 //! what it committed until the log holds it ([`watch_promises`]), and a leaf that does
 //! not arrive becomes an alarm in the ledger that every verification repeats.
 
+mod cosigner;
+mod cosigning;
+mod evidence;
 mod metrics;
 mod names;
 mod proof;
@@ -24,6 +27,9 @@ mod witness;
 #[cfg(test)]
 mod tests;
 
+pub use cosigner::{CosignError, Cosigned, Cosigner, CosignerError};
+pub use cosigning::cosign;
+pub use evidence::Evidence;
 pub use metrics::AuditMetrics;
 pub use names::LogKeys;
 pub use proof::{ProveError, prove};

@@ -3,11 +3,13 @@
 use medmesh_api_types::audit::AuditProof;
 use medmesh_base::AuditId;
 use medmesh_store::{StoreError, Tx};
+use medmesh_tlog::note::Verifier;
 use medmesh_tlog::proof::{ProofError, inclusion, inclusion_nodes};
 use medmesh_tlog::{Checkpoint, CheckpointError};
 
-use super::names::LogKeys;
-use super::shelf::{Shelf, ShelfError};
+use super::cosigner::Cosigner;
+use super::evidence::Evidence;
+use super::shelf::ShelfError;
 
 /// A leaf cannot be proved.
 #[derive(Debug, thiserror::Error)]
@@ -36,19 +38,25 @@ pub enum ProveError {
 ///
 /// # Errors
 /// [`ProveError`].
-pub async fn prove(
-    tx: &mut Tx,
-    keys: &LogKeys,
-    shelf: &Shelf,
-    leaf: AuditId,
-) -> Result<AuditProof, ProveError> {
+pub async fn prove(tx: &mut Tx, evidence: &Evidence<'_>, leaf: AuditId) -> Result<AuditProof, ProveError> {
+    let Evidence { keys, shelf, .. } = *evidence;
     let clinic = tx.clinic_id();
     let found = tx.audit_leaf(leaf).await?;
     let index = found.tree_index.ok_or(ProveError::NotYet)?;
     let content = found.content.map_err(|_| ProveError::Altered)?;
-    let note = shelf.head(clinic).await?.ok_or(ProveError::NotYet)?;
     let verifier = keys.signer(clinic).verifier().clone();
-    let head = Checkpoint::open(&note, &verifier)?;
+    let cosigned = match evidence.cosigner {
+        Some(cosigner) => cosigned(tx, cosigner, &verifier, index).await?,
+        None => None,
+    };
+    let (note, head) = match cosigned {
+        Some(found) => found,
+        None => {
+            let note = shelf.head(clinic).await?.ok_or(ProveError::NotYet)?;
+            let head = Checkpoint::open(&note, &verifier)?;
+            (note, head)
+        }
+    };
     if index >= head.size {
         return Err(ProveError::NotYet);
     }
@@ -63,4 +71,19 @@ pub async fn prove(
         note,
         verifier.to_string(),
     ))
+}
+
+/// The head the outside witness signed, where it covers the leaf: it says more than ours alone.
+async fn cosigned(
+    tx: &mut Tx,
+    cosigner: &Cosigner,
+    log: &Verifier,
+    index: u64,
+) -> Result<Option<(String, Checkpoint)>, StoreError> {
+    let Some(note) = tx.audit_cosigned().await?.note else {
+        return Ok(None);
+    };
+    let head = cosigner.open(&note, log).ok();
+    let covering = head.filter(|head| index < head.size);
+    Ok(covering.map(|head| (note, head)))
 }

@@ -13,8 +13,8 @@ use super::publish::{PublishError, Publisher};
 
 /// Between rounds of the leader: a leaf has its place well within a second.
 const PLACE_EVERY: Duration = Duration::from_millis(250);
-/// Rounds between heads: a head each second is what bounds the window.
-const ROUNDS_PER_HEAD: u32 = 4;
+/// Rounds of a second.
+const ROUNDS_PER_SECOND: u32 = 4;
 /// Between tries to become the leader.
 const SEEK_EVERY: Duration = Duration::from_secs(2);
 /// Clinics whose heads are published at once.
@@ -25,8 +25,10 @@ const WATCH_EVERY: Duration = Duration::from_secs(1);
 /// change of leaders, and than PostgreSQL takes to restart.
 const PROMISE_PATIENCE: Duration = Duration::from_secs(120);
 
-/// Leads when no other node does, until the drain stops.
-pub async fn sequence(publisher: Publisher, metrics: AuditMetrics, drain: Drain) {
+/// Leads when no other node does, until the drain stops. `head_seconds` are between heads: they
+/// bound the window.
+pub async fn sequence(publisher: Publisher, head_seconds: u32, metrics: AuditMetrics, drain: Drain) {
+    let rounds_per_head = ROUNDS_PER_SECOND * head_seconds.max(1);
     let mut lead: Option<AuditLead> = None;
     let mut round = 0_u32;
     loop {
@@ -48,7 +50,7 @@ pub async fn sequence(publisher: Publisher, metrics: AuditMetrics, drain: Drain)
             continue;
         }
         round = round.wrapping_add(1);
-        if round.is_multiple_of(ROUNDS_PER_HEAD) {
+        if round.is_multiple_of(rounds_per_head) {
             // Bringing a head to a group that is shutting down would wait for a leader.
             tokio::select! {
                 () = drain.stopping() => break,

@@ -8,9 +8,10 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use medmesh_base::ClinicId;
 use medmesh_tlog::proof::Node;
 use medmesh_tlog::tile::{Tile, Tiles, holding};
-use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt as _};
+
+use crate::objects::{Lock, LockError, Opened, local};
 
 /// Objects fetched or stored at once for one log.
 const AT_ONCE: usize = 8;
@@ -24,6 +25,9 @@ pub enum ShelfError {
     /// The storage itself.
     #[error("object storage")]
     Store(#[from] object_store::Error),
+    /// The bucket does not lock what is put there, and should.
+    #[error(transparent)]
+    Lock(#[from] LockError),
     /// A tile that should be there is not.
     #[error("{0} is missing")]
     Missing(String),
@@ -36,13 +40,23 @@ pub enum ShelfError {
 #[derive(Clone, Debug)]
 pub struct Shelf {
     store: Arc<dyn ObjectStore>,
+    lock: Option<Lock>,
+}
+
+impl From<Opened> for Shelf {
+    fn from(opened: Opened) -> Self {
+        Self {
+            store: opened.store,
+            lock: opened.lock,
+        }
+    }
 }
 
 impl Shelf {
     /// Over any object store.
     #[must_use]
     pub fn new(store: Arc<dyn ObjectStore>) -> Self {
-        Self { store }
+        Self { store, lock: None }
     }
 
     /// In a directory, which is made if need be. Several control nodes must see the same one.
@@ -50,11 +64,18 @@ impl Shelf {
     /// # Errors
     /// When it cannot be used.
     pub fn local(dir: &FilePath) -> Result<Self, ShelfError> {
-        std::fs::create_dir_all(dir).map_err(|source| object_store::Error::Generic {
-            store: "local",
-            source: Box::new(source),
-        })?;
-        Ok(Self::new(Arc::new(LocalFileSystem::new_with_prefix(dir)?)))
+        Ok(Self::new(local(dir)?))
+    }
+
+    /// Whether what is put here is locked, if it should be; asked now.
+    ///
+    /// # Errors
+    /// [`LockError`].
+    pub async fn check_lock(&self) -> Result<(), LockError> {
+        match &self.lock {
+            Some(lock) => lock.check().await,
+            None => Ok(()),
+        }
     }
 
     /// The object storage itself, for what else is kept there: each kind has a folder of its own.
@@ -77,6 +98,10 @@ impl Shelf {
     }
 
     pub(super) async fn put(&self, clinic: ClinicId, name: &str, bytes: Vec<u8>) -> Result<(), ShelfError> {
+        // What was put into an unlocked bucket could be changed for ever after: better no head than that.
+        if let Some(lock) = &self.lock {
+            lock.believed().await?;
+        }
         self.store.put(&Self::path(clinic, name), bytes.into()).await?;
         Ok(())
     }
@@ -97,6 +122,9 @@ impl Shelf {
     /// Removes the narrower states of a tile that is full now. Where objects are locked they
     /// stay, which harms nobody.
     pub(super) async fn prune(&self, clinic: ClinicId, full: &str) {
+        if self.lock.is_some() {
+            return;
+        }
         let narrower = Self::path(clinic, &format!("{full}.p"));
         let names = self.store.list(Some(&narrower)).map_ok(|found| found.location);
         let gone = self.store.delete_stream(names.boxed()).try_collect::<Vec<_>>();

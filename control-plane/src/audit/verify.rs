@@ -4,6 +4,8 @@
 //! story. What they cannot do is write an event under the clinic's key, sign a head,
 //! or change what a majority of control nodes witnessed.
 
+mod outside;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -16,9 +18,9 @@ use medmesh_tlog::tile::{Tile, Tiles, WIDTH, bundle, changed};
 use medmesh_tlog::{Checkpoint, Frontier, Hash, leaf_hash};
 use time::OffsetDateTime;
 
+use super::evidence::Evidence;
 use super::names::LogKeys;
 use super::shelf::{Shelf, ShelfError};
-use super::witness::Witness;
 
 /// Findings told of; what comes after the first hundred says nothing new.
 const FINDINGS_MAX: usize = 100;
@@ -73,11 +75,12 @@ struct Run<'a> {
 /// [`VerifyError`] when something cannot be read at all.
 pub async fn verify(
     tx: &mut Tx,
-    keys: &LogKeys,
-    shelf: &Shelf,
-    witness: &dyn Witness,
+    evidence: &Evidence<'_>,
     patience: Duration,
 ) -> Result<Verification, VerifyError> {
+    let Evidence {
+        keys, shelf, witness, ..
+    } = *evidence;
     let clinic = tx.clinic_id();
     // The order matters: what is read later may be newer, never older.
     let log = witness.log(clinic);
@@ -104,6 +107,7 @@ pub async fn verify(
     let witnessed = log.as_ref().map_or(0, |log| log.newest.size);
     let tree = run.tree(tx, witnessed, patience).await?;
     run.claim_signed(keys, published.as_deref(), tree.note.as_deref(), &tree, witnessed);
+    run.outside(tx, evidence).await?;
     run.rows(tx, tree.size).await?;
     run.ends(tx, tree.size).await?;
     run.unplaced(tx).await?;

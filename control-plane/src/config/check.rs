@@ -27,6 +27,8 @@ impl Config {
         self.engine_rules(&mut broken);
         self.vault.rules(&mut broken);
         self.limits.rules(&mut broken);
+        self.objects.rules(&mut broken);
+        self.audit.rules(&mut broken);
         broken
     }
 

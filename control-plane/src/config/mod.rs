@@ -5,8 +5,10 @@
 //! line and the key, or the variable. Secrets are named by file, or come with
 //! the environment (`MEDMESH_DATABASE__URL`), never by flag.
 
+mod audit;
 mod check;
 mod limits;
+mod objects;
 mod place;
 #[cfg(test)]
 mod tests;
@@ -21,7 +23,9 @@ use medmesh_base::ControlId;
 use medmesh_base::telemetry::LogFormat;
 use serde::Deserialize;
 
+pub use audit::{Audit, OutsideWitness};
 pub use limits::RateLimits;
+pub use objects::{Objects, S3};
 pub use vault::{AwsVault, FileVault, TransitVault, Vault};
 
 /// Prefix of the variables that override the file.
@@ -65,6 +69,9 @@ pub struct Config {
     /// Where audit tiles and exports are kept.
     #[serde(default)]
     pub objects: Objects,
+    /// The audit log.
+    #[serde(default)]
+    pub audit: Audit,
     /// How often somebody may ask.
     #[serde(default)]
     pub limits: RateLimits,
@@ -290,15 +297,6 @@ pub struct OidcConfig {
     /// then reaches through us what listens on loopback.
     #[serde(default)]
     pub allow_loopback: bool,
-}
-
-/// Object storage.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Objects {
-    /// A directory all control nodes see; `objects` in the data directory when absent, which is
-    /// right for a node alone.
-    pub dir: Option<PathBuf>,
 }
 
 /// Logging.

@@ -123,9 +123,9 @@ impl Vault {
 }
 
 /// Keys travel in the answers.
-const URL_RULE: &str = "must be https://, or http:// on a loopback address";
+pub(super) const URL_RULE: &str = "must be https://, or http:// on a loopback address";
 
-fn is_safe_url(url: &str) -> bool {
+pub(super) fn is_safe_url(url: &str) -> bool {
     let local = ["http://127.0.0.1", "http://localhost", "http://[::1]"];
     url.starts_with("https://")
         || local.iter().any(|prefix| {

@@ -3,6 +3,7 @@
 //! A leaf is written in the transaction of the act, and gets its place in the clinic's
 //! tree later ([`tree`]): acts of a clinic do not queue behind one another.
 
+mod cosigned;
 mod promise;
 mod read;
 mod seal;
@@ -19,6 +20,7 @@ use uuid::Uuid;
 
 use crate::{Result, Tx};
 
+pub use cosigned::{AuditCosigned, AuditLogState};
 pub use promise::Promise;
 pub(crate) use promise::Promises;
 pub use read::{AUDIT_READ_MAX, AuditContent, AuditLeaf, LeafFault};

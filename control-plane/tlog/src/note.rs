@@ -76,6 +76,12 @@ impl Verifier {
         &self.name
     }
 
+    /// Whether it is a witness's, who signs what others' logs say.
+    #[must_use]
+    pub const fn is_witness(&self) -> bool {
+        matches!(self.kind, Kind::Cosignature)
+    }
+
     /// The key itself.
     #[must_use]
     pub const fn public(&self) -> [u8; 32] {

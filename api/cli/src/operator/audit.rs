@@ -47,6 +47,9 @@ pub enum AuditVerb {
         /// Verifier key of the log, which came to you by another way than the proof
         #[arg(long)]
         key: String,
+        /// Verifier key of an outside witness who must have signed the head, too
+        #[arg(long)]
+        witness: Option<String>,
     },
 }
 
@@ -86,7 +89,15 @@ pub(super) async fn verify(
 }
 
 pub(super) fn verify_table(reports: &Vec<AuditVerification>) -> String {
-    let mut rows = table(&["CLINIC", "LEAVES", "CHECKED", "WAITING", "WITNESSED", "VERDICT"]);
+    let mut rows = table(&[
+        "CLINIC",
+        "LEAVES",
+        "CHECKED",
+        "WAITING",
+        "WITNESSED",
+        "OUTSIDE",
+        "VERDICT",
+    ]);
     for report in reports {
         let verdict = if report.is_sound { "whole" } else { "ALTERED" };
         rows.add_row([
@@ -95,6 +106,7 @@ pub(super) fn verify_table(reports: &Vec<AuditVerification>) -> String {
             report.leaves_checked.to_string(),
             report.pending.to_string(),
             report.witnessed_size.to_string(),
+            outside(report),
             verdict.to_owned(),
         ]);
     }
@@ -110,6 +122,16 @@ pub(super) fn verify_table(reports: &Vec<AuditVerification>) -> String {
     text
 }
 
+/// What the outside witness says: how much it signed, and its word where that is not what it should be.
+fn outside(report: &AuditVerification) -> String {
+    let size = report.cosigned_size.map(|size| size.to_string());
+    match report.outside_witness.as_deref() {
+        None => NONE.to_owned(),
+        Some("signs") => size.unwrap_or_default(),
+        Some(word) => format!("{} ({word})", size.as_deref().unwrap_or(NONE)),
+    }
+}
+
 fn place(finding: &AuditFinding) -> String {
     let index = finding
         .leaf_index
@@ -121,7 +143,7 @@ fn place(finding: &AuditFinding) -> String {
 }
 
 /// Checks a proof file against the log's key; gives what it proves.
-pub(super) fn check(file: &Path, key: &str) -> anyhow::Result<String> {
+pub(super) fn check(file: &Path, key: &str, witness: Option<&str>) -> anyhow::Result<String> {
     let length = std::fs::metadata(file)
         .with_context(|| format!("cannot read {}", file.display()))?
         .len();
@@ -131,6 +153,9 @@ pub(super) fn check(file: &Path, key: &str) -> anyhow::Result<String> {
     let proof: AuditProof = serde_json::from_slice(&std::fs::read(file)?).context("not a proof")?;
     let key: Verifier = key.parse()?;
     let head = Checkpoint::open(&proof.checkpoint, &key).context("the head is not signed by this key")?;
+    let cosigned_at = witness
+        .map(|witness| cosigned(&proof.checkpoint, witness))
+        .transpose()?;
     let (salt, event) = (STANDARD.decode(&proof.salt)?, STANDARD.decode(&proof.event)?);
     let commitment = Hash::of(&[&salt, &event]);
     let path: Result<Vec<Hash>, _> = proof.path.iter().map(|hash| hash.parse()).collect();
@@ -142,8 +167,18 @@ pub(super) fn check(file: &Path, key: &str) -> anyhow::Result<String> {
         &head.root,
     )
     .context("the event is not in the log")?;
+    let cosigned = cosigned_at.map_or_else(String::new, |at| format!(", signed outside at {at}"));
     Ok(format!(
-        "proved: leaf {} of {} in {}\n",
+        "proved: leaf {} of {} in {}{cosigned}\n",
         proof.leaf_index, head.size, head.origin
     ))
+}
+
+/// When the witness signed the head, Unix seconds.
+fn cosigned(head: &str, witness: &str) -> anyhow::Result<u64> {
+    let witness: Verifier = witness.parse()?;
+    let (_, at) = witness
+        .verify(head)
+        .context("the head is not signed by this witness")?;
+    at.context("this is no witness's key")
 }

@@ -156,10 +156,10 @@ pub enum RaftChange {
 /// When the control plane cannot be reached or says no; the message is for people.
 pub async fn run(connection: &Connection, verb: Verb) -> anyhow::Result<String> {
     if let Verb::Audit {
-        verb: AuditVerb::Check { file, key },
+        verb: AuditVerb::Check { file, key, witness },
     } = &verb
     {
-        return audit::check(file, key);
+        return audit::check(file, key, witness.as_deref());
     }
     if let Verb::Headroom { relays } = &verb {
         return headroom::run(connection, relays).await;
@@ -232,7 +232,7 @@ async fn run_audit(connection: &Connection, operator: &Operator, verb: AuditVerb
                 }
             }
         }
-        AuditVerb::Check { file, key } => audit::check(&file, &key),
+        AuditVerb::Check { file, key, witness } => audit::check(&file, &key, witness.as_deref()),
     }
 }
 

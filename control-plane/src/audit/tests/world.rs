@@ -14,7 +14,7 @@ use medmesh_store::{AuditTree, Store, Tx};
 use medmesh_vault::ClusterSecret;
 use tempfile::TempDir;
 
-use crate::audit::{LogKeys, Publisher, Shelf, Verification, Witness, verify};
+use crate::audit::{Evidence, LogKeys, Publisher, Shelf, Verification, Witness, verify};
 
 /// The ledger without its replication: every node applies the same.
 #[derive(Default)]
@@ -108,9 +108,16 @@ impl World {
 
     pub(super) async fn verify(&self) -> Verification {
         let mut tx = self.begin().await;
-        verify(&mut tx, &self.keys, &self.shelf, &*self.voter, Duration::ZERO)
-            .await
-            .unwrap()
+        verify(&mut tx, &self.evidence(), Duration::ZERO).await.unwrap()
+    }
+
+    pub(super) fn evidence(&self) -> Evidence<'_> {
+        Evidence {
+            keys: &self.keys,
+            shelf: &self.shelf,
+            witness: &*self.voter,
+            cosigner: None,
+        }
     }
 
     /// Where the clinic's published files are.

@@ -83,7 +83,7 @@ pub(super) fn made_at(id: Uuid) -> Option<OffsetDateTime> {
     OffsetDateTime::from_unix_timestamp_nanos(nanos).ok()
 }
 
-fn signed(number: u64) -> Result<i64> {
+pub(super) fn signed(number: u64) -> Result<i64> {
     i64::try_from(number).map_err(|_| StoreError::corrupt("audit_tree.size"))
 }
 

@@ -1,0 +1,258 @@
+//! Object storage: a directory or a bucket, and whether the bucket locks what is put into it.
+//!
+//! Locking is the bucket's own doing: its default retention holds for everything put into it, by us
+//! and by whoever took our keys. We only look whether it is so ([`Lock`]), at the start, before
+//! publishing and with every verification. (A lock per request would have to be asked for by the very
+//! party whose hands the lock is to bind.)
+
+mod digest;
+mod lock;
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use object_store::aws::{AmazonS3Builder, Checksum};
+use object_store::local::LocalFileSystem;
+use object_store::{BackoffConfig, Certificate, ClientOptions, ObjectStore, RetryConfig};
+
+use crate::config::{Objects, S3};
+
+use digest::WithDigest;
+pub use lock::{Lock, LockError};
+
+/// Until a connection stands.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Until a whole object is there: the largest has some ten kilobytes.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
+/// How often a request that failed in passing is sent again, and for how long: the next head comes
+/// within seconds and does the same.
+const RETRIES_MAX: usize = 3;
+const RETRY_FOR: Duration = Duration::from_secs(15);
+
+/// Object storage cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// A file of the configuration cannot be read.
+    #[error("objects.s3.{key}")]
+    File {
+        /// The configuration's key.
+        key: &'static str,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A file with credentials that others can read.
+    #[error("objects.s3.credentials_file is readable by others")]
+    Exposed,
+    /// The credentials' file holds none.
+    #[error("objects.s3.credentials_file holds no credentials")]
+    Credentials,
+    /// The directory or the bucket's address cannot be used.
+    #[error("objects")]
+    Store(#[from] object_store::Error),
+    /// No TLS client can be made.
+    #[error("objects.s3.ca_file")]
+    Tls(#[from] reqwest::Error),
+}
+
+/// What was opened.
+pub struct Opened {
+    /// Where objects go.
+    pub store: Arc<dyn ObjectStore>,
+    /// What must be true of the bucket, where the configuration says so.
+    pub lock: Option<Lock>,
+}
+
+/// Opens what the configuration names; nothing is sent yet.
+///
+/// # Errors
+/// [`OpenError`].
+pub fn open(config: &Objects, default_dir: &Path) -> Result<Opened, OpenError> {
+    let Some(s3) = &config.s3 else {
+        let dir = config.dir.as_deref().unwrap_or(default_dir);
+        return Ok(Opened {
+            store: local(dir)?,
+            lock: None,
+        });
+    };
+    let (store, url, roots) = bucket(s3)?;
+    let lock = s3.lock_days.map(|days| {
+        let credentials = store.credentials().clone();
+        Lock::new(credentials, &s3.region, &url, days, roots.as_deref())
+    });
+    Ok(Opened {
+        lock: lock.transpose()?,
+        store: Arc::new(store),
+    })
+}
+
+/// A directory, which is made if need be.
+pub(crate) fn local(dir: &Path) -> Result<Arc<dyn ObjectStore>, object_store::Error> {
+    std::fs::create_dir_all(dir).map_err(|source| object_store::Error::Generic {
+        store: "local",
+        source: Box::new(source),
+    })?;
+    Ok(Arc::new(LocalFileSystem::new_with_prefix(dir)?))
+}
+
+/// The bucket, its URL, and what signs its certificate where the system does not know.
+type Bucket = (object_store::aws::AmazonS3, String, Option<Vec<u8>>);
+
+fn bucket(config: &S3) -> Result<Bucket, OpenError> {
+    // Harmless if the process has chosen already: there is one provider.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let (endpoint, url) = address(config);
+    let mut client = ClientOptions::new()
+        .with_connect_timeout(CONNECT_TIMEOUT)
+        .with_timeout(ANSWER_TIMEOUT)
+        // The configuration's rules allow it on loopback only.
+        .with_allow_http(endpoint.starts_with("http://"));
+    let read = |key: &'static str, path: &Path| {
+        std::fs::read(path).map_err(|source| OpenError::File { key, source })
+    };
+    let roots = config
+        .ca_file
+        .as_ref()
+        .map(|path| read("ca_file", path))
+        .transpose()?;
+    if let Some(pem) = &roots {
+        client = client.with_root_certificate(Certificate::from_pem(pem)?);
+    }
+    let mut builder = AmazonS3Builder::new()
+        .with_bucket_name(&config.bucket)
+        .with_region(&config.region)
+        .with_endpoint(endpoint)
+        .with_virtual_hosted_style_request(!path_style(config))
+        .with_checksum_algorithm(Checksum::SHA256)
+        .with_http_connector(WithDigest)
+        .with_retry(RetryConfig {
+            max_retries: RETRIES_MAX,
+            retry_timeout: RETRY_FOR,
+            backoff: BackoffConfig::default(),
+        })
+        .with_client_options(client);
+    let keys = match &config.credentials_file {
+        Some(path) => {
+            let about = std::fs::metadata(path).map_err(|source| OpenError::File {
+                key: "credentials_file",
+                source,
+            })?;
+            if about.permissions().mode() & 0o077 != 0 {
+                return Err(OpenError::Exposed);
+            }
+            let text = String::from_utf8(read("credentials_file", path)?);
+            let found = text.ok().and_then(|text| Keys::parse(&text));
+            Some(found.ok_or(OpenError::Credentials)?)
+        }
+        None => Keys::from_environment(),
+    };
+    // Without any the machine's own role is asked for (EC2, ECS).
+    if let Some(keys) = keys {
+        builder = builder
+            .with_access_key_id(keys.id)
+            .with_secret_access_key(keys.secret);
+        if let Some(token) = keys.token {
+            builder = builder.with_token(token);
+        }
+    }
+    Ok((builder.build()?, url, roots))
+}
+
+fn path_style(config: &S3) -> bool {
+    config.path_style.unwrap_or(config.endpoint.is_some())
+}
+
+/// What the client takes for an endpoint, and the bucket's own URL.
+fn address(config: &S3) -> (String, String) {
+    let base = config
+        .endpoint
+        .clone()
+        .unwrap_or_else(|| format!("https://s3.{}.amazonaws.com", config.region));
+    let base = base.trim_end_matches('/').to_owned();
+    if path_style(config) {
+        let url = format!("{base}/{}", config.bucket);
+        return (base, url);
+    }
+    let (scheme, host) = base.split_once("://").unwrap_or(("https", &base));
+    let url = format!("{scheme}://{}.{host}", config.bucket);
+    (url.clone(), url)
+}
+
+/// Who we are to the bucket.
+struct Keys {
+    id: String,
+    secret: String,
+    token: Option<String>,
+}
+
+impl Keys {
+    fn from_environment() -> Option<Self> {
+        let get = |name| std::env::var(name).ok();
+        Some(Self {
+            id: get("AWS_ACCESS_KEY_ID")?,
+            secret: get("AWS_SECRET_ACCESS_KEY")?,
+            token: get("AWS_SESSION_TOKEN"),
+        })
+    }
+
+    /// The first profile of a credentials file.
+    fn parse(text: &str) -> Option<Self> {
+        let get = |wanted: &str| {
+            let mut lines = text.lines().filter_map(|line| line.split_once('='));
+            let found = lines.find(|(name, _)| name.trim() == wanted);
+            found.map(|(_, value)| value.trim().to_owned())
+        };
+        Some(Self {
+            id: get("aws_access_key_id")?,
+            secret: get("aws_secret_access_key")?,
+            token: get("aws_session_token"),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(endpoint: Option<&str>, path_style: Option<bool>) -> S3 {
+        S3 {
+            bucket: "audit".to_owned(),
+            region: "eu-central-1".to_owned(),
+            endpoint: endpoint.map(str::to_owned),
+            path_style,
+            credentials_file: None,
+            ca_file: None,
+            lock_days: None,
+        }
+    }
+
+    #[test]
+    fn buckets_are_found_where_they_are() {
+        let url = |endpoint, style| address(&config(endpoint, style)).1;
+        assert_eq!(url(None, None), "https://audit.s3.eu-central-1.amazonaws.com");
+        assert_eq!(
+            url(None, Some(true)),
+            "https://s3.eu-central-1.amazonaws.com/audit"
+        );
+        assert_eq!(
+            url(Some("https://minio.test:9000/"), None),
+            "https://minio.test:9000/audit"
+        );
+        assert_eq!(
+            url(Some("https://store.test"), Some(false)),
+            "https://audit.store.test"
+        );
+    }
+
+    #[test]
+    fn credentials_are_read_and_missing_ones_noticed() {
+        let keys = Keys::parse("[default]\naws_access_key_id = A\naws_secret_access_key=b=c\n").unwrap();
+        assert_eq!(
+            (keys.id.as_str(), keys.secret.as_str(), keys.token),
+            ("A", "b=c", None)
+        );
+        assert!(Keys::parse("[default]\naws_access_key_id = A\n").is_none());
+    }
+}

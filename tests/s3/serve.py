@@ -1,0 +1,110 @@
+"""An S3 server (moto) on loopback whose buckets lock what is put into them: serve.py BUCKET
+
+Says where it is as one line of JSON, then takes orders, one a line, and answers each with a line of JSON:
+
+  open NAME      another bucket, with versions and without a lock
+  weaken         what is put from now on is locked for a day only
+  attack PREFIX  whoever holds the keys tries to delete every version
+  hide KEY       a newer version is put over an object
+  versions KEY   how many versions there are
+
+From the first line on every request must be signed (Signature Version 4) by the one user there is.
+"""
+
+import json
+import sys
+
+import boto3
+import requests
+from botocore.exceptions import ClientError
+from moto.server import ThreadedMotoServer
+
+RETENTION_DAYS = 2200
+ATTACKS = (
+    lambda s3, at: s3.delete_object(**at),
+    lambda s3, at: s3.delete_object(**at, BypassGovernanceRetention=True),
+)
+
+
+def client(url, service, key):
+    return boto3.client(
+        service,
+        endpoint_url=url,
+        region_name="us-east-1",
+        aws_access_key_id=key["AccessKeyId"],
+        aws_secret_access_key=key["SecretAccessKey"],
+    )
+
+
+def locked(s3, bucket, days):
+    rule = {"DefaultRetention": {"Mode": "COMPLIANCE", "Days": days}}
+    s3.put_object_lock_configuration(
+        Bucket=bucket, ObjectLockConfiguration={"ObjectLockEnabled": "Enabled", "Rule": rule}
+    )
+
+
+def prepare(url, bucket):
+    nobody = {"AccessKeyId": "setup", "SecretAccessKey": "setup"}
+    s3, iam = client(url, "s3", nobody), client(url, "iam", nobody)
+    s3.create_bucket(Bucket=bucket, ObjectLockEnabledForBucket=True)
+    locked(s3, bucket, RETENTION_DAYS)
+    iam.create_user(UserName="medmesh")
+    allow = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}
+    iam.put_user_policy(UserName="medmesh", PolicyName="all", PolicyDocument=json.dumps(allow))
+    key = iam.create_access_key(UserName="medmesh")["AccessKey"]
+    # From here on signatures count.
+    requests.post(f"{url}/moto-api/reset-auth", data=b"0", timeout=10).raise_for_status()
+    return key
+
+
+def attack(s3, bucket, prefix):
+    tried = refused = 0
+    for version in s3.list_object_versions(Bucket=bucket, Prefix=prefix).get("Versions", []):
+        at = {"Bucket": bucket, "Key": version["Key"], "VersionId": version["VersionId"]}
+        for way in ATTACKS:
+            tried += 1
+            try:
+                way(s3, at)
+            except ClientError as error:
+                refused += error.response["Error"]["Code"] == "AccessDenied"
+    return {"tried": tried, "refused": refused}
+
+
+def versions(s3, bucket, key):
+    found = s3.list_object_versions(Bucket=bucket, Prefix=key).get("Versions", [])
+    return {"versions": sum(version["Key"] == key for version in found)}
+
+
+def obey(s3, bucket, order, argument):
+    if order == "open":
+        s3.create_bucket(Bucket=argument)
+        s3.put_bucket_versioning(Bucket=argument, VersioningConfiguration={"Status": "Enabled"})
+    elif order == "weaken":
+        locked(s3, bucket, 1)
+    elif order == "attack":
+        return attack(s3, bucket, argument)
+    elif order == "hide":
+        s3.put_object(Bucket=bucket, Key=argument, Body=b"nothing to see")
+    elif order == "versions":
+        return versions(s3, bucket, argument)
+    else:
+        raise SystemExit(f"unknown order {order}")
+    return {}
+
+
+def main():
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    url, bucket = f"http://{host}:{port}", sys.argv[1]
+    key = prepare(url, bucket)
+    s3 = client(url, "s3", key)
+    said = {"url": url, "key_id": key["AccessKeyId"], "secret": key["SecretAccessKey"]}
+    print(json.dumps(said), flush=True)
+    for line in sys.stdin:
+        order, _, argument = line.strip().partition(" ")
+        print(json.dumps(obey(s3, bucket, order, argument)), flush=True)
+    server.stop()
+
+
+main()
