@@ -1,32 +1,39 @@
 //! The operator's desk: audit logs and jobs, behind the operator's token.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::Body as AnswerBody;
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse as _, Response};
 use axum::{Json, Router};
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, StatusCode};
-use medmesh_api_types::audit::{AuditLogHead, AuditProof, AuditVerification};
+use medmesh_api_types::audit::{
+    AuditAnnouncement, AuditLogHead, AuditProof, AuditResumeCreate, AuditVerification,
+};
 use medmesh_api_types::job::{Job, JobQuery};
 use medmesh_api_types::page::List;
 use medmesh_base::{AuditId, ClinicId, JobId, ProblemCode, RequestId};
 use medmesh_clinic::{Actor, SystemActor};
 use medmesh_store::{JOBS_PER_LIST_MAX, JobSummary, Store, StoreError, Tx};
+use medmesh_tlog::notice::is_reason;
 use time::OffsetDateTime;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::audit::{Cosigner, Evidence, LogKeys, ProveError, Shelf, prove, verify};
+use crate::audit::{
+    Announced, Cosigner, Evidence, LogKeys, ProveError, Publisher, Shelf, TurnError, prove, resume, rotate,
+    verify,
+};
 use crate::database::Database;
 use crate::erasures::Register;
 use crate::fleet::Fleet;
-use crate::http::ApiError;
+use crate::http::{ApiError, Body};
 
 const TAG_AUDIT: &str = "audit";
 const TAG_JOBS: &str = "jobs";
@@ -60,6 +67,8 @@ pub(crate) fn described() -> OpenApiRouter<Desk> {
         .routes(routes!(audit_log_list))
         .routes(routes!(audit_log_verify))
         .routes(routes!(audit_leaf_prove))
+        .routes(routes!(audit_key_rotate))
+        .routes(routes!(audit_log_resume))
         .routes(routes!(job_list))
         .routes(routes!(job_retry))
         .merge(crate::keys::described())
@@ -97,7 +106,8 @@ async fn audit_log_list(State(desk): State<Desk>) -> Json<List<AuditLogHead>> {
         clinic_id: *clinic,
         size: log.newest.size,
         checkpoint: log.note.clone(),
-        key: desk.keys.signer(*clinic).verifier().to_string(),
+        key: desk.keys.log(*clinic, Some(log)).verifier().to_string(),
+        notices: log.notices.iter().map(|notice| notice.note.clone()).collect(),
     });
     Json(List {
         items: heads.collect(),
@@ -141,7 +151,7 @@ async fn audit_log_verify(
             Err(error) => tracing::error!(%error, "an audit log could not be read"),
         }
     });
-    let body = Body::from_stream(ReceiverStream::new(receive).map(Ok::<_, Infallible>));
+    let body = AnswerBody::from_stream(ReceiverStream::new(receive).map(Ok::<_, Infallible>));
     let json = HeaderValue::from_static("application/json");
     Ok(([(CONTENT_TYPE, json)], body).into_response())
 }
@@ -160,6 +170,83 @@ async fn audit_leaf_prove(
     tx.audit_proved(leaf).await?;
     tx.commit().await?;
     Ok(Json(proof))
+}
+
+/// Gives a log its next signing key. Both keys sign the announcement; heads signed before stay good.
+#[utoipa::path(post, path = "/v1/fleet/audit/{clinic}/keys", tag = TAG_AUDIT,
+    params(("clinic" = uuid::Uuid, Path)),
+    responses((status = 201, description = "What was announced.", body = AuditAnnouncement)))]
+async fn audit_key_rotate(
+    State(desk): State<Desk>,
+    Path(clinic): Path<String>,
+) -> Result<(StatusCode, Json<AuditAnnouncement>), ApiError> {
+    let mut tx = desk.begin(parse(&clinic)?).await?;
+    tx.clinic_get().await?;
+    let (evidence, now) = (desk.log(), tx.now());
+    let announced = rotate(&evidence, &evidence.log(tx.clinic_id()), now).await?;
+    tx.audit_turned(false, announced.id).await?;
+    tx.commit().await?;
+    Ok((StatusCode::CREATED, Json(announcement(announced))))
+}
+
+/// Lets a log go on whose database was put back to an earlier time, under another name. What is gone is
+/// told of by every verification from then on. 409 where the database is not behind, or holds something
+/// else than a beginning of what was witnessed. A log of millions takes longer than the answer waits (503)
+/// and goes on: a verification says when it is there.
+#[utoipa::path(post, path = "/v1/fleet/audit/{clinic}/resume", tag = TAG_AUDIT,
+    params(("clinic" = uuid::Uuid, Path)), request_body = AuditResumeCreate,
+    responses((status = 201, description = "What was announced.", body = AuditAnnouncement)))]
+async fn audit_log_resume(
+    State(desk): State<Desk>,
+    Path(clinic): Path<String>,
+    body: Body<AuditResumeCreate>,
+) -> Result<(StatusCode, Json<AuditAnnouncement>), ApiError> {
+    let reason = body.value.reason;
+    if !is_reason(&reason) {
+        return Err(ApiError::field("reason", "is one line of 1 to 200 bytes"));
+    }
+    let mut tx = desk.begin(parse(&clinic)?).await?;
+    tx.clinic_get().await?;
+    let store = desk.database.store()?.clone();
+    // In a task of its own: publishing millions of leaves anew takes longer than anybody waits, and goes on.
+    let work = tokio::spawn(async move {
+        let evidence = desk.log();
+        let log = evidence.log(tx.clinic_id());
+        let witness = Arc::new(desk.fleet.clone());
+        let publisher = Publisher::new(store, desk.keys.clone(), desk.shelf.clone(), witness);
+        let announced = resume(&evidence, &publisher, &log, tx.now(), &reason).await?;
+        tx.audit_turned(true, announced.id).await?;
+        tx.commit().await?;
+        Ok::<_, ApiError>(announced)
+    });
+    let announced = work
+        .await
+        .map_err(|error| ApiError::new(ProblemCode::Internal).because(error))??;
+    Ok((StatusCode::CREATED, Json(announcement(announced))))
+}
+
+fn announcement(announced: Announced) -> AuditAnnouncement {
+    AuditAnnouncement {
+        key: announced.notice.key.to_string(),
+        witnessed_size: announced.notice.old_size,
+        kept_size: announced.notice.size,
+        notice: announced.note,
+    }
+}
+
+impl From<TurnError> for ApiError {
+    fn from(error: TurnError) -> Self {
+        match error {
+            TurnError::Store(error) => error.into(),
+            TurnError::NoLog | TurnError::NotBehind | TurnError::NotOurs | TurnError::Refused(_) => {
+                Self::new(ProblemCode::StateConflict).saying(error.to_string())
+            }
+            TurnError::Proof(_) => Self::new(ProblemCode::StateConflict).because(error),
+            TurnError::Shelf(_) | TurnError::Publish(_) | TurnError::Unwitnessed(_) => {
+                Self::new(ProblemCode::Unavailable).because(error)
+            }
+        }
+    }
 }
 
 impl From<ProveError> for ApiError {

@@ -8,6 +8,7 @@ use medmesh_api_types::audit::AuditProof;
 use medmesh_base::{AuditId, ClinicId, JobId};
 use medmesh_cli::operator::{AuditVerb, Connection, Unsound, Verb, run};
 use medmesh_tests::control::ControlNode;
+use medmesh_tlog::note::Verifier;
 use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
@@ -180,5 +181,101 @@ async fn a_leaf_taken_away_before_it_was_witnessed_is_missed() {
             .iter()
             .any(|finding| finding.kind == "leaf_without_place")
     );
+    world.node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operator_gives_a_log_another_key_and_old_keys_lead_there() {
+    let world = World::new().await;
+    let (leaf, proof) = leaf_of_a_login(&world).await;
+    let dir = tempfile::tempdir().unwrap();
+    let clinic = world.clinic.id;
+    let rotate = AuditVerb::RotateKey { clinic };
+    let said = medmesh(&world, dir.path(), rotate).await.unwrap();
+    assert!(said.contains("medmesh audit notice v1"), "{said}");
+    let operator = operator(&world);
+    let log = eventually(async || {
+        let log = operator.audit_logs().await.ok()?.items.pop()?;
+        let key: Verifier = log.key.parse().ok()?;
+        key.verify(&log.checkpoint).is_ok().then_some(log)
+    })
+    .await;
+    assert_ne!(log.key, proof.key);
+    assert_eq!(log.notices.len(), 1);
+    let file = dir.path().join("proof.json");
+    let newer = eventually(async || {
+        let newer = operator.audit_prove(clinic, leaf).await.ok()?;
+        (newer.key == log.key).then_some(newer)
+    })
+    .await;
+    let check = |key: &str| AuditVerb::Check {
+        file: file.clone(),
+        key: key.to_owned(),
+        witness: None,
+    };
+    std::fs::write(&file, serde_json::to_vec(&newer).unwrap()).unwrap();
+    for key in [&proof.key, &log.key] {
+        medmesh(&world, dir.path(), check(key)).await.unwrap();
+    }
+    // Without what was announced nothing leads there; and the older proof is as good as before.
+    let bare = AuditProof {
+        notices: Vec::new(),
+        ..newer
+    };
+    std::fs::write(&file, serde_json::to_vec(&bare).unwrap()).unwrap();
+    assert!(medmesh(&world, dir.path(), check(&proof.key)).await.is_err());
+    std::fs::write(&file, serde_json::to_vec(&proof).unwrap()).unwrap();
+    medmesh(&world, dir.path(), check(&proof.key)).await.unwrap();
+
+    // Nothing was put back here: there is nothing to go on from. And reasons are kept for good.
+    assert!(operator.audit_resume(clinic, "ticket 12").await.is_err());
+    assert!(operator.audit_resume(clinic, "two\nlines").await.is_err());
+    let report = operator.audit_verify(clinic).await.unwrap();
+    assert!(report.is_sound && report.gaps.is_empty(), "{report:?}");
+    world.node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_whose_database_was_put_back_goes_on_by_an_operators_word() {
+    let world = World::new().await;
+    leaf_of_a_login(&world).await;
+    let (operator, clinic) = (operator(&world), world.clinic.id);
+    let size = async || operator.audit_logs().await.unwrap().items[0].size;
+    let mut admin = admin(&world).await;
+    let tables = "CREATE TABLE b_order AS TABLE audit_order; CREATE TABLE b_tree AS TABLE audit_tree";
+    sqlx::raw_sql(tables).execute(&mut admin).await.unwrap();
+    let kept: i64 = sqlx::query_scalar("SELECT published_size FROM b_tree")
+        .fetch_one(&mut admin)
+        .await
+        .unwrap();
+    let kept = u64::try_from(kept).unwrap();
+    world.node.signed_in_as(&world.clinic, "colleague").await;
+    let witnessed = eventually(async || Some(size().await).filter(|size| *size > kept)).await;
+    let put_back = "SET session_replication_role = replica;
+        TRUNCATE audit_order, audit_tree, audit_pending;
+        INSERT INTO audit_order TABLE b_order; INSERT INTO audit_tree TABLE b_tree;
+        DELETE FROM audit WHERE id NOT IN (SELECT leaf_id FROM b_order)";
+    sqlx::raw_sql(put_back).execute(&mut admin).await.unwrap();
+    world.node.signed_in_as(&world.clinic, "clinician").await;
+    assert!(!operator.audit_verify(clinic).await.unwrap().is_sound);
+
+    let dir = tempfile::tempdir().unwrap();
+    let reason = "ticket 12: put back to Monday 09:00".to_owned();
+    let resume = AuditVerb::Resume { clinic, reason };
+    let said = medmesh(&world, dir.path(), resume).await.unwrap();
+    assert!(said.contains(&format!("\"kept_size\": {kept}")), "{said}");
+    let report = eventually(async || {
+        let report = operator.audit_verify(clinic).await.ok()?;
+        (report.published_size > kept).then_some(report)
+    })
+    .await;
+    assert!(report.is_sound, "{report:?}");
+    assert_eq!(report.gaps.len(), 1, "{report:?}");
+    assert!(report.gaps[0].witnessed_size >= witnessed, "{report:?}");
+    let left: i64 = sqlx::query_scalar("SELECT count(*) FROM audit WHERE action = 'audit_resume'")
+        .fetch_one(&mut admin)
+        .await
+        .unwrap();
+    assert_eq!(left, 1);
     world.node.stop().await;
 }

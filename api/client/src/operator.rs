@@ -1,6 +1,8 @@
 //! The operator's routes.
 
-use medmesh_api_types::audit::{AuditLogHead, AuditProof, AuditVerification};
+use medmesh_api_types::audit::{
+    AuditAnnouncement, AuditLogHead, AuditProof, AuditResumeCreate, AuditVerification,
+};
 use medmesh_api_types::fleet::{
     EdgeNode, Explanation, FleetHeadroom, JoinToken, JoinTokenCreate, LearnerAdd, Nodes, Raft, RaftNode,
     Sessions,
@@ -138,6 +140,33 @@ impl Operator {
     /// [`ClientError`].
     pub async fn audit_logs(&self) -> Result<List<AuditLogHead>, ClientError> {
         self.transport.get("/v1/fleet/audit").await
+    }
+
+    /// Gives a clinic's audit log its next signing key.
+    ///
+    /// # Errors
+    /// When the service refuses or is away.
+    pub async fn audit_key_rotate(&self, clinic: ClinicId) -> Result<AuditAnnouncement, ClientError> {
+        self.transport
+            .post_patiently(&format!("/v1/fleet/audit/{clinic}/keys"))
+            .await
+    }
+
+    /// Lets a clinic's audit log go on whose database was put back.
+    ///
+    /// # Errors
+    /// When the service refuses or is away.
+    pub async fn audit_resume(
+        &self,
+        clinic: ClinicId,
+        reason: &str,
+    ) -> Result<AuditAnnouncement, ClientError> {
+        let body = AuditResumeCreate {
+            reason: reason.to_owned(),
+        };
+        self.transport
+            .post(&format!("/v1/fleet/audit/{clinic}/resume"), &body)
+            .await
     }
 
     /// Has a clinic's audit log read again; takes as long as it takes.

@@ -2,8 +2,10 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use garde::Validate;
 use medmesh_base::{AuditId, ClinicId};
 use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
 use utoipa::ToSchema;
 
 /// What a verification of one clinic's log found.
@@ -31,6 +33,9 @@ pub struct AuditVerification {
     /// `unknown_log` (it was not told of the log), `nothing_yet`, `not_asked`.
     #[schema(required)]
     pub outside_witness: Option<String>,
+    /// Where its database was put back and the log went on without leaves it had: announced, and no
+    /// finding.
+    pub gaps: Vec<AuditGap>,
     /// Where the log leaves the truth first, if that can be told to the leaf.
     #[schema(required)]
     pub first_divergent: Option<AuditFinding>,
@@ -53,6 +58,46 @@ pub struct AuditFinding {
     pub message: String,
 }
 
+/// Leaves that were witnessed and are not in the log because its database was put back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AuditGap {
+    /// When the log went on.
+    #[serde(with = "time::serde::rfc3339")]
+    #[schema(format = DateTime)]
+    pub at: OffsetDateTime,
+    /// Leaves that were witnessed before.
+    pub witnessed_size: u64,
+    /// Leaves it went on from: those from here to `witnessed_size` are gone.
+    pub kept_size: u64,
+    /// The operator's words.
+    pub reason: String,
+}
+
+/// What an operator says of why a log shall go on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, Validate)]
+#[serde(deny_unknown_fields)]
+pub struct AuditResumeCreate {
+    /// Kept for good and published: a ticket's number and the backup's time, nobody's name. At most
+    /// 200 bytes, one line.
+    #[garde(length(bytes, min = 1, max = 200))]
+    #[schema(min_length = 1, max_length = 200)]
+    pub reason: String,
+}
+
+/// What was announced of a log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AuditAnnouncement {
+    /// Verifier key of the log from now on (C2SP signed-note): for those who check proofs, and for the
+    /// outside witness.
+    pub key: String,
+    /// Leaves that were witnessed before.
+    pub witnessed_size: u64,
+    /// Leaves it goes on from.
+    pub kept_size: u64,
+    /// The announcement with its signatures.
+    pub notice: String,
+}
+
 impl AuditVerification {
     /// Of a log nothing is known of yet.
     #[must_use]
@@ -67,6 +112,7 @@ impl AuditVerification {
             witnessed_size: 0,
             cosigned_size: None,
             outside_witness: None,
+            gaps: Vec::new(),
             first_divergent: None,
             findings: Vec::new(),
         }
@@ -104,6 +150,9 @@ pub struct AuditProof {
     pub checkpoint: String,
     /// Verifier key of the log (C2SP signed-note), for comparison.
     pub key: String,
+    /// What was announced of the log, oldest first: whoever has an earlier key comes to this one by them.
+    #[serde(default)]
+    pub notices: Vec<String>,
 }
 
 impl AuditProof {
@@ -124,7 +173,15 @@ impl AuditProof {
             path,
             checkpoint,
             key,
+            notices: Vec::new(),
         }
+    }
+
+    /// With what was announced of the log.
+    #[must_use]
+    pub fn with_notices(mut self, notices: Vec<String>) -> Self {
+        self.notices = notices;
+        self
     }
 }
 
@@ -140,4 +197,6 @@ pub struct AuditLogHead {
     pub checkpoint: String,
     /// Verifier key of the log (C2SP signed-note).
     pub key: String,
+    /// What was announced of it, oldest first, signed.
+    pub notices: Vec<String>,
 }

@@ -176,11 +176,12 @@ fn grow(
         }
         from = to;
     }
+    let log = keys.log(clinic, None);
     let head = Checkpoint {
-        origin: keys.origin(clinic),
+        origin: log.origin.clone(),
         size,
         root: frontier.root(),
     };
-    std::fs::write(dir.join("checkpoint"), head.sign(&keys.signer(clinic)))?;
+    std::fs::write(dir.join("checkpoint"), head.sign(&log.signer()))?;
     Ok(())
 }

@@ -182,6 +182,10 @@ words! {
         AuditVerify = "audit_verify",
         /// Had a proof made of one entry.
         AuditProve = "audit_prove",
+        /// Had another key sign the log.
+        AuditKeyRotate = "audit_key_rotate",
+        /// Let the log go on after its database was put back.
+        AuditResume = "audit_resume",
         /// Took a copy of the log away.
         AuditExport = "audit_export",
         /// Noted that something of a record was given to somebody outside.

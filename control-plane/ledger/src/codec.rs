@@ -11,7 +11,7 @@ use crate::{Command, Response, State};
 
 /// The ledger version of this build. It rises when a command, a response or a
 /// refusal is appended.
-pub const LEDGER_VERSION: u8 = 2;
+pub const LEDGER_VERSION: u8 = 3;
 /// The encoding's own version: the first byte of everything.
 const ENCODING: u8 = 1;
 

@@ -231,6 +231,31 @@ pub enum Command {
         /// The proposer's clock.
         now: u64,
     },
+    /// Another key signs a clinic's audit log from now on.
+    AuditKeyRotate {
+        /// Whose log.
+        clinic: ClinicId,
+        /// The new key's epoch: the one after the key in force.
+        epoch: u32,
+        /// The announcement, signed by both keys (`medmesh_tlog::notice`).
+        notice: String,
+        /// The proposer's clock.
+        now: u64,
+    },
+    /// A clinic's audit log goes on from an earlier head under another name: its database was put
+    /// back. Refused unless the head held now extends that one.
+    AuditResume {
+        /// Whose log.
+        clinic: ClinicId,
+        /// The signed checkpoint it goes on from, under its new name.
+        note: String,
+        /// That the head held now extends it.
+        proof: Vec<Hash>,
+        /// The announcement, signed under both names (`medmesh_tlog::notice`).
+        notice: String,
+        /// The proposer's clock.
+        now: u64,
+    },
 }
 
 /// A leaf as the node that committed it remembers it.
@@ -248,6 +273,7 @@ impl Command {
     pub const fn since(&self) -> u8 {
         match self {
             Self::AuditHead { .. } | Self::AuditAlarm { .. } => 2,
+            Self::AuditKeyRotate { .. } | Self::AuditResume { .. } => 3,
             _ => 1,
         }
     }

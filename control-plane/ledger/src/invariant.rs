@@ -18,7 +18,14 @@ pub fn check(state: &State, before: &State) {
             .audit_logs
             .get(clinic)
             .expect("a witnessed log is never forgotten");
-        assert!(now.newest.size >= log.newest.size, "a log never shrinks");
+        assert!(now.notices.starts_with(&log.notices), "a notice stays");
+        assert!(now.key_epoch >= log.key_epoch, "keys are never taken back");
+        if now.generation() == log.generation() {
+            assert!(now.newest.size >= log.newest.size, "a log never shrinks");
+        } else {
+            let left = now.notices.iter().filter_map(|notice| notice.left).next_back();
+            assert!(left.is_some() && now.origin != log.origin, "or it says so");
+        }
     }
     let mut names = BTreeMap::new();
     for (id, edge) in &state.edges {

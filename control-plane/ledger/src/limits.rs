@@ -36,6 +36,8 @@ pub const AUDIT_LOGS_MAX: usize = 16_384;
 /// Earlier heads kept of each audit log: where a rewritten log left the witnessed one is
 /// known to within the distance of two.
 pub const AUDIT_HEADS_KEPT: usize = 16;
+/// Notices of one audit log: a new key each year for decades, and a few databases put back.
+pub const AUDIT_NOTICES_MAX: usize = 64;
 /// Alarms about missing leaves. One is a case for the police; more say nothing new.
 pub const AUDIT_ALARMS_MAX: usize = 1_024;
 /// Revoked media tokens not yet expired.

@@ -126,4 +126,6 @@ pub enum Limit {
     AuditLogs,
     /// [`crate::limits::AUDIT_ALARMS_MAX`].
     AuditAlarms,
+    /// [`crate::limits::AUDIT_NOTICES_MAX`].
+    AuditNotices,
 }

@@ -182,6 +182,32 @@ pub struct AuditLog {
     pub newest: AuditHead,
     /// Some of those before it, oldest first, the very first among them.
     pub earlier: Vec<AuditHead>,
+    /// The epoch of the key that signs its heads now, 0 before the first rotation.
+    #[serde(default)]
+    pub key_epoch: u32,
+    /// What was announced of it, oldest first: other keys, and going on after its database was put back.
+    #[serde(default)]
+    pub notices: Vec<AuditNotice>,
+}
+
+impl AuditLog {
+    /// How often it went on under another name.
+    #[must_use]
+    pub fn generation(&self) -> u32 {
+        let resumed = self.notices.iter().filter(|notice| notice.left.is_some());
+        u32::try_from(resumed.count()).unwrap_or(u32::MAX)
+    }
+}
+
+/// Something that was announced of an audit log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditNotice {
+    /// The signed announcement.
+    pub note: String,
+    /// When it was witnessed, Unix milliseconds.
+    pub at: u64,
+    /// The newest head of the log as it was, where it went on from an earlier one.
+    pub left: Option<AuditHead>,
 }
 
 /// One head of an audit log.

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use medmesh_base::drain::Drain;
 use medmesh_store::Keyring;
 use medmesh_vault::{ClusterSecret, TokenSigner, VaultError};
@@ -121,6 +122,7 @@ pub struct App {
     signer: TokenSigner,
     cosigner: Option<Cosigner>,
     operator: Option<OperatorToken>,
+    mounted: Router,
     front: Drain,
     back: Drain,
 }
@@ -221,9 +223,18 @@ impl App {
             signer: copying,
             cosigner,
             operator,
+            mounted: Router::new(),
             front,
             back,
         })
+    }
+
+    /// Adds routes of the program around this node, in the layers every route is in: limits, panics
+    /// caught, what is logged and counted.
+    #[must_use]
+    pub fn mount(mut self, routes: Router) -> Self {
+        self.mounted = self.mounted.merge(routes);
+        self
     }
 
     /// Starts every part.
@@ -249,6 +260,7 @@ impl App {
             cosigner: self.cosigner.clone(),
         });
         let operator = fleet::operator::router(self.fleet.clone(), desk, self.operator);
+        let operator = operator.merge(self.mounted);
         let routers = listeners::Routers { operator, admin };
         self.listeners
             .spawn(&self.config, &self.api, routers, &self.front, &back);

@@ -15,6 +15,7 @@ use medmesh_tlog::{Checkpoint, CheckpointError, Hash};
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{StatusCode, Url};
 
+use super::names::{Log, Place};
 use super::shelf::{Shelf, ShelfError};
 use super::witness::Witness;
 use crate::config::OutsideWitness;
@@ -131,25 +132,25 @@ impl Cosigner {
         self.every
     }
 
-    /// Has the newest head the control nodes agreed on signed; `known` is the size it signed last,
+    /// Has the newest head the control nodes agreed on of the log at `place` signed; `known` is the size it signed last,
     /// as far as we know.
     ///
     /// # Errors
     /// [`CosignError`].
     pub async fn cosign(
         &self,
-        clinic: ClinicId,
+        place: Place,
         witness: &dyn Witness,
         shelf: &Shelf,
         known: u64,
     ) -> Result<Cosigned, CosignError> {
-        let mut known = known;
+        let (clinic, mut known) = (place.clinic, known);
         for _ in 0..QUESTIONS_MAX {
             // Read anew each time: the witness may have been shown a newer one meanwhile.
             let log = witness.log(clinic).ok_or(CosignError::NotYet)?;
             let head = Checkpoint::parse(text(&log.note)?)?;
             let old = if known > head.size { 0 } else { known };
-            let proof = self.proof(clinic, shelf, old, head.size).await?;
+            let proof = self.proof(place, shelf, old, head.size).await?;
             match self.ask(&question(old, &proof, &log.note)).await? {
                 Answer::Signed(lines) => return self.accept(head, &log.note, &lines),
                 Answer::Size(size) if size > witnessed(witness, clinic) => {
@@ -166,17 +167,11 @@ impl Cosigner {
         Err(CosignError::Away("it never has the size it says".to_owned()))
     }
 
-    async fn proof(
-        &self,
-        clinic: ClinicId,
-        shelf: &Shelf,
-        old: u64,
-        new: u64,
-    ) -> Result<Vec<Hash>, CosignError> {
+    async fn proof(&self, place: Place, shelf: &Shelf, old: u64, new: u64) -> Result<Vec<Hash>, CosignError> {
         if old == 0 || old == new {
             return Ok(Vec::new());
         }
-        let tiles = shelf.tiles(clinic, &consistency_nodes(old, new)?, new).await?;
+        let tiles = shelf.tiles(place, &consistency_nodes(old, new)?, new).await?;
         Ok(consistency(old, new, &tiles)?)
     }
 
@@ -237,9 +232,9 @@ impl Cosigner {
     ///
     /// # Errors
     /// When one of the two did not.
-    pub fn open(&self, note: &str, log: &Verifier) -> Result<Checkpoint, CheckpointError> {
+    pub fn open(&self, note: &str, log: &Log) -> Result<Checkpoint, CheckpointError> {
         self.verifier.verify(note)?;
-        Checkpoint::open(note, log)
+        log.open(note).map(|(head, _)| head)
     }
 }
 

@@ -38,7 +38,12 @@ impl Publisher {
         let mut refused = 0;
         for log in logs {
             let asked = cosigner
-                .cosign(log.clinic_id, &*self.witness, &self.shelf, log.cosigned_size)
+                .cosign(
+                    self.log(log.clinic_id).place,
+                    &*self.witness,
+                    &self.shelf,
+                    log.cosigned_size,
+                )
                 .await;
             match asked {
                 Ok(cosigned) => {

@@ -3,12 +3,12 @@
 use medmesh_api_types::audit::AuditProof;
 use medmesh_base::AuditId;
 use medmesh_store::{StoreError, Tx};
-use medmesh_tlog::note::Verifier;
+use medmesh_tlog::CheckpointError;
 use medmesh_tlog::proof::{ProofError, inclusion, inclusion_nodes};
-use medmesh_tlog::{Checkpoint, CheckpointError};
 
 use super::cosigner::Cosigner;
 use super::evidence::Evidence;
+use super::names::Log;
 use super::shelf::ShelfError;
 
 /// A leaf cannot be proved.
@@ -39,29 +39,24 @@ pub enum ProveError {
 /// # Errors
 /// [`ProveError`].
 pub async fn prove(tx: &mut Tx, evidence: &Evidence<'_>, leaf: AuditId) -> Result<AuditProof, ProveError> {
-    let Evidence { keys, shelf, .. } = *evidence;
-    let clinic = tx.clinic_id();
+    let (shelf, log) = (evidence.shelf, evidence.log(tx.clinic_id()));
     let found = tx.audit_leaf(leaf).await?;
     let index = found.tree_index.ok_or(ProveError::NotYet)?;
     let content = found.content.map_err(|_| ProveError::Altered)?;
-    let verifier = keys.signer(clinic).verifier().clone();
     let cosigned = match evidence.cosigner {
-        Some(cosigner) => cosigned(tx, cosigner, &verifier, index).await?,
+        Some(cosigner) => cosigned(tx, cosigner, &log, index).await?,
         None => None,
     };
-    let (note, head) = match cosigned {
-        Some(found) => found,
-        None => {
-            let note = shelf.head(clinic).await?.ok_or(ProveError::NotYet)?;
-            let head = Checkpoint::open(&note, &verifier)?;
-            (note, head)
-        }
+    let note = match cosigned {
+        Some(note) => note,
+        None => shelf.head(log.place).await?.ok_or(ProveError::NotYet)?,
     };
+    let (head, verifier) = log.open(&note)?;
     if index >= head.size {
         return Err(ProveError::NotYet);
     }
     let nodes = inclusion_nodes(index, head.size)?;
-    let tiles = shelf.tiles(clinic, &nodes, head.size).await?;
+    let tiles = shelf.tiles(log.place, &nodes, head.size).await?;
     let path = inclusion(index, head.size, &tiles)?;
     Ok(AuditProof::new(
         index,
@@ -70,20 +65,20 @@ pub async fn prove(tx: &mut Tx, evidence: &Evidence<'_>, leaf: AuditId) -> Resul
         path.iter().map(ToString::to_string).collect(),
         note,
         verifier.to_string(),
-    ))
+    )
+    .with_notices(evidence.notices(tx.clinic_id())))
 }
 
 /// The head the outside witness signed, where it covers the leaf: it says more than ours alone.
 async fn cosigned(
     tx: &mut Tx,
     cosigner: &Cosigner,
-    log: &Verifier,
+    log: &Log,
     index: u64,
-) -> Result<Option<(String, Checkpoint)>, StoreError> {
+) -> Result<Option<String>, StoreError> {
     let Some(note) = tx.audit_cosigned().await?.note else {
         return Ok(None);
     };
     let head = cosigner.open(&note, log).ok();
-    let covering = head.filter(|head| index < head.size);
-    Ok(covering.map(|head| (note, head)))
+    Ok(head.filter(|head| index < head.size).map(|_| note))
 }

@@ -5,12 +5,11 @@ use std::sync::Arc;
 use medmesh_base::ClinicId;
 use medmesh_ledger::{Command, Refused, Response};
 use medmesh_store::{AuditTree, Store, StoreError};
-use medmesh_tlog::note::Signer;
 use medmesh_tlog::proof::{ProofError, consistency, consistency_nodes, root_nodes};
 use medmesh_tlog::tile::{Tiles, WIDTH, bundle, changed};
 use medmesh_tlog::{Checkpoint, Frontier, Hash, leaf_hash};
 
-use super::names::LogKeys;
+use super::names::{Log, LogKeys};
 use super::shelf::{Shelf, ShelfError};
 use super::witness::Witness;
 
@@ -64,41 +63,73 @@ impl Publisher {
     /// [`PublishError`]; what was stored before is overwritten with the same next time.
     pub async fn publish(&self, tree: &AuditTree) -> Result<Checkpoint, PublishError> {
         let clinic = tree.clinic_id;
-        let signer = self.keys.signer(clinic);
-        let (mut frontier, mut tiles) = self.edge(tree, &signer).await;
+        let log = self.log(clinic);
+        let (mut frontier, mut tiles) = self.edge(tree, &log).await;
+        self.fits_what_was_witnessed(tree, &frontier).await?;
         let mut from = frontier.size();
         // A log that is built anew from the database takes more than one step.
         let target = tree.size.min(tree.published_size + LEAVES_PER_HEAD_MAX);
         while from < target {
             let to = target.min(from + LEAVES_PER_HEAD_MAX);
-            self.step(clinic, from, to, &mut frontier, &mut tiles).await?;
+            self.step(&log, from, to, &mut frontier, &mut tiles).await?;
             from = to;
         }
         let checkpoint = Checkpoint {
-            origin: self.keys.origin(clinic),
+            origin: log.origin.clone(),
             size: frontier.size(),
             root: frontier.root(),
         };
-        let note = checkpoint.sign(&signer);
-        self.shelf.put_head(clinic, &note).await?;
-        self.bring(clinic, &checkpoint, &note).await?;
+        let note = checkpoint.sign(&log.signer());
+        self.shelf.put_head(log.place, &note).await?;
+        self.bring(&log, &checkpoint, &note).await?;
         self.store.audit_published(clinic, checkpoint.size, &note).await?;
         Ok(checkpoint)
     }
 
+    /// The log as the control nodes know it.
+    pub(super) fn log(&self, clinic: ClinicId) -> Log {
+        self.keys.log(clinic, self.witness.log(clinic).as_deref())
+    }
+
+    /// A database that lacks what was witnessed, or holds something else, overwrites nothing of what was
+    /// published: that is all that is left of the truth.
+    async fn fits_what_was_witnessed(&self, tree: &AuditTree, edge: &Frontier) -> Result<(), PublishError> {
+        let Some(held) = self.witness.log(tree.clinic_id) else {
+            return Ok(());
+        };
+        let newest = held.newest;
+        let diverged = || PublishError::Diverged(Refused::AuditNotExtended { size: newest.size });
+        if newest.size > tree.size {
+            return Err(diverged());
+        }
+        let mut frontier = edge.clone();
+        while frontier.size() < newest.size {
+            let to = newest.size.min(frontier.size() + LEAVES_PER_HEAD_MAX);
+            let more = self.store.audit_commitments(tree.clinic_id, frontier.size(), to);
+            for commitment in more.await? {
+                frontier.append(leaf_hash(&commitment.0), |_, _, _| {});
+            }
+        }
+        // Where the edge is beyond it already, the voters compare.
+        if frontier.size() == newest.size && frontier.root() != newest.root {
+            return Err(diverged());
+        }
+        Ok(())
+    }
+
     /// The right edge of what is published, if it is what its head signs; else nothing, and
     /// everything is built anew from the database.
-    async fn edge(&self, tree: &AuditTree, signer: &Signer) -> (Frontier, Tiles) {
+    async fn edge(&self, tree: &AuditTree, log: &Log) -> (Frontier, Tiles) {
         let nothing = || (Frontier::new(), Tiles::default());
         let Some(note) = &tree.note else {
             return nothing();
         };
-        let Ok(head) = Checkpoint::open(note, signer.verifier()) else {
+        let Ok((head, _)) = log.open(note) else {
             tracing::error!("the database holds an audit head that we did not sign");
             return nothing();
         };
         let nodes = root_nodes(head.size);
-        let tiles = match self.shelf.tiles(tree.clinic_id, &nodes, head.size).await {
+        let tiles = match self.shelf.tiles(log.place, &nodes, head.size).await {
             Ok(tiles) => tiles,
             Err(error) => {
                 tracing::warn!(%error, "audit tiles are built anew");
@@ -116,16 +147,16 @@ impl Publisher {
         }
     }
 
-    async fn step(
+    pub(super) async fn step(
         &self,
-        clinic: ClinicId,
+        log: &Log,
         from: u64,
         to: u64,
         frontier: &mut Frontier,
         tiles: &mut Tiles,
     ) -> Result<(), PublishError> {
         let begin = from - from % WIDTH;
-        let commitments = self.store.audit_commitments(clinic, begin, to).await?;
+        let commitments = self.store.audit_commitments(log.place.clinic, begin, to).await?;
         let skip = usize::try_from(from - begin).unwrap_or(usize::MAX);
         for commitment in &commitments[skip..] {
             frontier.append(leaf_hash(&commitment.0), |level, index, hash| {
@@ -150,21 +181,22 @@ impl Publisher {
                 objects.push((tile.entries_path(), bundle(entries)));
             }
         }
-        self.shelf.put_all(clinic, objects).await?;
+        self.shelf.put_all(log.place, objects).await?;
         for name in full {
-            self.shelf.prune(clinic, &name).await;
+            self.shelf.prune(log.place, &name).await;
         }
         Ok(())
     }
 
     /// Brings a head to the ledger with the proof that it extends the witnessed one.
-    async fn bring(&self, clinic: ClinicId, checkpoint: &Checkpoint, note: &str) -> Result<(), PublishError> {
+    async fn bring(&self, log: &Log, checkpoint: &Checkpoint, note: &str) -> Result<(), PublishError> {
+        let clinic = log.place.clinic;
         let witnessed = self.witness.log(clinic).map_or(0, |log| log.newest.size);
         let proof = if witnessed == 0 || witnessed >= checkpoint.size {
             Vec::new()
         } else {
             let nodes = consistency_nodes(witnessed, checkpoint.size)?;
-            let tiles = self.shelf.tiles(clinic, &nodes, checkpoint.size).await?;
+            let tiles = self.shelf.tiles(log.place, &nodes, checkpoint.size).await?;
             consistency(witnessed, checkpoint.size, &tiles)?
         };
         let now = u64::try_from(time::OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000);

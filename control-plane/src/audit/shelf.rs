@@ -1,16 +1,16 @@
-//! Where tiles and heads are published: object storage, one folder per clinic.
+//! Where tiles and heads are published: object storage, one folder per log.
 
 use std::path::Path as FilePath;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
-use medmesh_base::ClinicId;
 use medmesh_tlog::proof::Node;
 use medmesh_tlog::tile::{Tile, Tiles, holding};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt as _};
 
+use super::names::Place;
 use crate::objects::{Lock, LockError, Opened, local};
 
 /// Objects fetched or stored at once for one log.
@@ -86,34 +86,40 @@ impl Shelf {
 
     fn path(clinic: ClinicId, name: &str) -> Path {
         Path::from(format!("audit/{clinic}/{name}"))
+    fn path(place: Place, name: &str) -> Path {
+        let Place { clinic, generation } = place;
+        match generation {
+            0 => Path::from(format!("audit/{clinic}/{name}")),
+            again => Path::from(format!("audit/{clinic}.{again}/{name}")),
+        }
     }
 
     /// An object's bytes, if it is there.
-    pub(super) async fn get(&self, clinic: ClinicId, name: &str) -> Result<Option<Bytes>, ShelfError> {
-        match self.store.get(&Self::path(clinic, name)).await {
+    pub(super) async fn get(&self, place: Place, name: &str) -> Result<Option<Bytes>, ShelfError> {
+        match self.store.get(&Self::path(place, name)).await {
             Ok(found) => Ok(Some(found.bytes().await?)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
 
-    pub(super) async fn put(&self, clinic: ClinicId, name: &str, bytes: Vec<u8>) -> Result<(), ShelfError> {
+    pub(super) async fn put(&self, place: Place, name: &str, bytes: Vec<u8>) -> Result<(), ShelfError> {
         // What was put into an unlocked bucket could be changed for ever after: better no head than that.
         if let Some(lock) = &self.lock {
             lock.believed().await?;
         }
-        self.store.put(&Self::path(clinic, name), bytes.into()).await?;
+        self.store.put(&Self::path(place, name), bytes.into()).await?;
         Ok(())
     }
 
     /// Stores objects, several at once.
     pub(super) async fn put_all(
         &self,
-        clinic: ClinicId,
+        place: Place,
         objects: Vec<(String, Vec<u8>)>,
     ) -> Result<(), ShelfError> {
         futures::stream::iter(objects)
-            .map(|(name, bytes)| async move { self.put(clinic, &name, bytes).await })
+            .map(|(name, bytes)| async move { self.put(place, &name, bytes).await })
             .buffer_unordered(AT_ONCE)
             .try_collect()
             .await
@@ -121,11 +127,11 @@ impl Shelf {
 
     /// Removes the narrower states of a tile that is full now. Where objects are locked they
     /// stay, which harms nobody.
-    pub(super) async fn prune(&self, clinic: ClinicId, full: &str) {
+    pub(super) async fn prune(&self, place: Place, full: &str) {
         if self.lock.is_some() {
             return;
         }
-        let narrower = Self::path(clinic, &format!("{full}.p"));
+        let narrower = Self::path(place, &format!("{full}.p"));
         let names = self.store.list(Some(&narrower)).map_ok(|found| found.location);
         let gone = self.store.delete_stream(names.boxed()).try_collect::<Vec<_>>();
         if let Err(error) = gone.await {
@@ -134,8 +140,8 @@ impl Shelf {
     }
 
     /// The newest published head.
-    pub(super) async fn head(&self, clinic: ClinicId) -> Result<Option<String>, ShelfError> {
-        let Some(bytes) = self.get(clinic, CHECKPOINT).await? else {
+    pub(super) async fn head(&self, place: Place) -> Result<Option<String>, ShelfError> {
+        let Some(bytes) = self.get(place, CHECKPOINT).await? else {
             return Ok(None);
         };
         let text = String::from_utf8(bytes.to_vec());
@@ -143,20 +149,15 @@ impl Shelf {
             .map_err(|_| ShelfError::Malformed(CHECKPOINT.to_owned()))
     }
 
-    pub(super) async fn put_head(&self, clinic: ClinicId, note: &str) -> Result<(), ShelfError> {
-        self.put(clinic, CHECKPOINT, note.as_bytes().to_vec()).await
+    pub(super) async fn put_head(&self, place: Place, note: &str) -> Result<(), ShelfError> {
+        self.put(place, CHECKPOINT, note.as_bytes().to_vec()).await
     }
 
     /// The tiles that hold these nodes of a tree of `size`.
-    pub(super) async fn tiles(
-        &self,
-        clinic: ClinicId,
-        nodes: &[Node],
-        size: u64,
-    ) -> Result<Tiles, ShelfError> {
+    pub(super) async fn tiles(&self, place: Place, nodes: &[Node], size: u64) -> Result<Tiles, ShelfError> {
         let wanted = holding(nodes, size).ok_or_else(|| ShelfError::Missing(format!("tree of {size}")))?;
         let fetched: Vec<(Tile, Bytes)> = futures::stream::iter(wanted)
-            .map(|tile| async move { Ok::<_, ShelfError>((tile, self.tile(clinic, tile).await?)) })
+            .map(|tile| async move { Ok::<_, ShelfError>((tile, self.tile(place, tile).await?)) })
             .buffer_unordered(AT_ONCE)
             .try_collect()
             .await?;
@@ -170,15 +171,15 @@ impl Shelf {
     }
 
     /// A tile, or the beginning of a wider state of it: narrower ones go when it is full.
-    async fn tile(&self, clinic: ClinicId, tile: Tile) -> Result<Bytes, ShelfError> {
-        if let Some(bytes) = self.get(clinic, &tile.path()).await? {
+    async fn tile(&self, place: Place, tile: Tile) -> Result<Bytes, ShelfError> {
+        if let Some(bytes) = self.get(place, &tile.path()).await? {
             return Ok(bytes);
         }
         let full = Tile {
             width: medmesh_tlog::tile::WIDTH,
             ..tile
         };
-        let bytes = self.get(clinic, &full.path()).await?;
+        let bytes = self.get(place, &full.path()).await?;
         let length = usize::try_from(tile.width * 32).unwrap_or(usize::MAX);
         match bytes {
             Some(bytes) if bytes.len() >= length => Ok(bytes.slice(..length)),

@@ -4,6 +4,7 @@
 //! story. What they cannot do is write an event under the clinic's key, sign a head,
 //! or change what a majority of control nodes witnessed.
 
+mod noticed;
 mod outside;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,15 +12,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use medmesh_api_types::audit::{AuditFinding, AuditVerification};
-use medmesh_base::{AuditId, ClinicId};
+use medmesh_base::AuditId;
 use medmesh_ledger::AuditLog;
 use medmesh_store::{AUDIT_READ_MAX, AuditLeaf, StoreError, Tx};
 use medmesh_tlog::tile::{Tile, Tiles, WIDTH, bundle, changed};
-use medmesh_tlog::{Checkpoint, Frontier, Hash, leaf_hash};
+use medmesh_tlog::{Frontier, Hash, leaf_hash};
 use time::OffsetDateTime;
 
 use super::evidence::Evidence;
-use super::names::LogKeys;
+use super::names::Log;
 use super::shelf::{Shelf, ShelfError};
 
 /// Findings told of; what comes after the first hundred says nothing new.
@@ -51,7 +52,7 @@ struct Claim {
 
 /// The state of one verification.
 struct Run<'a> {
-    clinic: ClinicId,
+    log: Log,
     shelf: &'a Shelf,
     frontier: Frontier,
     tiles: Tiles,
@@ -78,15 +79,14 @@ pub async fn verify(
     evidence: &Evidence<'_>,
     patience: Duration,
 ) -> Result<Verification, VerifyError> {
-    let Evidence {
-        keys, shelf, witness, ..
-    } = *evidence;
+    let Evidence { shelf, witness, .. } = *evidence;
     let clinic = tx.clinic_id();
     // The order matters: what is read later may be newer, never older.
-    let log = witness.log(clinic);
-    let published = shelf.head(clinic).await?;
+    let held = witness.log(clinic);
+    let log = evidence.keys.log(clinic, held.as_deref());
+    let published = shelf.head(log.place).await?;
     let mut run = Run {
-        clinic,
+        log,
         shelf,
         frontier: Frontier::new(),
         tiles: Tiles::default(),
@@ -99,20 +99,37 @@ pub async fn verify(
         earlier: Vec::new(),
         report: Verification::of(clinic),
     };
+    let went_on = held.as_deref().and_then(went_on_at);
     for alarm in witness.alarms(clinic) {
+        // What the put-back database lacks was announced.
+        if went_on.is_some_and(|at| written_at(alarm.leaf.id).is_some_and(|written| written <= at)) {
+            continue;
+        }
         let why = "a control node committed this leaf and it did not come into the log as it was";
         run.find(None, Some(alarm.leaf.id), "broken_promise", why);
     }
-    run.claim_witnessed(log.as_deref(), &keys.origin(clinic));
-    let witnessed = log.as_ref().map_or(0, |log| log.newest.size);
+    run.noticed(evidence, held.as_deref()).await?;
+    run.claim_witnessed(held.as_deref());
+    let witnessed = held.as_ref().map_or(0, |log| log.newest.size);
     let tree = run.tree(tx, witnessed, patience).await?;
-    run.claim_signed(keys, published.as_deref(), tree.note.as_deref(), &tree, witnessed);
+    run.claim_signed(published.as_deref(), tree.note.as_deref(), &tree, witnessed);
     run.outside(tx, evidence).await?;
     run.rows(tx, tree.size).await?;
     run.ends(tx, tree.size).await?;
     run.unplaced(tx).await?;
     run.place_fork();
     Ok(run.report.finish())
+}
+
+/// When the log went on last, Unix seconds.
+fn went_on_at(log: &AuditLog) -> Option<u64> {
+    let resumed = log.notices.iter().filter(|notice| notice.left.is_some());
+    resumed.map(|notice| notice.at / 1_000).next_back()
+}
+
+/// When a leaf was written, as its id says, Unix seconds.
+fn written_at(leaf: AuditId) -> Option<u64> {
+    leaf.as_uuid().get_timestamp().map(|at| at.to_unix().0)
 }
 
 impl Run<'_> {
@@ -132,10 +149,10 @@ impl Run<'_> {
         self.claims.entry(size).or_default().push(claim);
     }
 
-    fn claim_witnessed(&mut self, log: Option<&AuditLog>, origin: &str) {
+    fn claim_witnessed(&mut self, log: Option<&AuditLog>) {
         let Some(log) = log else { return };
         self.report.witnessed_size = log.newest.size;
-        if log.origin != origin {
+        if log.origin != self.log.origin {
             self.find(
                 None,
                 None,
@@ -160,7 +177,7 @@ impl Run<'_> {
         loop {
             let tree = tx.audit_tree().await?;
             let tree = tree.unwrap_or(medmesh_store::AuditTree {
-                clinic_id: self.clinic,
+                clinic_id: self.log.place.clinic,
                 size: 0,
                 published_size: 0,
                 note: None,
@@ -175,13 +192,11 @@ impl Run<'_> {
     /// The heads that carry the log's signature: in object storage and in the database.
     fn claim_signed(
         &mut self,
-        keys: &LogKeys,
         published: Option<&str>,
         note: Option<&str>,
         tree: &medmesh_store::AuditTree,
         witnessed: u64,
     ) {
-        let signer = keys.signer(self.clinic);
         for (whose, text) in [("published", published), ("stored", note)] {
             let Some(text) = text else {
                 if witnessed > 0 {
@@ -194,12 +209,12 @@ impl Run<'_> {
                 }
                 continue;
             };
-            match Checkpoint::open(text, signer.verifier()) {
+            match self.log.open(text) {
                 Err(error) => {
                     let why = format!("the {whose} head is not the log's: {error}");
                     self.find(None, None, "head_forged", &why);
                 }
-                Ok(head) => {
+                Ok((head, _)) => {
                     if head.size < witnessed {
                         let why = format!(
                             "the {whose} head is of {} leaves, {witnessed} were witnessed",
@@ -269,7 +284,9 @@ impl Run<'_> {
         }
         let commitment = match &leaf.content {
             Ok(content) => {
-                if content.event.clinic_id != self.clinic.as_uuid() || content.event.id != leaf.id.as_uuid() {
+                if content.event.clinic_id != self.log.place.clinic.as_uuid()
+                    || content.event.id != leaf.id.as_uuid()
+                {
                     let why = "the event is of another leaf";
                     self.find(Some(index), Some(leaf.id), "leaf_moved", why);
                 }
@@ -333,11 +350,11 @@ impl Run<'_> {
         name: fn(&Tile) -> String,
         length: usize,
     ) -> Result<Option<Bytes>, ShelfError> {
-        if let Some(bytes) = self.shelf.get(self.clinic, &name(&tile)).await? {
+        if let Some(bytes) = self.shelf.get(self.log.place, &name(&tile)).await? {
             return Ok(Some(bytes));
         }
         let full = Tile { width: WIDTH, ..tile };
-        let wider = self.shelf.get(self.clinic, &name(&full)).await?;
+        let wider = self.shelf.get(self.log.place, &name(&full)).await?;
         Ok(wider
             .filter(|bytes| bytes.len() >= length)
             .map(|bytes| bytes.slice(..length)))
@@ -424,13 +441,18 @@ impl Run<'_> {
 
     /// The last tile of a level: the bundle's entries are those of its beginning.
     async fn compare_end(&mut self, tx: &mut Tx, tile: Tile) -> Result<(), VerifyError> {
-        if tile.level == 0 && (self.frontier.size() - 1) / WIDTH != tile.index {
-            // More was placed since it was published: the bundle is read again.
-            let leaves = tx.audit_leaves(tile.index * WIDTH).await?;
-            let commitments = leaves.into_iter().filter_map(|leaf| leaf.content.ok());
-            self.entries = commitments.map(|content| content.commitment).collect();
+        let is_last = (self.frontier.size() - 1) / WIDTH == tile.index;
+        if tile.level != 0 || is_last {
+            return self.compare(tile).await;
         }
-        self.compare(tile).await
+        // More was placed since it was published: the bundle is read again, and the last one kept.
+        let leaves = tx.audit_leaves(tile.index * WIDTH).await?;
+        let commitments = leaves.into_iter().filter_map(|leaf| leaf.content.ok());
+        let entries = commitments.map(|content| content.commitment).collect();
+        let last = std::mem::replace(&mut self.entries, entries);
+        let compared = self.compare(tile).await;
+        self.entries = last;
+        compared
     }
 
     /// Leaves without a place must wait for one, and not for long.

@@ -9,10 +9,12 @@ use std::pin::Pin;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use http::{HeaderName, HeaderValue, Method};
+use http_body_util::BodyExt as _;
 use md5::{Digest as _, Md5};
 use object_store::ClientOptions;
 use object_store::client::{
-    HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpService, ReqwestConnector,
+    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService,
+    ReqwestConnector,
 };
 
 const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
@@ -34,19 +36,25 @@ impl HttpConnector for WithDigest {
 impl HttpService for Service {
     fn call<'service, 'call>(
         &'service self,
-        mut request: HttpRequest,
+        request: HttpRequest,
     ) -> Pin<Box<dyn Future<Output = Result<HttpResponse, HttpError>> + Send + 'call>>
     where
         'service: 'call,
         Self: 'call,
     {
-        if request.method() == Method::PUT
-            && let Some(bytes) = request.body().as_bytes()
-        {
-            let digest = BASE64_STANDARD.encode(Md5::digest(bytes));
+        Box::pin(async move {
+            if request.method() != Method::PUT {
+                return self.0.execute(request).await;
+            }
+            let (mut parts, body) = request.into_parts();
+            let bytes = body.collect().await;
+            let bytes = bytes.map_err(|error| HttpError::new(HttpErrorKind::Request, error))?;
+            let bytes = bytes.to_bytes();
+            let digest = BASE64_STANDARD.encode(Md5::digest(&bytes));
             let digest = HeaderValue::from_str(&digest).expect("base64 is visible ASCII");
-            request.headers_mut().insert(CONTENT_MD5, digest);
-        }
-        Box::pin(self.0.execute(request))
+            parts.headers.insert(CONTENT_MD5, digest);
+            let request = HttpRequest::from_parts(parts, bytes.into());
+            self.0.execute(request).await
+        })
     }
 }

@@ -113,6 +113,8 @@ impl Tx {
             | Action::KeyRotate
             | Action::KeyRetire
             | Action::KeyRestore
+            | Action::AuditKeyRotate
+            | Action::AuditResume
             | Action::Denied => Purpose::Security,
             _ => own.or(leave).map_or(Purpose::Operations, |grant| grant.purpose),
         };
@@ -202,6 +204,21 @@ impl Tx {
     /// When the database or the keys fail.
     pub async fn audit_verified(&mut self) -> Result<()> {
         self.audit(Action::AuditVerify, Object::none_of(ObjectKind::Audit), None)
+            .await
+    }
+
+    /// Records that another key signs the log, or that it went on after its database was put back;
+    /// `notice` is the announcement's digest, cut to an id.
+    ///
+    /// # Errors
+    /// When the database or the keys fail.
+    pub async fn audit_turned(&mut self, went_on: bool, notice: Uuid) -> Result<()> {
+        let action = if went_on {
+            Action::AuditResume
+        } else {
+            Action::AuditKeyRotate
+        };
+        self.audit(action, Object::of(ObjectKind::Audit, notice), None)
             .await
     }
 

@@ -7,6 +7,7 @@
 //! - [`tile`]: where nodes are stored (C2SP tlog-tiles, tiles of height 8).
 //! - [`note`], [`Checkpoint`]: signed heads (C2SP signed-note, tlog-checkpoint)
 //!   and the cosignatures of outside witnesses (cosignature/v1).
+//! - [`notice`]: what a log says about itself when its key or its name changes.
 //!
 //! Pure: it reads no clock, no file and no random number; the caller brings the
 //! tiles that [`proof`] asks for. What comes from outside is checked, never
@@ -16,6 +17,7 @@ mod checkpoint;
 mod frontier;
 mod hash;
 pub mod note;
+pub mod notice;
 pub mod proof;
 pub mod tile;
 

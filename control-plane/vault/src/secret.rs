@@ -58,10 +58,16 @@ impl ClusterSecret {
         self.derive("medmesh digest key v1", 0)
     }
 
-    /// The seed of the Ed25519 key that signs the heads of one clinic's audit log.
+    /// The seed of the Ed25519 key of this epoch that signs the heads of one clinic's audit log.
     #[must_use]
-    pub fn audit_seed(&self, clinic: ClinicId) -> Zeroizing<[u8; SECRET_BYTES]> {
-        self.derive_bytes(&[b"medmesh audit head v1", clinic.as_uuid().as_bytes()])
+    pub fn audit_seed(&self, clinic: ClinicId, epoch: u32) -> Zeroizing<[u8; SECRET_BYTES]> {
+        let (first, later) = (b"medmesh audit head v1", b"medmesh audit head v2");
+        let clinic = clinic.as_uuid();
+        match epoch {
+            // As before keys could be replaced.
+            0 => self.derive_bytes(&[first, clinic.as_bytes()]),
+            _ => self.derive_bytes(&[later, clinic.as_bytes(), &epoch.to_be_bytes()]),
+        }
     }
 
     /// What shows that an entry in the register of the erased is this cluster's: text of letters, digits,

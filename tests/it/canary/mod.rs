@@ -44,7 +44,8 @@ fn a_node_of_its_own() {
     telemetry::silence_panics();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     runtime.unwrap().block_on(async {
-        let running = App::build(config).await.unwrap().spawn();
+        let app = App::build(config).await.unwrap().mount(push::panicking());
+        let running = app.spawn();
         let addresses = running.addresses();
         println!("NODE http://{} http://{}", addresses.http, addresses.admin);
         let mut lines = tokio::io::BufReader::new(tokio::io::stdin()).lines();
@@ -193,6 +194,7 @@ async fn a_thousand_canaries_are_found_nowhere() {
     let tables = sinks::tables(&dir.path().join("backup.sql"));
     assert!(found.is_empty(), "{found:#?} in tables {tables:?}");
     assert_eq!(arguments, Vec::<String>::new(), "arguments of processes");
+    assert!(push.panics() >= round, "handlers panic with words in them");
     let echoes = push.echoes();
     assert!(echoes.is_empty(), "told back in problems: {echoes:?}");
     println!(

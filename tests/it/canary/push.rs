@@ -1,11 +1,13 @@
 //! Everything a caller can write to, one canary each.
 
-use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use axum::Router;
+use axum::extract::{Path, Query};
+use axum::routing::post;
 use futures::future::join_all;
-use http::Method;
+use http::{HeaderMap, Method};
 use medmesh_api_types::session::SESSION_COOKIE;
 use medmesh_tests::control::{PASSWORD, TestClinic};
 use medmesh_tests::postgres::Scratch;
@@ -41,7 +43,26 @@ pub(super) struct Push {
     appointment_id: String,
     passkey_id: String,
     count: AtomicUsize,
+    panics: AtomicUsize,
     echoes: Mutex<Vec<String>>,
+}
+
+/// Where [`panicking`] is mounted.
+const PANIC_PATH: &str = "/v1/panics";
+
+/// A handler that reads all there is of a request and panics over it, quoting it.
+pub(super) fn panicking() -> Router {
+    async fn panics(
+        Path(path): Path<String>,
+        Query(query): Query<Vec<(String, String)>>,
+        headers: HeaderMap,
+        body: String,
+    ) -> String {
+        let text = format!("é{path} {query:?} {headers:?} {body}");
+        // In the middle of the é: the message of this panic quotes the text.
+        text[1..].to_owned()
+    }
+    Router::new().route(&format!("{PANIC_PATH}/{{path}}"), post(panics))
 }
 
 /// A request with a canary somewhere in it.
@@ -107,6 +128,7 @@ impl Push {
             appointment_id: String::new(),
             passkey_id: String::new(),
             count: AtomicUsize::new(0),
+            panics: AtomicUsize::new(0),
             echoes: Mutex::new(Vec::new()),
         };
         // The privacy officer, so that disclosures can be noted.
@@ -159,10 +181,15 @@ impl Push {
         ended.unwrap();
     }
 
-    pub(super) async fn save(&self, url: &str, file: &Path) {
+    pub(super) async fn save(&self, url: &str, file: &std::path::Path) {
         let text = self.http.get(url).send().await.unwrap().text().await.unwrap();
         assert!(text.contains("medmesh_http_requests_total"));
         std::fs::write(file, text).unwrap();
+    }
+
+    /// Handlers that panicked.
+    pub(super) fn panics(&self) -> usize {
+        self.panics.load(Ordering::Relaxed)
     }
 
     /// Every way once.
@@ -194,6 +221,10 @@ impl Push {
             return (0, String::new());
         };
         let status = answer.status().as_u16();
+        if call.path.starts_with(PANIC_PATH) {
+            assert_eq!(status, 500, "it panics");
+            self.panics.fetch_add(1, Ordering::Relaxed);
+        }
         let said = answer.text().await.unwrap_or_default();
         if status >= 400 && said.contains(MARKER) {
             self.echoes.lock().unwrap().push(format!("{}: {said}", call.path));
@@ -373,7 +404,14 @@ impl Push {
         let post = |body: String| Call::new(Method::POST, messages.clone(), Some(who)).raw(body);
         // Used once and then again for something else.
         let key = Uuid::new_v4().to_string();
+        let panic = format!(
+            "{PANIC_PATH}/{}?{}={}",
+            self.canary(),
+            self.canary(),
+            self.canary()
+        );
         vec![
+            Call::post(panic, who, &json!({"reason": self.canary()})).header("x-canary", self.canary()),
             post(format!("{{\"{}\": 1}}", self.canary())),
             post(format!("{{\"body\": [\"{}\"]}}", self.canary())),
             post(format!("{{\"body\": \"{}\"", self.canary())),

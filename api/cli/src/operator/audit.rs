@@ -7,9 +7,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::Subcommand;
 use medmesh_api_client::Operator;
-use medmesh_api_types::audit::{AuditFinding, AuditLogHead, AuditProof, AuditVerification};
+use medmesh_api_types::audit::{
+    AuditAnnouncement, AuditFinding, AuditLogHead, AuditProof, AuditVerification,
+};
 use medmesh_base::{AuditId, ClinicId};
 use medmesh_tlog::note::Verifier;
+use medmesh_tlog::notice::successors;
 use medmesh_tlog::proof::verify_inclusion;
 use medmesh_tlog::{Checkpoint, Hash, leaf_hash};
 
@@ -39,6 +42,21 @@ pub enum AuditVerb {
         /// Where to write it; printed without
         #[arg(long)]
         out: Option<PathBuf>,
+    },
+    /// Give a log its next signing key; heads signed before stay good, proofs lead from the old key to the new
+    RotateKey {
+        /// Whose log
+        #[arg(long)]
+        clinic: ClinicId,
+    },
+    /// Let a log go on whose database was put back to an earlier time; every verification tells of the gap
+    Resume {
+        /// Whose log
+        #[arg(long)]
+        clinic: ClinicId,
+        /// Kept for good and published: a ticket's number and the backup's time, nobody's name
+        #[arg(long)]
+        reason: String,
     },
     /// Check a proof, offline
     Check {
@@ -111,6 +129,13 @@ pub(super) fn verify_table(reports: &Vec<AuditVerification>) -> String {
         ]);
     }
     let mut text = format!("{rows}\n");
+    for report in reports {
+        for gap in &report.gaps {
+            let (from, to) = (gap.kept_size, gap.witnessed_size);
+            let (clinic, at, why) = (report.clinic_id, gap.at, &gap.reason);
+            text += &format!("\n{clinic}: leaves {from} to {to} are gone since {at}: {why}\n");
+        }
+    }
     for report in reports.iter().filter(|report| !report.is_sound) {
         if let Some(first) = &report.first_divergent {
             text += &format!("\n{}: first at {}\n", report.clinic_id, place(first));
@@ -130,6 +155,18 @@ fn outside(report: &AuditVerification) -> String {
         Some("signs") => size.unwrap_or_default(),
         Some(word) => format!("{} ({word})", size.as_deref().unwrap_or(NONE)),
     }
+}
+
+pub(super) fn announced(announcement: &AuditAnnouncement) -> String {
+    let mut text = String::new();
+    let (from, to) = (announcement.kept_size, announcement.witnessed_size);
+    if from < to {
+        text += &format!("The log goes on from leaf {from}; leaves up to {to} are gone.\n");
+    }
+    text + &format!(
+        "Key from now on, to be told to the outside witness:\n{}\n\n{}",
+        announcement.key, announcement.notice
+    )
 }
 
 fn place(finding: &AuditFinding) -> String {
@@ -152,7 +189,11 @@ pub(super) fn check(file: &Path, key: &str, witness: Option<&str>) -> anyhow::Re
     }
     let proof: AuditProof = serde_json::from_slice(&std::fs::read(file)?).context("not a proof")?;
     let key: Verifier = key.parse()?;
-    let head = Checkpoint::open(&proof.checkpoint, &key).context("the head is not signed by this key")?;
+    // Whoever has an earlier key comes to the one in force by what was announced under it.
+    let heads = successors(&key, &proof.notices);
+    let mut heads = heads.iter().map(|key| Checkpoint::open(&proof.checkpoint, key));
+    let head = heads.find_map(Result::ok);
+    let head = head.context("the head is not signed by this key, nor by one that follows it")?;
     let cosigned_at = witness
         .map(|witness| cosigned(&proof.checkpoint, witness))
         .transpose()?;

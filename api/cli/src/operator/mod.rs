@@ -232,6 +232,14 @@ async fn run_audit(connection: &Connection, operator: &Operator, verb: AuditVerb
                 }
             }
         }
+        AuditVerb::RotateKey { clinic } => {
+            let announced = operator.audit_key_rotate(clinic).await?;
+            show(connection, &announced, audit::announced)
+        }
+        AuditVerb::Resume { clinic, reason } => {
+            let announced = operator.audit_resume(clinic, &reason).await?;
+            show(connection, &announced, audit::announced)
+        }
         AuditVerb::Check { file, key, witness } => audit::check(&file, &key, witness.as_deref()),
     }
 }

@@ -94,6 +94,19 @@ impl State {
                 proof,
                 now,
             } => self.audit_head(*clinic, note, proof, *now, events),
+            Command::AuditKeyRotate {
+                clinic,
+                epoch,
+                notice,
+                now,
+            } => self.audit_key_rotate(*clinic, *epoch, notice, *now, events),
+            Command::AuditResume {
+                clinic,
+                note,
+                proof,
+                notice,
+                now,
+            } => self.audit_resume(*clinic, (note, proof), notice, *now, events),
             Command::AuditAlarm { clinic, leaf, now } => self.audit_alarm(*clinic, *leaf, *now, events),
         }
     }

@@ -2,6 +2,7 @@
 
 use medmesh_base::{AuditId, ClinicId};
 use medmesh_tlog::note::Signer;
+use medmesh_tlog::notice::{Change, Notice};
 use medmesh_tlog::proof::consistency;
 use medmesh_tlog::tile::Tiles;
 use medmesh_tlog::{Checkpoint, Frontier, Hash, leaf_hash};
@@ -79,6 +80,119 @@ fn a_head_follows_the_one_before_it() {
         state.apply(&garbage).response,
         Response::Refused(Refused::Invalid("audit head".into()))
     );
+}
+
+fn notice(change: Change, from: u64) -> String {
+    let signer = Signer::from_seed(ORIGIN, &[1; 32]).unwrap();
+    let notice = Notice {
+        change,
+        origin: ORIGIN.to_owned(),
+        old_size: 0,
+        old_root: Hash::empty(),
+        key: signer.verifier().clone(),
+        size: from,
+        root: tree(from, 0).0,
+        at: 1,
+        reason: None,
+    };
+    notice.sign(&signer, &signer)
+}
+
+/// Going on from `from` leaves, under this name, when `held` are witnessed.
+fn resume(from: u64, salt: u64, held: u64, origin: &str) -> Command {
+    let checkpoint = Checkpoint {
+        origin: origin.to_owned(),
+        size: from,
+        root: tree(from, salt).0,
+    };
+    let signer = Signer::from_seed(origin, &[1; 32]).unwrap();
+    Command::AuditResume {
+        clinic: clinic(1),
+        note: checkpoint.sign(&signer),
+        proof: consistency(from, held, &tree(held, 0).1).unwrap_or_default(),
+        notice: notice(Change::Resume, from),
+        now: 50,
+    }
+}
+
+#[test]
+fn a_log_goes_on_from_a_beginning_of_what_was_witnessed_and_says_so() {
+    let mut state = State::default();
+    for size in [3, 7, 20] {
+        let held = state.audit_logs.get(&clinic(1)).map_or(0, |log| log.newest.size);
+        assert_eq!(state.apply(&grown(held, size)).response, Response::Done);
+    }
+    let again = format!("{ORIGIN}#1");
+    let held = state.clone();
+    for bad in [
+        // Of other leaves; more than was witnessed; under the old name, or one too far.
+        resume(12, 1, 20, &again),
+        resume(21, 0, 20, &again),
+        resume(12, 0, 20, ORIGIN),
+        resume(12, 0, 20, &format!("{ORIGIN}#2")),
+    ] {
+        assert!(
+            matches!(state.apply(&bad).response, Response::Refused(_)),
+            "{bad:?}"
+        );
+        assert_eq!(state, held);
+    }
+    assert_eq!(state.apply(&resume(12, 0, 20, &again)).response, Response::Done);
+    crate::invariant::check(&state, &held);
+    let log = &state.audit_logs[&clinic(1)];
+    assert_eq!((log.newest.size, log.origin.as_str()), (12, again.as_str()));
+    assert_eq!(
+        log.earlier.iter().map(|head| head.size).collect::<Vec<_>>(),
+        [3, 7]
+    );
+    assert_eq!(log.notices[0].left, Some(held.audit_logs[&clinic(1)].newest));
+    // What follows extends that, under that name, and nothing else does.
+    assert!(matches!(
+        state.apply(&grown(12, 15)).response,
+        Response::Refused(_)
+    ));
+    let grown_again = |salt| {
+        let checkpoint = Checkpoint {
+            origin: again.clone(),
+            size: 15,
+            root: tree(15, salt).0,
+        };
+        Command::AuditHead {
+            clinic: clinic(1),
+            note: checkpoint.sign(&Signer::from_seed(&again, &[1; 32]).unwrap()),
+            proof: consistency(12, 15, &tree(15, salt).1).unwrap(),
+            now: 60,
+        }
+    };
+    assert!(matches!(
+        state.apply(&grown_again(1)).response,
+        Response::Refused(_)
+    ));
+    assert_eq!(state.apply(&grown_again(0)).response, Response::Done);
+    assert_eq!(state.audit_logs[&clinic(1)].generation(), 1);
+}
+
+#[test]
+fn keys_follow_one_another() {
+    let mut state = State::default();
+    let rotate = |epoch| Command::AuditKeyRotate {
+        clinic: clinic(1),
+        epoch,
+        notice: notice(Change::Key, u64::from(epoch)),
+        now: 9,
+    };
+    let invalid = |response| matches!(response, Response::Refused(Refused::Invalid(_)));
+    assert!(invalid(state.apply(&rotate(1)).response), "without a log");
+    assert_eq!(state.apply(&head(3, 0, vec![])).response, Response::Done);
+    assert!(invalid(state.apply(&rotate(2)).response));
+    assert_eq!(state.apply(&rotate(1)).response, Response::Done);
+    assert_eq!(state.apply(&rotate(1)).response, Response::Done, "the same again");
+    assert!(invalid(state.apply(&rotate(3)).response));
+    assert_eq!(state.apply(&rotate(2)).response, Response::Done);
+    assert_eq!(state.apply(&grown(3, 5)).response, Response::Done);
+    let log = &state.audit_logs[&clinic(1)];
+    assert_eq!((log.key_epoch, log.notices.len(), log.generation()), (2, 2, 0));
+    assert_eq!(State::decode(&state.encode()), Ok(state));
 }
 
 #[test]

@@ -139,6 +139,29 @@ fn commands_of_version_2() -> Vec<Command> {
     ]
 }
 
+/// What ledger version 3 added.
+fn commands_of_version_3() -> Vec<Command> {
+    vec![
+        Command::AuditKeyRotate {
+            clinic: super::audit::clinic(1),
+            epoch: 1,
+            notice: "n".into(),
+            now: 1,
+        },
+        Command::AuditResume {
+            clinic: super::audit::clinic(1),
+            note: "c".into(),
+            proof: vec![medmesh_tlog::Hash([7; 32])],
+            notice: "n".into(),
+            now: 1,
+        },
+    ]
+}
+
+fn responses_of_version_3() -> Vec<Response> {
+    vec![Response::Refused(Refused::LimitReached(Limit::AuditNotices))]
+}
+
 fn responses_of_version_2() -> Vec<Response> {
     let refusals = [
         Refused::AuditNotExtended { size: 3 },
@@ -170,6 +193,13 @@ fn what_version_1_wrote_reads_and_is_still_written() {
                 .map(Response::encode)
                 .collect::<Vec<_>>(),
         )
+        .chain(
+            &commands_of_version_3()
+                .iter()
+                .map(Command::encode)
+                .chain(responses_of_version_3().iter().map(Response::encode))
+                .collect::<Vec<_>>(),
+        )
         .map(|bytes| codec::hex(bytes) + "\n")
         .collect();
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
@@ -188,11 +218,13 @@ fn what_version_1_wrote_reads_and_is_still_written() {
 
 #[test]
 fn everything_reads_back() {
-    for command in commands().into_iter().chain(commands_of_version_2()) {
+    let commands = commands().into_iter().chain(commands_of_version_2());
+    for command in commands.chain(commands_of_version_3()) {
         assert_eq!(Command::decode(&command.encode()), Ok(command.clone()));
         assert!(command.since() <= LEDGER_VERSION);
     }
-    for response in responses().into_iter().chain(responses_of_version_2()) {
+    let responses = responses().into_iter().chain(responses_of_version_2());
+    for response in responses.chain(responses_of_version_3()) {
         assert_eq!(Response::decode(&response.encode()), Ok(response));
     }
 }

@@ -1,4 +1,5 @@
 //! The log against those who rule the database and the object storage.
 
 mod tamper;
+mod turning;
 mod world;

@@ -223,18 +223,18 @@ impl Liar {
             }
         }
         let head = Checkpoint {
-            origin: world.keys.origin(world.clinic),
+            origin: world.log().origin,
             size: LEAVES,
             root: frontier.root(),
         };
-        let note = head.sign(&world.keys.signer(world.clinic));
+        let note = head.sign(&world.log().signer());
         std::fs::write(world.published().join("checkpoint"), &note).unwrap();
         self.run(format!("UPDATE audit_tree SET note = '{note}'")).await;
         (format!("fork at {at}"), None)
     }
 
     async fn replace_head(&mut self, world: &World) -> Told {
-        let origin = world.keys.origin(world.clinic);
+        let origin = world.log().origin;
         let stranger = Signer::from_seed(&origin, &[7; 32]).unwrap();
         let mut root = Hash([1; 32]);
         root.0[0] = self.rng.random();
@@ -246,7 +246,7 @@ impl Liar {
         let note = match how {
             0 => self.earlier.1.clone(),
             1 => forged(LEAVES).sign(&stranger),
-            2 => forged(LEAVES).sign(&world.keys.signer(world.clinic)),
+            2 => forged(LEAVES).sign(&world.log().signer()),
             3 => "no head at all".to_owned(),
             _ => String::new(),
         };

@@ -14,7 +14,7 @@ use medmesh_store::{AuditTree, Store, Tx};
 use medmesh_vault::ClusterSecret;
 use tempfile::TempDir;
 
-use crate::audit::{Evidence, LogKeys, Publisher, Shelf, Verification, Witness, verify};
+use crate::audit::{Evidence, Log, LogKeys, Publisher, Shelf, Verification, Witness, verify};
 
 /// The ledger without its replication: every node applies the same.
 #[derive(Default)]
@@ -109,6 +109,10 @@ impl World {
     pub(super) async fn verify(&self) -> Verification {
         let mut tx = self.begin().await;
         verify(&mut tx, &self.evidence(), Duration::ZERO).await.unwrap()
+    }
+
+    pub(super) fn log(&self) -> Log {
+        self.evidence().log(self.clinic)
     }
 
     pub(super) fn evidence(&self) -> Evidence<'_> {

@@ -17,9 +17,9 @@ impl Run<'_> {
             return Ok(());
         };
         let kept = tx.audit_cosigned().await?;
-        self.claim_cosigned(evidence, cosigner, &kept);
+        self.claim_cosigned(cosigner, &kept);
         let asked = cosigner
-            .cosign(self.clinic, evidence.witness, evidence.shelf, kept.size)
+            .cosign(self.log.place, evidence.witness, evidence.shelf, kept.size)
             .await;
         let word = match asked {
             Ok(cosigned) => {
@@ -45,10 +45,9 @@ impl Run<'_> {
     }
 
     /// The head that was kept with the witness's signature: nobody here could have made it.
-    fn claim_cosigned(&mut self, evidence: &Evidence<'_>, cosigner: &Cosigner, kept: &AuditCosigned) {
+    fn claim_cosigned(&mut self, cosigner: &Cosigner, kept: &AuditCosigned) {
         let Some(note) = &kept.note else { return };
-        let signer = evidence.keys.signer(self.clinic);
-        match cosigner.open(note, signer.verifier()) {
+        match cosigner.open(note, &self.log) {
             Ok(head) => {
                 self.report.cosigned_size = Some(head.size);
                 self.claim("cosigned", head.size, head.root);

@@ -136,6 +136,44 @@ impl Store {
             .collect()
     }
 
+    /// One log, whether all of it is under a head or not.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn audit_tree_of(&self, clinic: ClinicId) -> Result<Option<AuditTree>> {
+        let row: Option<(i64, i64, Option<String>)> = sqlx::query_as("SELECT * FROM audit_tree_of($1)")
+            .bind(clinic.as_uuid())
+            .fetch_optional(&self.pool)
+            .await?;
+        row.map(|(size, published_size, note)| {
+            Ok(AuditTree {
+                clinic_id: clinic,
+                size: unsigned(size)?,
+                published_size: unsigned(published_size)?,
+                note,
+            })
+        })
+        .transpose()
+    }
+
+    /// A log that goes on under another name does so from this head.
+    ///
+    /// # Errors
+    /// When the database fails, or has no such log.
+    pub async fn audit_resumed(&self, clinic: ClinicId, size: u64, note: &str) -> Result<()> {
+        let moved: i64 = sqlx::query_scalar("SELECT audit_resumed($1, $2, $3)")
+            .bind(clinic.as_uuid())
+            .bind(signed(size)?)
+            .bind(note)
+            .fetch_one(&self.pool)
+            .await?;
+        if moved == 1 {
+            Ok(())
+        } else {
+            Err(StoreError::corrupt("audit_tree.published_size"))
+        }
+    }
+
     /// What the leaves at these places commit to, in order.
     ///
     /// # Errors

@@ -1,2 +1,3 @@
 mod note;
+mod notice;
 mod tree;

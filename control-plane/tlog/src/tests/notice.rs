@@ -49,10 +49,7 @@ fn both_keys_must_have_signed() {
     assert!(Notice::open(&announced.sign(&other, &new), old.verifier()).is_err());
     // Of another log.
     let moved = notice(Change::Key, "other", &new).sign(&old, &new);
-    assert_eq!(
-        Notice::open(&moved, old.verifier()),
-        Err(NoticeError::Malformed)
-    );
+    assert_eq!(Notice::open(&moved, old.verifier()), Err(NoticeError::Malformed));
     let changed = good.replacen("\n7\n", "\n8\n", 1);
     assert!(Notice::open(&changed, old.verifier()).is_err());
 }
@@ -60,7 +57,13 @@ fn both_keys_must_have_signed() {
 #[test]
 fn reasons_are_one_line() {
     assert!(is_reason("ticket 4711"));
-    for bad in ["", "-", " padded", "two\nlines", &"x".repeat(REASON_BYTES_MAX + 1)] {
+    for bad in [
+        "",
+        "-",
+        " padded",
+        "two\nlines",
+        &"x".repeat(REASON_BYTES_MAX + 1),
+    ] {
         assert!(!is_reason(bad), "{bad:?}");
     }
 }

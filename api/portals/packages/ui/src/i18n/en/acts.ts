@@ -37,6 +37,8 @@ export const acts: Readonly<Record<string, string>> = {
   audit_verify: "Verified the audit log",
   audit_prove: "Made a proof from the audit log",
   audit_export: "Copied the audit log",
+  audit_key_rotate: "Had another key sign the audit log",
+  audit_resume: "Let the audit log go on after its database was put back",
   disclosure_create: "Noted that something was given outside",
   disclosure_read: "Read what was given outside",
   care_team_read: "Looked at the care team",

@@ -36,6 +36,8 @@ export const acts: Readonly<Record<string, string>> = {
   audit_verify: "Verificó el registro de auditoría",
   audit_prove: "Creó una prueba del registro de auditoría",
   audit_export: "Copió el registro de auditoría",
+  audit_key_rotate: "Hizo firmar el registro de auditoría con otra clave",
+  audit_resume: "Hizo continuar el registro de auditoría tras restaurar su base de datos",
   disclosure_create: "Anotó una comunicación a terceros",
   disclosure_read: "Leyó las comunicaciones a terceros",
   care_team_read: "Consultó el equipo asistencial",

@@ -36,6 +36,8 @@ export const acts: Readonly<Record<string, string>> = {
   audit_verify: "A vérifié le journal d’audit",
   audit_prove: "A établi une preuve du journal d’audit",
   audit_export: "A copié le journal d’audit",
+  audit_key_rotate: "A fait signer le journal d’audit par une autre clé",
+  audit_resume: "A fait reprendre le journal d’audit après la restauration de sa base de données",
   disclosure_create: "A noté une communication à un tiers",
   disclosure_read: "A lu les communications à des tiers",
   care_team_read: "A consulté l’équipe soignante",
