@@ -84,8 +84,6 @@ impl Shelf {
         Arc::clone(&self.store)
     }
 
-    fn path(clinic: ClinicId, name: &str) -> Path {
-        Path::from(format!("audit/{clinic}/{name}"))
     fn path(place: Place, name: &str) -> Path {
         let Place { clinic, generation } = place;
         match generation {
