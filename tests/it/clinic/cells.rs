@@ -201,8 +201,10 @@ async fn twenty_thousand_cells_are_as_the_requirements_say() {
                 .or_default() += 1;
         }
     }
+    prove_again(&world).await;
     let (more, differing) = wider::check(&http, &world.node.url(), &fixture).await;
     wrong.extend(differing.into_iter().map(|cell| (cell, 1)));
+    prove_again(&world).await;
     let (still_more, differing) = further::check(&http, &world.node.url(), &fixture).await;
     wrong.extend(differing.into_iter().map(|cell| (cell, 1)));
     let more = more + still_more;
@@ -226,6 +228,14 @@ async fn twenty_thousand_cells_are_as_the_requirements_say() {
     }
     let shown: Vec<_> = wrong.keys().take(20).collect();
     assert!(wrong.is_empty(), "{} cells differ, e.g. {shown:#?}", wrong.len());
+}
+
+/// How long ago somebody proved themselves is not what is asked here, however slow the machine.
+async fn prove_again(world: &World) {
+    sqlx::query("UPDATE session SET authenticated_at = now(), seen_at = now()")
+        .execute(&mut world.admin().await)
+        .await
+        .unwrap();
 }
 
 /// Anything but a denial is being let in: the request is made so that it then fails on its
