@@ -34,7 +34,7 @@ async fn turn(store: &Store, mut work: Rotation) -> Result<Turn, JobFailure> {
         let begun = Instant::now();
         match store.rotation_step(&mut work, OffsetDateTime::now_utc()).await {
             Ok(RotationStep::Moved(_)) => {
-                tokio::time::sleep((begun.elapsed() * REST_PER_WORK).max(REST_MIN)).await
+                tokio::time::sleep((begun.elapsed() * REST_PER_WORK).max(REST_MIN)).await;
             }
             Ok(RotationStep::Wait(until)) => {
                 due_at = until;
