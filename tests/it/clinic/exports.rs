@@ -149,8 +149,8 @@ async fn a_patient_takes_everything_and_anybody_can_tell_that_it_is_whole() {
         }
     }
     let leaves: Vec<(String, String, i64)> = sqlx::query_as(
-        "SELECT action, actor_kind, count(*) FROM audit WHERE patient_id = $1 AND action LIKE 'record_export%'
-         AND action <> 'record_export_read' GROUP BY action, actor_kind ORDER BY action",
+        "SELECT action, actor_kind, count(*) FROM audit WHERE patient_id = $1
+             AND (actor_kind = 'export' OR action LIKE 'record_export%' AND action <> 'record_export_read') GROUP BY action, actor_kind ORDER BY action",
     )
     .bind(patient.as_uuid())
     .fetch_all(&mut world.admin().await)
