@@ -80,7 +80,7 @@ struct World {
     key_cache: Duration,
 }
 
-/// Somebody who fills a clinic is done: whom it has.
+/// Whom a filled clinic has: ids and names, each in an order of its own.
 struct Filled {
     ids: Vec<PersonId>,
     names: Vec<String>,
