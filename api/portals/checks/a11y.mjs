@@ -61,13 +61,13 @@ async function run({ language, width, scheme }) {
     await patientRecord(await open(), look, signIn);
     await careAndCredentials(await open(), look, signIn);
     await oversight(await open(), look, signIn);
-    // After those who want to see the question for a fresh proof: here one is given.
-    await myData(await open(), look, signIn);
-    await answering(await open(), look, signIn);
     await register(await open(), look, fixture);
     await account(await open(), look, signIn, fixture);
     await secondStep(await open(), await open(), look, signIn, fixture);
     await denied(await open(), look, signIn);
+    // After those who want to see the question for a fresh proof: here one is given.
+    await myData(await open(), look, signIn);
+    await answering(await open(), look, signIn);
     await visit(await open(), await open(), look, signIn, fixture);
     await enforced(await (await browser.newContext()).newPage(), fixture);
   } finally {
