@@ -51,7 +51,7 @@ const ACCESSES = [
 
 const ENTRIES = ACCESSES.map((access, n) => ({
   ...access, session_id: n % 2 === 0 ? "01990000-0000-7000-8000-0000000000aa" : null, object_id: "01990000-0000-7000-8000-0000000000bb", patient: n === 3 ? { id: ROSA.id, roles: ["patient"] } : audited(ROSA, ["patient"]),
-  request_id: "01990000-0000-7000-8000-0000000000cc", ...(access.outcome === "refused" ? { action: "denied", denied_action: "appointment_get", denied_reason: "no_relationship" } : {}),
+  request_id: "01990000-0000-7000-8000-0000000000cc", ...(access.outcome === "refused" ? { action: "denied", denied_action: "appointment_get", denied_reason: "relation" } : {}),
 }));
 
 /** The answer, or nothing when the path is not about records. */

@@ -70,7 +70,7 @@ function Details({ entry, onClose }: { readonly entry: AuditEntry; readonly onCl
     [t.audit.why, t.record.why[entry.purpose] ?? entry.purpose],
     [t.audit.outcome, entry.outcome === "done" ? t.audit.done : t.audit.refused],
     [t.audit.wanted, entry.denied_action && askedOf(entry.denied_action)],
-    [t.audit.missing, entry.denied_reason],
+    [t.audit.missing, entry.denied_reason && (t.record.missing[entry.denied_reason] ?? entry.denied_reason)],
     [t.audit.record, entry.patient === null ? null : nameOf(entry.patient)],
     [t.audit.object, entry.object_id === null ? entry.object_kind : `${entry.object_kind} ${entry.object_id}`],
     [t.audit.session, entry.session_id],

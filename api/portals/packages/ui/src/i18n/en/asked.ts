@@ -38,3 +38,17 @@ export const asked: Readonly<Record<string, string>> = {
 
 /** Any other route. */
 export const askedOther = "Asked for something of the record";
+
+/** What was missing where somebody was refused, by the word of the decision. */
+export const missing: Readonly<Record<string, string>> = {
+  role: "A role that may do this",
+  credential: "A verified credential",
+  purpose: "A purpose that allows it",
+  unknown: "The thing itself: it is not there, or not in this clinic",
+  relation: "A part in the patient’s care",
+  consent: "The patient’s consent",
+  restricted: "An open record: it is restricted",
+  second_factor: "A second factor",
+  step_up: "A fresh confirmation of who they are",
+  scope: "A scope that covers it",
+};

@@ -1,11 +1,12 @@
 import { acts } from "./acts.ts";
-import { asked, askedOther } from "./asked.ts";
+import { asked, askedOther, missing } from "./asked.ts";
 
 /** A patient's record, as the patient and those who answer for it see it. */
 export const record = {
   acts,
   asked,
   askedOther,
+  missing,
   why: {
     treatment: "for care", patient_request: "at the patient’s wish", operations: "to run the clinic", security: "for security",
     emergency: "in an emergency", payment: "for payment",

@@ -37,3 +37,16 @@ export const asked: Readonly<Record<string, string>> = {
 
 /** Any other route. */
 export const askedOther = "Pidió algo del historial";
+
+export const missing: Readonly<Record<string, string>> = {
+  role: "Un rol que lo permita",
+  credential: "Una acreditación verificada",
+  purpose: "Una finalidad que lo permita",
+  unknown: "El objeto mismo: no existe o no es de esta clínica",
+  relation: "Una relación asistencial con el paciente",
+  consent: "El consentimiento del paciente",
+  restricted: "Un historial abierto: está restringido",
+  second_factor: "Un segundo factor",
+  step_up: "Una confirmación reciente de identidad",
+  scope: "Un ámbito que lo cubra",
+};

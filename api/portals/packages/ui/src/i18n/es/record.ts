@@ -1,11 +1,12 @@
 import type { record as english } from "../en/record.ts";
 import { acts } from "./acts.ts";
-import { asked, askedOther } from "./asked.ts";
+import { asked, askedOther, missing } from "./asked.ts";
 
 export const record: typeof english = {
   acts,
   asked,
   askedOther,
+  missing,
   why: {
     treatment: "para la atención", patient_request: "a petición del paciente", operations: "para la gestión de la clínica", security: "por seguridad",
     emergency: "por una urgencia", payment: "para el pago",

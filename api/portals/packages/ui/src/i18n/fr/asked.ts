@@ -37,3 +37,16 @@ export const asked: Readonly<Record<string, string>> = {
 
 /** Any other route. */
 export const askedOther = "A demandé quelque chose du dossier";
+
+export const missing: Readonly<Record<string, string>> = {
+  role: "Un rôle qui le permette",
+  credential: "Une habilitation vérifiée",
+  purpose: "Une finalité qui le permette",
+  unknown: "L’objet lui-même : il n’existe pas, ou pas dans cette clinique",
+  relation: "Un lien de soins avec le patient",
+  consent: "Le consentement du patient",
+  restricted: "Un dossier ouvert : il est restreint",
+  second_factor: "Un second facteur",
+  step_up: "Une confirmation récente d’identité",
+  scope: "Une portée qui le couvre",
+};

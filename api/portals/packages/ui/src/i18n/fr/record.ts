@@ -1,11 +1,12 @@
 import type { record as english } from "../en/record.ts";
 import { acts } from "./acts.ts";
-import { asked, askedOther } from "./asked.ts";
+import { asked, askedOther, missing } from "./asked.ts";
 
 export const record: typeof english = {
   acts,
   asked,
   askedOther,
+  missing,
   why: {
     treatment: "pour les soins", patient_request: "à la demande du patient", operations: "pour faire fonctionner l’établissement", security: "pour la sécurité",
     emergency: "en urgence", payment: "pour le paiement",
