@@ -162,7 +162,7 @@ fn grow(
                 .get(&index)
                 .map_or_else(|| rng.random::<[u8; 32]>(), |(_, hash)| hash.0);
             frontier.append(leaf_hash(&commitment), |level, index, hash| {
-                tiles.push(level, index, hash)
+                tiles.push(level, index, hash);
             });
         }
         for tile in changed(from, to) {

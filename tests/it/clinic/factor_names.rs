@@ -23,7 +23,10 @@ async fn a_passkey_is_named_by_its_owner_alone_and_kept_sealed() {
         .unwrap();
     assert_eq!(named.name.as_ref().unwrap().expose(), "The blue key, Lindqvist");
     assert_eq!(named.version, 1);
-    assert_eq!(clinician.factor_list().await.unwrap().passkeys, [named.clone()]);
+    assert_eq!(
+        clinician.factor_list().await.unwrap().passkeys,
+        std::slice::from_ref(&named)
+    );
     assert_eq!(
         refused(clinician.passkey_rename(passkey.id, 0, "another").await),
         ProblemCode::VersionMismatch

@@ -106,11 +106,12 @@ async fn heads_of_an_earlier_key_stay_heads_and_lead_to_the_next() {
     assert_eq!(successors(&old, &proof.notices), [old, new]);
 
     // A notice nobody of us signed.
-    let mut state = world.voter.0.lock().unwrap();
-    let mut log = (*state.audit_logs[&world.clinic]).clone();
-    log.notices[0].note = log.notices[0].note.replacen("\nkey\n", "\nresume\n", 1);
-    state.audit_logs.insert(world.clinic, log.into());
-    drop(state);
+    {
+        let mut state = world.voter.0.lock().unwrap();
+        let mut log = (*state.audit_logs[&world.clinic]).clone();
+        log.notices[0].note = log.notices[0].note.replacen("\nkey\n", "\nresume\n", 1);
+        state.audit_logs.insert(world.clinic, log.into());
+    }
     let report = world.verify().await;
     assert!(World::kinds(&report).contains(&"notice_forged"), "{report:?}");
 }

@@ -31,17 +31,21 @@ fn claims(client: ClientId) -> Value {
 
 /// The same with members changed; `null` takes one away.
 fn with(mut value: Value, change: Value) -> Value {
-    for (name, member) in change.as_object().unwrap() {
+    let Value::Object(change) = change else {
+        panic!("a change names members");
+    };
+    for (name, member) in change {
         if member.is_null() {
-            value.as_object_mut().unwrap().remove(name);
+            value.as_object_mut().unwrap().remove(&name);
         } else {
-            value[name] = member.clone();
+            value[name] = member;
         }
     }
     value
 }
 
 /// How a token is signed.
+#[derive(Clone, Copy)]
 enum By<'a> {
     Ec(&'a Pkcs8),
     Rsa(&'a Pkcs8, &'static dyn RsaEncoding),
