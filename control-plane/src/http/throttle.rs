@@ -19,7 +19,7 @@ use std::time::Duration;
 use aws_lc_rs::{hmac, rand};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use medmesh_base::{PersonId, ProblemCode, SessionId};
+use medmesh_base::{ClientId, PersonId, ProblemCode, SessionId};
 
 use super::error::ApiError;
 use crate::ephemeral::Counters;
@@ -30,6 +30,9 @@ const WINDOW: Duration = Duration::from_secs(15 * 60);
 const PAIR_MAX: u64 = 10;
 /// Tries from one address: a clinic behind one NAT at eight in the morning.
 const ADDRESS_MAX: u64 = 100;
+/// Failed tries of all machines from one address: a hospital's are behind one, and one that was given
+/// the wrong key and tries again and again must not keep the others out.
+const MACHINES_ADDRESS_MAX: u64 = 1_000;
 /// Window of the account.
 const ACCOUNT_WINDOW: Duration = Duration::from_secs(60 * 60);
 /// Tries of one account from unknown addresses (NIST SP 800-63B-4 section 3.2.2 caps at 100).
@@ -82,7 +85,10 @@ pub(crate) struct FactorAttempt {
 }
 
 /// One try to prove to be a machine, counted when made.
-pub(crate) struct MachineAttempt(String);
+pub(crate) struct MachineAttempt {
+    pair: String,
+    address: String,
+}
 
 impl Throttle {
     pub(crate) fn new(counters: Counters, secret: &[u8]) -> Self {
@@ -193,22 +199,37 @@ impl Throttle {
         Ok(())
     }
 
-    /// Counts a try to prove to be a machine, before the proof is looked at.
+    /// Counts a try to prove to be that machine, before the proof is looked at.
     ///
     /// # Errors
-    /// 429 for an address that fails too often.
-    pub(crate) async fn enter_machine(&self, address: IpAddr) -> Result<MachineAttempt, ApiError> {
-        let from = self.label("machine:address", &subscriber(address).to_string());
-        let count = self.counters.add(&from, WINDOW).await;
-        if count.value > ADDRESS_MAX {
-            return Err(limited(count.ends_in));
+    /// 429 for a machine that fails too often from one address, and an address from which very many do.
+    pub(crate) async fn enter_machine(
+        &self,
+        client: ClientId,
+        address: IpAddr,
+    ) -> Result<MachineAttempt, ApiError> {
+        let address = subscriber(address).to_string();
+        let attempt = MachineAttempt {
+            pair: self.label("machine:pair", &format!("{client} {address}")),
+            address: self.label("machine:address", &address),
+        };
+        let mut wait = None;
+        for (key, max) in [
+            (&attempt.pair, ADDRESS_MAX),
+            (&attempt.address, MACHINES_ADDRESS_MAX),
+        ] {
+            let count = self.counters.add(key, WINDOW).await;
+            if count.value > max {
+                wait = wait.max(Some(count.ends_in));
+            }
         }
-        Ok(MachineAttempt(from))
+        wait.map_or(Ok(attempt), |wait| Err(limited(wait)))
     }
 
     /// It proved to be one: the try counts for nobody.
     pub(crate) async fn machine_proved(&self, attempt: MachineAttempt) {
-        self.counters.refund(&attempt.0).await;
+        self.counters.refund(&attempt.pair).await;
+        self.counters.refund(&attempt.address).await;
     }
 
     /// Counts somebody asking to register. `false` when the mailbox has had its share of mail, which
@@ -377,6 +398,31 @@ mod tests {
         assert!(
             throttle.known_device("v@b.c", "").is_none() && throttle.known_device("v@b.c", "AAAA").is_none()
         );
+    }
+
+    #[tokio::test]
+    async fn a_system_with_the_wrong_key_keeps_no_other_out() {
+        let throttle = throttle();
+        let (wrong, right) = (ClientId::generate(), ClientId::generate());
+        for _ in 0..ADDRESS_MAX {
+            throttle.enter_machine(wrong, ip(1)).await.unwrap();
+        }
+        let refused = throttle.enter_machine(wrong, ip(1)).await.err().unwrap();
+        assert_eq!(refused.code, ProblemCode::RateLimited);
+        assert!(
+            throttle.enter_machine(wrong, ip(2)).await.is_ok(),
+            "from elsewhere it may try"
+        );
+        for _ in 0..2 * ADDRESS_MAX {
+            let attempt = throttle.enter_machine(right, ip(1)).await.unwrap();
+            throttle.machine_proved(attempt).await;
+        }
+        let mut refused = 0;
+        for _ in 0..2 * MACHINES_ADDRESS_MAX {
+            let guessed = throttle.enter_machine(ClientId::generate(), ip(3)).await;
+            refused += u64::from(guessed.is_err());
+        }
+        assert_eq!(refused, MACHINES_ADDRESS_MAX, "whoever guesses names is stopped");
     }
 
     #[tokio::test]

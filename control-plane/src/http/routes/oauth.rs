@@ -115,12 +115,13 @@ async fn token(api: &Api, request: Request) -> Result<TokenAnswer, Refused> {
     let peer = extensions.get::<Peer>().copied();
     let address = peer.map(|peer| api.client_address(peer, &headers));
     let form = form(&headers, request).await?;
+    // What does not even say whose it is costs nothing more than this.
+    let unproved = Unproved::read(form.client_assertion.expose()).map_err(nobody)?;
     let attempt = match address {
-        Some(address) => Some(api.throttle.enter_machine(address).await?),
+        Some(address) => Some(api.throttle.enter_machine(unproved.client, address).await?),
         None => None,
     };
-    let store = api.database.store()?;
-    let proof = proof(api, store, &form, request_id(&extensions)).await?;
+    let proof = proof(api, &unproved, &form, request_id(&extensions)).await?;
     if let Some(attempt) = attempt {
         api.throttle.machine_proved(attempt).await;
     }
@@ -135,8 +136,13 @@ struct Proof {
     assertion: Assertion,
 }
 
-async fn proof(api: &Api, store: &Store, form: &TokenRequest, request: RequestId) -> Result<Proof, Refused> {
-    let unproved = Unproved::read(form.client_assertion.expose()).map_err(nobody)?;
+async fn proof(
+    api: &Api,
+    unproved: &Unproved<'_>,
+    form: &TokenRequest,
+    request: RequestId,
+) -> Result<Proof, Refused> {
+    let store = api.database.store()?;
     let is_named = form
         .client_id
         .as_ref()
