@@ -2,14 +2,16 @@
 //!
 //! A try takes its place in the queue before anything is looked up or counted, so that a flood is
 //! shed for next to nothing. Some places are kept for browsers that have signed in to the account
-//! before, which nobody can claim who has not: a flood of strangers does not keep its victim out.
+//! before, which nobody can claim who has not, and they have a core of their own: a flood of strangers
+//! neither keeps its victim out nor lets it wait behind them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use argon2::password_hash::phc::PasswordHash;
-use argon2::{Algorithm, Argon2, Params, PasswordHasher as _, PasswordVerifier as _, Version};
+use argon2::password_hash::phc::{Output, PasswordHash};
+use argon2::{Algorithm, Argon2, Block, Params, PasswordHasher as _, PasswordVerifier as _, Version};
 use medmesh_base::ProblemCode;
+use parking_lot::Mutex;
 use prometheus::IntGauge;
 use tokio::sync::Semaphore;
 
@@ -43,7 +45,13 @@ pub(crate) struct Passwords {
 }
 
 struct Inner {
+    /// For whoever asks.
     cores: Semaphore,
+    /// For whoever is known.
+    known_core: Semaphore,
+    /// Memory for as many verifications as have ever run at once. Asking the allocator for 19 MiB at
+    /// each try leaves it with gigabytes in the end.
+    tables: Mutex<Vec<Vec<Block>>>,
     waiting: AtomicUsize,
     gauge: IntGauge,
     /// Verified against when there is no such account, so that both take as long.
@@ -57,6 +65,8 @@ impl Passwords {
         Self {
             inner: Arc::new(Inner {
                 cores: Semaphore::new(cores),
+                known_core: Semaphore::new(1),
+                tables: Mutex::new(Vec::new()),
                 waiting: AtomicUsize::new(0),
                 gauge,
                 dummy: hash("no account has this password"),
@@ -70,12 +80,7 @@ impl Passwords {
     /// # Errors
     /// 503 with a time to come again when there is none.
     pub(crate) fn place(&self, is_known: bool) -> Result<Place, ApiError> {
-        let most = if is_known {
-            QUEUE_MAX + KNOWN_MAX
-        } else {
-            QUEUE_MAX
-        };
-        Place::take(&self.inner, most)
+        Place::take(&self.inner, is_known)
     }
 
     /// The PHC string to store for a new password. Whoever gets this far came by a link or a session.
@@ -96,17 +101,28 @@ impl Passwords {
         let stored = stored.filter(|phc| phc.starts_with('$'));
         let exists = stored.is_some();
         let stored = stored.unwrap_or_else(|| self.inner.dummy.clone());
-        let fits = self.run(place, move || verify(&password, &stored)).await?;
+        let inner = Arc::clone(&self.inner);
+        let verify = move || {
+            let mut table = inner.tables.lock().pop().unwrap_or_default();
+            let fits = verify(&password, &stored, &mut table);
+            inner.tables.lock().push(table);
+            fits
+        };
+        let fits = self.run(place, verify).await?;
         Ok(fits && exists)
     }
 
     async fn run<T: Send + 'static>(
         &self,
-        _place: Place,
+        place: Place,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, ApiError> {
-        let core = self.inner.cores.acquire().await;
-        let _core = core.expect("the semaphore is never closed");
+        let cores = if place.is_known {
+            &self.inner.known_core
+        } else {
+            &self.inner.cores
+        };
+        let _core = cores.acquire().await.expect("the semaphore is never closed");
         tokio::task::spawn_blocking(work)
             .await
             .map_err(|error| ApiError::new(ProblemCode::Internal).because(error))
@@ -114,10 +130,18 @@ impl Passwords {
 }
 
 /// A place in the queue; given back also when the request goes away.
-pub(crate) struct Place(Arc<Inner>);
+pub(crate) struct Place {
+    inner: Arc<Inner>,
+    is_known: bool,
+}
 
 impl Place {
-    fn take(inner: &Arc<Inner>, most: usize) -> Result<Self, ApiError> {
+    fn take(inner: &Arc<Inner>, is_known: bool) -> Result<Self, ApiError> {
+        let most = if is_known {
+            QUEUE_MAX + KNOWN_MAX
+        } else {
+            QUEUE_MAX
+        };
         let one_more = |waiting: usize| (waiting < most).then_some(waiting + 1);
         let taken = inner
             .waiting
@@ -126,14 +150,17 @@ impl Place {
             return Err(ApiError::new(ProblemCode::Unavailable).retry_after(RETRY_SECONDS));
         }
         inner.gauge.inc();
-        Ok(Self(Arc::clone(inner)))
+        Ok(Self {
+            inner: Arc::clone(inner),
+            is_known,
+        })
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
-        self.0.gauge.dec();
+        self.inner.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.inner.gauge.dec();
     }
 }
 
@@ -155,9 +182,46 @@ fn hash(password: &str) -> String {
         .to_string()
 }
 
-fn verify(password: &str, stored: &str) -> bool {
-    PasswordHash::new(stored)
-        .is_ok_and(|stored| argon2().verify_password(password.as_bytes(), &stored).is_ok())
+/// `table` is what Argon2 works in; it grows to what is needed and is worth nothing afterwards.
+fn verify(password: &str, stored: &str, table: &mut Vec<Block>) -> bool {
+    let Ok(stored) = PasswordHash::new(stored) else {
+        return false;
+    };
+    let Some(expected) = like_ours(&stored) else {
+        // Of other parameters: from before they were changed.
+        return argon2().verify_password(password.as_bytes(), &stored).is_ok();
+    };
+    let argon2 = argon2();
+    table.resize(argon2.params().block_count(), Block::new());
+    let mut found = vec![0; expected.output.len()];
+    let hashed = argon2.hash_password_into_with_memory(
+        password.as_bytes(),
+        expected.salt,
+        &mut found,
+        table.as_mut_slice(),
+    );
+    // The comparison takes the same time wherever they differ.
+    hashed.is_ok() && Output::new(&found).is_ok_and(|found| found == *expected.output)
+}
+
+struct Expected<'a> {
+    salt: &'a [u8],
+    output: &'a Output,
+}
+
+/// Salt and output of a stored hash that was made as hashes are made here.
+fn like_ours(stored: &PasswordHash) -> Option<Expected<'_>> {
+    let ours = argon2();
+    let params = Params::try_from(stored).ok()?;
+    let same = stored.algorithm == Algorithm::Argon2id.ident()
+        && stored.version == Some(Version::V0x13.into())
+        && params.m_cost() == ours.params().m_cost()
+        && params.t_cost() == ours.params().t_cost()
+        && params.p_cost() == ours.params().p_cost()
+        && params.keyid().is_empty()
+        && params.data().is_empty();
+    let (salt, output) = (stored.salt.as_ref()?, stored.hash.as_ref()?);
+    same.then_some(Expected { salt, output })
 }
 
 /// Whether a new password is too easy to guess: on the list, one thing repeated, or built
@@ -219,6 +283,43 @@ mod tests {
             let fits = passwords.verify(place, password.into(), stored).await;
             assert_eq!(fits.unwrap(), is_right, "{password}");
         }
+    }
+
+    #[tokio::test]
+    async fn whoever_is_known_does_not_wait_behind_strangers() {
+        let passwords = passwords();
+        let stored = passwords.hash("correct horse battery".into()).await.unwrap();
+        let strangers = u32::try_from(passwords.inner.cores.available_permits()).unwrap();
+        let _busy = passwords.inner.cores.acquire_many(strangers).await.unwrap();
+        let place = passwords.place(true).unwrap();
+        let fits = passwords.verify(place, "correct horse battery".into(), Some(stored));
+        assert!(fits.await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn verifications_share_their_memory() {
+        let passwords = passwords();
+        let stored = passwords.hash("correct horse battery".into()).await.unwrap();
+        for wanted in ["correct horse battery", "correct horse batterz"].repeat(3) {
+            let place = passwords.place(false).unwrap();
+            let fits = passwords.verify(place, wanted.into(), Some(stored.clone())).await;
+            assert_eq!(fits.unwrap(), wanted == "correct horse battery");
+            assert_eq!(passwords.inner.tables.lock().len(), 1);
+        }
+    }
+
+    /// A hash from before the parameters were changed, and one that is cut short.
+    #[test]
+    fn hashes_of_other_parameters_still_verify() {
+        let params = Params::new(8 * 1024, 3, 1, None).unwrap();
+        let other = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+        let stored = other.hash_password(b"correct horse battery").unwrap().to_string();
+        let mut table = Vec::new();
+        assert!(verify("correct horse battery", &stored, &mut table));
+        assert!(!verify("correct horse batterz", &stored, &mut table));
+        assert!(table.is_empty(), "such are rare, and have memory of their own");
+        let stored = hash("correct horse battery");
+        assert!(!verify("correct horse battery", &stored[..stored.len() - 4], &mut table));
     }
 
     #[tokio::test]

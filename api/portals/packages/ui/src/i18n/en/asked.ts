@@ -34,6 +34,15 @@ export const asked: Readonly<Record<string, string>> = {
   disclosure_create: "Wanted to note something as given outside",
   record_rights_get: "Wanted to see whether the record is restricted",
   record_rights_set: "Wanted to restrict or erase the record",
+  record_export_create: "Wanted a copy of the whole record",
+  record_export_list: "Wanted to see the copies of the record",
+  record_export_get: "Wanted to see a copy of the record",
+  record_export_download: "Wanted to take a copy of the record",
+  correction_create: "Wanted to ask for a correction",
+  correction_list: "Wanted to look at corrections",
+  correction_accept: "Wanted to accept a correction",
+  correction_decline: "Wanted to decline a correction",
+  correction_disagree: "Wanted to disagree with an answer",
 };
 
 /** Any other route. */

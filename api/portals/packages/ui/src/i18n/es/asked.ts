@@ -33,6 +33,15 @@ export const asked: Readonly<Record<string, string>> = {
   disclosure_create: "Quiso anotar una comunicación a terceros",
   record_rights_get: "Quiso ver si el historial está restringido",
   record_rights_set: "Quiso restringir o borrar el historial",
+  record_export_create: "Quiso una copia de todo el historial",
+  record_export_list: "Quiso ver las copias del historial",
+  record_export_get: "Quiso ver una copia del historial",
+  record_export_download: "Quiso llevarse una copia del historial",
+  correction_create: "Quiso pedir una corrección",
+  correction_list: "Quiso consultar correcciones",
+  correction_accept: "Quiso aceptar una corrección",
+  correction_decline: "Quiso rechazar una corrección",
+  correction_disagree: "Quiso discrepar de una respuesta",
 };
 
 /** Any other route. */

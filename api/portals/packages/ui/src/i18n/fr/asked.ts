@@ -33,6 +33,15 @@ export const asked: Readonly<Record<string, string>> = {
   disclosure_create: "A voulu noter une communication à un tiers",
   record_rights_get: "A voulu voir si le dossier est restreint",
   record_rights_set: "A voulu restreindre ou effacer le dossier",
+  record_export_create: "A voulu une copie de tout le dossier",
+  record_export_list: "A voulu voir les copies du dossier",
+  record_export_get: "A voulu voir une copie du dossier",
+  record_export_download: "A voulu emporter une copie du dossier",
+  correction_create: "A voulu demander une rectification",
+  correction_list: "A voulu consulter des rectifications",
+  correction_accept: "A voulu accepter une rectification",
+  correction_decline: "A voulu refuser une rectification",
+  correction_disagree: "A voulu contester une réponse",
 };
 
 /** Any other route. */
