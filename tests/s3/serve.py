@@ -17,6 +17,7 @@ import sys
 import boto3
 import requests
 from botocore.exceptions import ClientError
+from moto.s3.models import s3_backends
 from moto.server import ThreadedMotoServer
 
 RETENTION_DAYS = 2200
@@ -36,18 +37,26 @@ def client(url, service, key):
     )
 
 
-def locked(s3, bucket, days):
-    rule = {"DefaultRetention": {"Mode": "COMPLIANCE", "Days": days}}
+def lock(s3, bucket):
+    rule = {"DefaultRetention": {"Mode": "COMPLIANCE", "Days": RETENTION_DAYS}}
     s3.put_object_lock_configuration(
         Bucket=bucket, ObjectLockConfiguration={"ObjectLockEnabled": "Enabled", "Rule": rule}
     )
+
+
+def weaken(bucket):
+    # S3 takes another default retention at any time, moto only while the bucket is empty.
+    for account in s3_backends.values():
+        for backend in account.values():
+            if bucket in backend.buckets:
+                backend.buckets[bucket].default_lock_days = 1
 
 
 def prepare(url, bucket):
     nobody = {"AccessKeyId": "setup", "SecretAccessKey": "setup"}
     s3, iam = client(url, "s3", nobody), client(url, "iam", nobody)
     s3.create_bucket(Bucket=bucket, ObjectLockEnabledForBucket=True)
-    locked(s3, bucket, RETENTION_DAYS)
+    lock(s3, bucket)
     iam.create_user(UserName="medmesh")
     allow = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}
     iam.put_user_policy(UserName="medmesh", PolicyName="all", PolicyDocument=json.dumps(allow))
@@ -80,7 +89,7 @@ def obey(s3, bucket, order, argument):
         s3.create_bucket(Bucket=argument)
         s3.put_bucket_versioning(Bucket=argument, VersioningConfiguration={"Status": "Enabled"})
     elif order == "weaken":
-        locked(s3, bucket, 1)
+        weaken(bucket)
     elif order == "attack":
         return attack(s3, bucket, argument)
     elif order == "hide":

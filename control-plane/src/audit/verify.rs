@@ -65,8 +65,11 @@ struct Run<'a> {
     /// The last head they agreed on before one did not.
     left: Option<u64>,
     published: u64,
-    /// Leaves under the witnessed heads before the newest, as far as they are remembered.
+    /// Leaves under the witnessed heads before the newest, as far as they are remembered and were
+    /// published under the log's present name.
     earlier: Vec<u64>,
+    /// Leaves the log went on from when it got that name.
+    kept: u64,
     report: Verification,
 }
 
@@ -97,6 +100,7 @@ pub async fn verify(
         left: None,
         published: 0,
         earlier: Vec::new(),
+        kept: 0,
         report: Verification::of(clinic),
     };
     let went_on = held.as_deref().and_then(went_on_at);
@@ -160,7 +164,8 @@ impl Run<'_> {
                 "the ledger's head is another log's",
             );
         }
-        self.earlier = log.earlier.iter().map(|head| head.size).collect();
+        let sizes = log.earlier.iter().map(|head| head.size);
+        self.earlier = sizes.filter(|size| *size >= self.kept).collect();
         for head in log.earlier.iter().chain([&log.newest]) {
             self.claim("witnessed", head.size, head.root);
         }

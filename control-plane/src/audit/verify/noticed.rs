@@ -43,6 +43,7 @@ impl Run<'_> {
                         reason: notice.reason.unwrap_or_default(),
                     });
                     place.generation += 1;
+                    self.kept = notice.size;
                 }
                 _ => self.find(
                     None,
