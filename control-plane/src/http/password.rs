@@ -319,7 +319,11 @@ mod tests {
         assert!(!verify("correct horse batterz", &stored, &mut table));
         assert!(table.is_empty(), "such are rare, and have memory of their own");
         let stored = hash("correct horse battery");
-        assert!(!verify("correct horse battery", &stored[..stored.len() - 4], &mut table));
+        assert!(!verify(
+            "correct horse battery",
+            &stored[..stored.len() - 4],
+            &mut table
+        ));
     }
 
     #[tokio::test]
