@@ -13,7 +13,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 #[must_use]
 pub fn go_program(build_dir: &Path, name: &str) -> PathBuf {
     // Of its own for each: tests build them at the same time.
-    let dir = build_dir.join("outside").join(name);
+    let dir = build_dir.join("outside-programs").join(name);
     let go = |command: &mut Command| {
         let output = command.output().expect("go; `make test` installs it");
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
