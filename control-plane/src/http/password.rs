@@ -46,9 +46,9 @@ pub(crate) struct Passwords {
 
 struct Inner {
     /// For whoever asks.
-    cores: Semaphore,
+    cores: Arc<Semaphore>,
     /// For whoever is known.
-    known_core: Semaphore,
+    known_core: Arc<Semaphore>,
     /// Memory for as many verifications as have ever run at once. Asking the allocator for 19 MiB at
     /// each try leaves it with gigabytes in the end.
     tables: Mutex<Vec<Vec<Block>>>,
@@ -64,8 +64,8 @@ impl Passwords {
         let cores = (cores / CORES_PER_HASH).max(1);
         Self {
             inner: Arc::new(Inner {
-                cores: Semaphore::new(cores),
-                known_core: Semaphore::new(1),
+                cores: Arc::new(Semaphore::new(cores)),
+                known_core: Arc::new(Semaphore::new(1)),
                 tables: Mutex::new(Vec::new()),
                 waiting: AtomicUsize::new(0),
                 gauge,
@@ -112,6 +112,8 @@ impl Passwords {
         Ok(fits && exists)
     }
 
+    /// Whoever goes away meanwhile keeps core and place until the work is done: it cannot be stopped, and
+    /// callers who hang up early would otherwise start as much of it as they like.
     async fn run<T: Send + 'static>(
         &self,
         place: Place,
@@ -122,8 +124,14 @@ impl Passwords {
         } else {
             &self.inner.cores
         };
-        let _core = cores.acquire().await.expect("the semaphore is never closed");
-        tokio::task::spawn_blocking(work)
+        let core = Arc::clone(cores).acquire_owned().await;
+        let core = core.expect("the semaphore is never closed");
+        let held = move || {
+            let done = work();
+            drop((core, place));
+            done
+        };
+        tokio::task::spawn_blocking(held)
             .await
             .map_err(|error| ApiError::new(ProblemCode::Internal).because(error))
     }
@@ -294,6 +302,31 @@ mod tests {
         let place = passwords.place(true).unwrap();
         let fits = passwords.verify(place, "correct horse battery".into(), Some(stored));
         assert!(fits.await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn who_hangs_up_holds_a_core_until_the_work_is_done() {
+        let passwords = passwords();
+        let free = passwords.inner.cores.available_permits();
+        let (begun, is_begun) = tokio::sync::oneshot::channel();
+        let (finish, is_to_finish) = std::sync::mpsc::channel::<()>();
+        let place = passwords.place(false).unwrap();
+        let here = passwords.clone();
+        let request = tokio::spawn(async move {
+            let work = move || {
+                begun.send(()).unwrap();
+                is_to_finish.recv().unwrap();
+            };
+            here.run(place, work).await.unwrap();
+        });
+        is_begun.await.unwrap();
+        request.abort();
+        assert!(request.await.unwrap_err().is_cancelled());
+        assert_eq!(passwords.inner.cores.available_permits(), free - 1);
+        assert_eq!(passwords.inner.gauge.get(), 1);
+        finish.send(()).unwrap();
+        let all = u32::try_from(free).unwrap();
+        drop(passwords.inner.cores.acquire_many(all).await.unwrap());
     }
 
     #[tokio::test]
