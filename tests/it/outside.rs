@@ -1,9 +1,8 @@
 //! A proof of the audit log, checked by a program that was not written here: the code of Go's
 //! checksum database, as it comes with the Go toolchain.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
-use std::sync::OnceLock;
 
 use medmesh_api_types::audit::AuditProof;
 use medmesh_tests::outside::go_program;
@@ -11,16 +10,10 @@ use medmesh_tests::outside::go_program;
 use crate::audit::leaf_of_a_login;
 use crate::clinic::World;
 
-/// The checker, built once in the build directory.
-fn checker() -> &'static Path {
-    static CHECKER: OnceLock<PathBuf> = OnceLock::new();
-    CHECKER.get_or_init(|| go_program(Path::new(env!("CARGO_TARGET_TMPDIR")), "proof"))
-}
-
 fn check(proof: &AuditProof, key: &str) -> Output {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), serde_json::to_vec(proof).unwrap()).unwrap();
-    Command::new(checker())
+    Command::new(go_program(Path::new(env!("CARGO_TARGET_TMPDIR")), "proof"))
         .arg(file.path())
         .arg(key)
         .output()

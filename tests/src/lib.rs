@@ -7,6 +7,7 @@ pub mod outside;
 pub mod participant;
 pub mod passkey;
 pub mod postgres;
+mod prepared;
 pub mod redis;
 pub mod s3;
 pub mod smtp;

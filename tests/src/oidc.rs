@@ -9,6 +9,8 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
+use crate::prepared::{prepared, source};
+
 /// The clinic's client id there; with a blank in it, which has to be encoded.
 pub const CLIENT_ID: &str = "clinic one";
 /// The clinic's secret there; with characters that have to be encoded.
@@ -31,11 +33,12 @@ impl OpenIdProvider {
     /// When it does not start.
     pub async fn start(redirect_uri: &str) -> Self {
         let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("oidc");
-        if !dir.join("node_modules/oidc-provider").exists() {
-            let mut install = Command::new("npm");
+        let packages = source(&dir.join("package-lock.json"));
+        prepared(&dir.join("node_modules"), &packages, || {
+            let mut install = std::process::Command::new("npm");
             install.args(["ci", "--no-audit", "--no-fund"]).current_dir(&dir);
-            assert!(install.status().await.expect("npm runs").success(), "npm ci");
-        }
+            assert!(install.status().expect("npm runs").success(), "npm ci");
+        });
         let mut process = Command::new("node")
             .arg(dir.join("provider.mjs"))
             .arg(redirect_uri)

@@ -6,14 +6,23 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
+use crate::prepared::{prepared, source};
+
 /// Builds one of them into `build_dir`.
 ///
 /// # Panics
 /// Without Go, or when it does not compile.
 #[must_use]
 pub fn go_program(build_dir: &Path, name: &str) -> PathBuf {
-    // Of its own for each: tests build them at the same time.
     let dir = build_dir.join("outside-programs").join(name);
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("outside").join(name);
+    prepared(&dir, &source(&sources.join("main.go")), || {
+        build(&sources, &dir, name)
+    });
+    dir.join(name)
+}
+
+fn build(sources: &Path, dir: &Path, name: &str) {
     let go = |command: &mut Command| {
         let output = command.output().expect("go; `make test` installs it");
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -28,18 +37,15 @@ pub fn go_program(build_dir: &Path, name: &str) -> PathBuf {
     let link = packages.join("golang.org");
     let _ = std::fs::remove_file(&link);
     symlink(vendored, link).expect("the build directory is ours");
-    let program = dir.join(name);
-    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("outside").join(name);
     go(Command::new("go")
         .current_dir(sources)
         .args(["build", "-o"])
-        .arg(&program)
+        .arg(dir.join(name))
         .arg(".")
         .env("GO111MODULE", "off")
         .env("GOFLAGS", "")
         .env("GOPATH", dir.join("path"))
         .env("GOCACHE", dir.join("cache")));
-    program
 }
 
 /// A running witness of transparency logs. It ends when this is dropped.

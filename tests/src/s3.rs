@@ -3,9 +3,10 @@
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::{Mutex, PoisonError};
 
 use serde_json::Value;
+
+use crate::prepared::{prepared, source};
 
 /// A server with one bucket that locks. It ends when this is dropped.
 #[derive(Debug)]
@@ -114,19 +115,14 @@ fn answer(output: &mut BufReader<ChildStdout>) -> Value {
 
 /// An interpreter with the packages, made once per list of packages.
 fn python(build_dir: &Path, sources: &Path) -> PathBuf {
-    static MAKING: Mutex<()> = Mutex::new(());
-    let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
     let venv = build_dir.join("s3");
-    let (wanted, has) = (sources.join("requirements.txt"), venv.join("requirements.txt"));
-    let wanted_text = std::fs::read_to_string(&wanted).expect("it is part of the sources");
-    if std::fs::read_to_string(&has).ok().as_ref() != Some(&wanted_text) {
-        let _ = std::fs::remove_dir_all(&venv);
+    let list = sources.join("requirements.txt");
+    prepared(&venv, &source(&list), || {
         let run = |command: &mut Command| assert!(command.status().expect("it runs").success());
-        run(Command::new("python3").args(["-m", "venv"]).arg(&venv));
+        run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv));
         run(Command::new(venv.join("bin/pip"))
             .args(["install", "--quiet", "--disable-pip-version-check", "-r"])
-            .arg(&wanted));
-        std::fs::write(has, wanted_text).expect("the build directory is ours");
-    }
+            .arg(&list));
+    });
     venv.join("bin/python")
 }
