@@ -116,6 +116,10 @@ async fn without_mail_the_admin_hands_the_link_over() {
         .invitation_create(&IdempotencyKey::fresh(), &nora(Locale::En))
         .await;
     assert_eq!(refused(tried), ProblemCode::StepUpRequired);
+    // Nor is anybody added at once.
+    let newcomer = super::auth::newcomer("nora.newcomer@riverside.test", "eleven green lanterns");
+    let tried = admin.person_create(&IdempotencyKey::fresh(), &newcomer).await;
+    assert_eq!(refused(tried), ProblemCode::StepUpRequired);
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use medmesh_store::PasswordHash;
 use utoipa_axum::routes;
 
 use crate::http::access::Routes;
-use crate::http::caller::{Asking, Signed, StepUp};
+use crate::http::caller::{Asking, StepUp};
 use crate::http::creation::{Claimed, Creation};
 use crate::http::error::ApiError;
 use crate::http::extract::{Body, Id, IdempotencyKey, IfMatch, Query};
@@ -49,13 +49,13 @@ async fn person_list(
     Ok(Json(mapping::page(people, mapping::person)))
 }
 
-/// Adds a person with a password login. Admins only.
+/// Adds a person with a password login. Admins only, with a fresh proof: they may become an admin too.
 #[utoipa::path(post, path = "/v1/people", tag = TAG, request_body = PersonCreate,
     params(("Idempotency-Key" = String, Header, min_length = 8, max_length = 64)),
     responses((status = 201, description = "Added.", body = Person)))]
 async fn person_create(
     State(api): State<Api>,
-    signed: Signed,
+    signed: StepUp,
     key: IdempotencyKey,
     Body { value: person, bytes }: Body<PersonCreate>,
 ) -> Result<Response, ApiError> {
