@@ -1,10 +1,10 @@
 //! Mail to whoever looks after privacy.
 
-use medmesh_base::RequestId;
-use medmesh_clinic::{Actor, SystemActor, alert_mail};
-use medmesh_store::{BreakGlassAlert, Store, StoreError};
+use medmesh_clinic::alert_mail;
+use medmesh_store::{BreakGlassAlert, Store};
 
-use super::{Mail, again};
+use super::Mail;
+use super::addressed::{Whom, addressed};
 use crate::jobs::{Handlers, JobFailure, Run};
 
 /// The portal where broken glass is reviewed.
@@ -22,18 +22,9 @@ impl Mail {
     }
 
     async fn send_alert(&self, store: &Store, run: Run, job: &BreakGlassAlert) -> Result<(), JobFailure> {
-        let clinic = run.clinic_id.ok_or(JobFailure::Never("no_clinic"))?;
-        let actor = Actor::System(SystemActor::Upkeep);
-        let begun = store.begin(clinic, actor, RequestId::generate()).await;
-        let mut tx = begun.map_err(again)?;
-        let to = match tx.mail_to(job.person_id).await {
-            Ok(to) => to,
-            // No longer active.
-            Err(StoreError::NotFound) => return Ok(()),
-            Err(error) => return Err(again(error)),
+        let Some((to, name)) = addressed(store, run, Whom::Active(job.person_id)).await? else {
+            return Ok(());
         };
-        let name = tx.clinic_get().await.map_err(again)?.name;
-        tx.rollback().await.map_err(again)?;
         let link = format!("{}/{PORTAL}/", self.0.base_url);
         let (subject, text) = alert_mail(to.locale, &name, &link);
         self.deliver(to.email.expose(), subject, text).await

@@ -1,11 +1,10 @@
 //! Mail to somebody who became something else to a clinic.
 
-use medmesh_base::RequestId;
 use medmesh_clinic::identity::member_mail;
-use medmesh_clinic::{Actor, SystemActor};
-use medmesh_store::{MemberTell, Store, StoreError};
+use medmesh_store::{MemberTell, Store};
 
-use super::{Mail, again};
+use super::Mail;
+use super::addressed::{Whom, addressed};
 use crate::jobs::{Handlers, JobFailure, Run};
 
 impl Mail {
@@ -20,18 +19,9 @@ impl Mail {
     }
 
     async fn tell_member(&self, store: &Store, run: Run, job: &MemberTell) -> Result<(), JobFailure> {
-        let clinic = run.clinic_id.ok_or(JobFailure::Never("no_clinic"))?;
-        let actor = Actor::System(SystemActor::Upkeep);
-        let begun = store.begin(clinic, actor, RequestId::generate()).await;
-        let mut tx = begun.map_err(again)?;
-        let to = match tx.mail_to_former(job.person_id).await {
-            Ok(to) => to,
-            // Erased since.
-            Err(StoreError::NotFound) => return Ok(()),
-            Err(error) => return Err(again(error)),
+        let Some((to, name)) = addressed(store, run, Whom::AlsoFormer(job.person_id)).await? else {
+            return Ok(());
         };
-        let name = tx.clinic_get().await.map_err(again)?.name;
-        tx.rollback().await.map_err(again)?;
         let link = format!("{}/{}/", self.0.base_url, to.portal());
         let (subject, text) = member_mail(job.news, to.locale, &name, &link);
         self.deliver(to.email.expose(), subject, text).await

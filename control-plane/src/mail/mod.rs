@@ -3,6 +3,7 @@
 //! A link's token exists only here and in the mail: a job that fails and runs again makes a
 //! new one, and those before are no longer good. Nothing of a mail is logged.
 
+mod addressed;
 mod alert;
 mod membership;
 mod registration;

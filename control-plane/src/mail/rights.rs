@@ -1,10 +1,10 @@
 //! Mail about what patients ask of their record.
 
-use medmesh_base::RequestId;
-use medmesh_clinic::{Actor, SystemActor, rights_mail};
-use medmesh_store::{RightsMail, Store, StoreError};
+use medmesh_clinic::rights_mail;
+use medmesh_store::{RightsMail, Store};
 
-use super::{Mail, again};
+use super::Mail;
+use super::addressed::{Whom, addressed};
 use crate::jobs::{Handlers, JobFailure, Run};
 
 impl Mail {
@@ -22,18 +22,9 @@ impl Mail {
         if !self.is_configured() {
             return Ok(());
         }
-        let clinic = run.clinic_id.ok_or(JobFailure::Never("no_clinic"))?;
-        let actor = Actor::System(SystemActor::Upkeep);
-        let begun = store.begin(clinic, actor, RequestId::generate()).await;
-        let mut tx = begun.map_err(again)?;
-        let to = match tx.mail_to(job.person_id).await {
-            Ok(to) => to,
-            // No longer active, or erased.
-            Err(StoreError::NotFound) => return Ok(()),
-            Err(error) => return Err(again(error)),
+        let Some((to, name)) = addressed(store, run, Whom::Active(job.person_id)).await? else {
+            return Ok(());
         };
-        let name = tx.clinic_get().await.map_err(again)?.name;
-        tx.rollback().await.map_err(again)?;
         let link = format!("{}/{}/", self.0.base_url, job.news.portal());
         let (subject, text) = rights_mail(job.news, to.locale, &name, &link);
         self.deliver(to.email.expose(), subject, text).await

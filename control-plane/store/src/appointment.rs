@@ -1,5 +1,7 @@
 //! Appointments: booked, moved, cancelled, listed.
 
+mod row;
+
 use medmesh_base::{AppointmentId, ParticipantId, PersonId, Phi, RoomId, VisitId};
 use medmesh_clinic::audit::{Action, ObjectKind, Purpose};
 use medmesh_clinic::authz::{self, Kind};
@@ -9,9 +11,9 @@ use medmesh_clinic::{
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::keys::{Column, Opener, Owner, Sealed};
+use self::row::Row;
+use crate::keys::{Column, Owner};
 use crate::outbox::EventKind;
-use crate::person::sealed_name;
 use crate::relationship::{Facts, Leave, Target, patients_reached, relation_columns};
 use crate::{Cursor, Page, PageRequest, Result, StoreError, Tx};
 
@@ -52,25 +54,6 @@ pub struct AppointmentFilter {
     pub to: Option<OffsetDateTime>,
     /// Those of this patient.
     pub patient: Option<PersonId>,
-}
-
-#[derive(sqlx::FromRow)]
-struct Row {
-    id: Uuid,
-    visit_id: Uuid,
-    patient_id: Uuid,
-    patient_name: Vec<u8>,
-    patient_seal: i64,
-    clinician_id: Uuid,
-    clinician_name: Vec<u8>,
-    clinician_seal: i64,
-    starts_at: OffsetDateTime,
-    ends_at: OffsetDateTime,
-    status: String,
-    reason: Option<Vec<u8>>,
-    seal_version: i64,
-    segment: String,
-    version: i64,
 }
 
 #[derive(sqlx::FromRow)]
@@ -246,7 +229,7 @@ impl Tx {
         for row in page.items {
             let judged = self.judge(authz::Action::AppointmentGet, Kind::Appointment, &row.facts)?;
             let Ok(grant) = judged else { continue };
-            let appointment = appointment_from(&row.appointment, &opener)?.seen(grant.sees);
+            let appointment = row.appointment.appointment(&opener)?.seen(grant.sees);
             leaves.push((appointment.id.into(), Some(appointment.patient.id), Some(grant)));
             items.push(appointment);
         }
@@ -425,7 +408,7 @@ impl Tx {
 
     async fn appointment_from(&mut self, row: Row) -> Result<Appointment> {
         let opener = self.opener(row.sealed()).await?;
-        appointment_from(&row, &opener)
+        row.appointment(&opener)
     }
 
     async fn suitable(&mut self, id: PersonId, role: Role, refusal: Refusal) -> Result<PersonRef> {
@@ -466,58 +449,4 @@ impl Tx {
         .await?;
         Ok(())
     }
-}
-
-impl Row {
-    fn patient_name(&self) -> Sealed<'_> {
-        sealed_name(self.patient_id, self.patient_seal, &self.patient_name)
-    }
-
-    fn clinician_name(&self) -> Sealed<'_> {
-        sealed_name(self.clinician_id, self.clinician_seal, &self.clinician_name)
-    }
-
-    fn sealed_reason(&self) -> Option<Sealed<'_>> {
-        Some(Sealed {
-            column: Column::AppointmentReason,
-            row: self.id,
-            version: self.seal_version,
-            patient: Some(PersonId::from_uuid(self.patient_id)),
-            bytes: self.reason.as_deref()?,
-        })
-    }
-
-    fn sealed(&self) -> impl Iterator<Item = Sealed<'_>> {
-        let names = [self.patient_name(), self.clinician_name()];
-        names.into_iter().chain(self.sealed_reason())
-    }
-}
-
-fn appointment_from(row: &Row, opener: &Opener) -> Result<Appointment> {
-    let reason = row.sealed_reason();
-    Ok(Appointment {
-        id: AppointmentId::from_uuid(row.id),
-        visit_id: VisitId::from_uuid(row.visit_id),
-        patient: PersonRef {
-            id: PersonId::from_uuid(row.patient_id),
-            display_name: opener.text(&row.patient_name())?,
-        },
-        clinician: PersonRef {
-            id: PersonId::from_uuid(row.clinician_id),
-            display_name: opener.text(&row.clinician_name())?,
-        },
-        slot: Slot::new(row.starts_at, row.ends_at)
-            .map_err(|_| StoreError::corrupt("appointment.starts_at"))?,
-        status: row
-            .status
-            .parse()
-            .map_err(|_| StoreError::corrupt("appointment.status"))?,
-        reason: reason.map(|reason| opener.text(&reason)).transpose()?,
-        segment: Some(
-            row.segment
-                .parse()
-                .map_err(|_| StoreError::corrupt("appointment.segment"))?,
-        ),
-        version: Version(row.version),
-    })
 }

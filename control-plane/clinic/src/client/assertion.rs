@@ -4,6 +4,7 @@ use medmesh_base::ClientId;
 use serde::Deserialize;
 use time::{Duration, OffsetDateTime};
 
+use crate::audience::Audience;
 use crate::word::words;
 
 /// How far the machine's clock may be from ours.
@@ -32,26 +33,6 @@ pub struct AssertionClaims {
     pub iat: Option<i64>,
     /// What tells it from all others.
     pub jti: String,
-}
-
-/// One audience, or a list with one in it. An assertion for several could be used by one of them
-/// against another.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(untagged)]
-pub enum Audience {
-    /// One.
-    One(String),
-    /// A list.
-    Many(Vec<String>),
-}
-
-impl Audience {
-    fn is(&self, wanted: &str) -> bool {
-        match self {
-            Self::One(one) => one == wanted,
-            Self::Many(many) => matches!(many.as_slice(), [one] if one == wanted),
-        }
-    }
 }
 
 /// What an assertion has to say.
@@ -107,7 +88,8 @@ impl AssertionClaims {
         if self.sub != client {
             return Err(AssertionFault::Subject);
         }
-        if !self.aud.is(expected.token_endpoint) {
+        // For several, one of them could use it against another.
+        if !matches!(self.aud.as_slice(), [one] if one == expected.token_endpoint) {
             return Err(AssertionFault::Audience);
         }
         let at = |seconds| OffsetDateTime::from_unix_timestamp(seconds).ok();

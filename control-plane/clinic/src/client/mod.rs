@@ -20,7 +20,7 @@ use time::{Duration, OffsetDateTime};
 use crate::{Invalid, Version};
 
 pub use assertion::{
-    ASSERTION_LIFETIME_MAX, ASSERTION_SKEW, Assertion, AssertionClaims, AssertionFault, Audience, Expected,
+    ASSERTION_LIFETIME_MAX, ASSERTION_SKEW, Assertion, AssertionClaims, AssertionFault, Expected,
     JTI_BYTES_MAX,
 };
 pub use keys::{

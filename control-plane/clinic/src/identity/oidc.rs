@@ -7,6 +7,7 @@
 use serde::Deserialize;
 use time::{Duration, OffsetDateTime};
 
+use crate::audience::Audience;
 use crate::word::words;
 
 /// How far the provider's clock may be from ours.
@@ -44,25 +45,6 @@ pub struct IdClaims {
     /// How well.
     #[serde(default)]
     pub acr: Option<String>,
-}
-
-/// One audience, or several.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(untagged)]
-pub enum Audience {
-    /// One.
-    One(String),
-    /// Several.
-    Many(Vec<String>),
-}
-
-impl Audience {
-    fn as_slice(&self) -> &[String] {
-        match self {
-            Self::One(one) => std::slice::from_ref(one),
-            Self::Many(many) => many,
-        }
-    }
 }
 
 /// What the token has to say.

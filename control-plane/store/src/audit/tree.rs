@@ -161,17 +161,8 @@ impl Store {
     /// # Errors
     /// When the database fails, or has no such log.
     pub async fn audit_resumed(&self, clinic: ClinicId, size: u64, note: &str) -> Result<()> {
-        let moved: i64 = sqlx::query_scalar("SELECT audit_resumed($1, $2, $3)")
-            .bind(clinic.as_uuid())
-            .bind(signed(size)?)
-            .bind(note)
-            .fetch_one(&self.pool)
-            .await?;
-        if moved == 1 {
-            Ok(())
-        } else {
-            Err(StoreError::corrupt("audit_tree.published_size"))
-        }
+        self.audit_head("SELECT audit_resumed($1, $2, $3)", clinic, size, note)
+            .await
     }
 
     /// What the leaves at these places commit to, in order.
@@ -197,7 +188,13 @@ impl Store {
     /// # Errors
     /// When the database fails, or holds a later head.
     pub async fn audit_published(&self, clinic: ClinicId, size: u64, note: &str) -> Result<()> {
-        let moved: i64 = sqlx::query_scalar("SELECT audit_published($1, $2, $3)")
+        self.audit_head("SELECT audit_published($1, $2, $3)", clinic, size, note)
+            .await
+    }
+
+    /// The newest head, kept by a function that says how many logs it changed.
+    async fn audit_head(&self, call: &'static str, clinic: ClinicId, size: u64, note: &str) -> Result<()> {
+        let moved: i64 = sqlx::query_scalar(call)
             .bind(clinic.as_uuid())
             .bind(signed(size)?)
             .bind(note)

@@ -4,7 +4,7 @@
 //! are asked for and disagreed with by the patient, seen and answered by clinicians who treat them or
 //! are on their team, and by the privacy officer, who is nobody here.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use futures::StreamExt as _;
 use http::Method;
@@ -16,7 +16,8 @@ use uuid::Uuid;
 
 use super::expected::Answer;
 use super::fixture::Fixture;
-use super::{AT_ONCE, CONSENTS, Cell, Consent, RELATIONS, ROLES, Relation, Route, World, answer};
+use super::tally::Tally;
+use super::{AT_ONCE, CONSENTS, Cell, Consent, RELATIONS, ROLES, Relation, Route, World};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Ask {
@@ -151,22 +152,12 @@ pub(super) async fn check(http: &reqwest::Client, world: &World, fixture: &Fixtu
             (ask, cell, status)
         }
     });
-    let (mut wrong, mut seen) = (Vec::new(), BTreeMap::<Answer, usize>::new());
+    let mut tally = Tally::default();
     let mut outcomes = std::pin::pin!(outcomes.buffer_unordered(AT_ONCE));
     while let Some((ask, cell, status)) = outcomes.next().await {
-        let (given, wanted) = (answer(status), expected(*ask, cell));
-        *seen.entry(given).or_default() += 1;
-        if given != wanted {
-            wrong.push(format!("{status} instead of {wanted:?}: {ask:?} {cell:?}"));
-        }
+        tally.count(status, expected(*ask, cell), (ask, cell));
     }
-    for given in [Answer::Allowed, Answer::Forbidden, Answer::NotThere] {
-        assert!(
-            seen.get(&given).is_some_and(|count| *count > 20),
-            "{given:?}: {seen:?}"
-        );
-    }
-    (cells.len(), wrong)
+    (cells.len(), tally.wrong(20))
 }
 
 fn expected(ask: Ask, cell: &Cell) -> Answer {

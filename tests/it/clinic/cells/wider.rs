@@ -3,8 +3,6 @@
 //!
 //! [`expected`] is written from the requirements; it shares nothing with the policy.
 
-use std::collections::BTreeMap;
-
 use futures::StreamExt as _;
 use http::Method;
 use serde_json::{Value, json};
@@ -12,7 +10,8 @@ use uuid::Uuid;
 
 use super::expected::Answer;
 use super::fixture::Fixture;
-use super::{AT_ONCE, CONSENTS, Cell, Consent, RELATIONS, ROLES, Relation, Route, answer};
+use super::tally::Tally;
+use super::{AT_ONCE, CONSENTS, Cell, Consent, RELATIONS, ROLES, Relation, Route};
 
 /// What is asked: about a patient, about the clinic, about oneself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -111,26 +110,16 @@ pub(super) async fn check(http: &reqwest::Client, url: &str, fixture: &Fixture) 
     first.extend(about_clinics());
     // Last, because whoever broke the glass may then read: the others must not find it broken.
     let last = about_patients(&[Ask::BreakGlassOpen]);
-    let (mut wrong, mut seen) = (Vec::new(), BTreeMap::<Answer, usize>::new());
+    let mut tally = Tally::default();
     for cells in [&first, &last] {
         let outcomes = futures::stream::iter(cells)
             .map(|(ask, cell)| async move { (ask, cell, send(http, url, *ask, cell, fixture).await) });
         let mut outcomes = std::pin::pin!(outcomes.buffer_unordered(AT_ONCE));
         while let Some((ask, cell, status)) = outcomes.next().await {
-            let (given, wanted) = (answer(status), expected(*ask, cell));
-            *seen.entry(given).or_default() += 1;
-            if given != wanted {
-                wrong.push(format!("{status} instead of {wanted:?}: {ask:?} {cell:?}"));
-            }
+            tally.count(status, expected(*ask, cell), (ask, cell));
         }
     }
-    for given in [Answer::Allowed, Answer::Forbidden, Answer::NotThere] {
-        assert!(
-            seen.get(&given).is_some_and(|count| *count > 100),
-            "{given:?}: {seen:?}"
-        );
-    }
-    (first.len() + last.len(), wrong)
+    (first.len() + last.len(), tally.wrong(100))
 }
 
 const DIRECTORY: [&str; 7] = [
