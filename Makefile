@@ -24,6 +24,7 @@ test: test-portals test-rust test-browser ## every test
 test-rust: ## unit, property and integration tests
 	@.ci/need $(TEST_NEEDS)
 	cargo test --workspace --locked
+	tests/fuzz/run check
 
 test-portals: portals
 	cd $(PORTALS) && npm run lint && npm test

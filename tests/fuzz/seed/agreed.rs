@@ -2,6 +2,7 @@
 
 use medmesh_base::{ControlId, EdgeId};
 use medmesh_fuzz::input::chunk;
+use medmesh_fuzz::shard;
 use medmesh_ledger::{
     Command, ControlDescriptor, EdgeDescriptor, EdgeStatus, Placement, Refused, Response, State,
 };

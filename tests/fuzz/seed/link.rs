@@ -1,12 +1,12 @@
 //! What machines of the fleet say to each other.
 
 use medmesh_base::ControlId;
-use medmesh_fuzz::input::chunk;
 use medmesh_fuzz::shard;
 use medmesh_link::{ClusterCa, ClusterName, Datagram, JoinToken, LEAF_LIFE, Probe, Role};
-use medmesh_wire::{fleet, mesh};
+use medmesh_wire::mesh;
 use prost::Message as _;
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 use crate::{join, write};
 

@@ -5,6 +5,7 @@ use medmesh_fuzz::offer::{self, Line, offer};
 use medmesh_fuzz::{shard, stun};
 use medmesh_wire::{fleet, mesh};
 use prost::Message as _;
+use uuid::Uuid;
 
 use crate::{join, write};
 

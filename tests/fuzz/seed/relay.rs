@@ -1,5 +1,6 @@
 //! What is said to a TURN relay.
 
+use medmesh_fuzz::stun;
 use medmesh_turn::codec::{Builder, Class, IntegrityKind, Method, attribute};
 
 use crate::{join, write};
