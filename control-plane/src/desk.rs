@@ -27,8 +27,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::audit::{
-    Announced, Cosigner, Evidence, LogKeys, ProveError, Publisher, Shelf, TurnError, prove, resume, rotate,
-    verify,
+    Announced, Evidence, Logs, Publisher, TurnError, provable, prove, resume, rotate, verify,
 };
 use crate::database::Database;
 use crate::erasures::Register;
@@ -49,10 +48,8 @@ const STILL_HERE: Duration = Duration::from_secs(2);
 pub(crate) struct Desk {
     pub(crate) fleet: Fleet,
     pub(crate) database: Database,
-    pub(crate) keys: LogKeys,
-    pub(crate) shelf: Shelf,
+    pub(crate) logs: Logs,
     pub(crate) register: Register,
-    pub(crate) cosigner: Option<Cosigner>,
 }
 
 /// The desk's routes; whoever mounts them puts them behind the token.
@@ -77,12 +74,7 @@ pub(crate) fn described() -> OpenApiRouter<Desk> {
 impl Desk {
     /// What a log is judged by.
     fn log(&self) -> Evidence<'_> {
-        Evidence {
-            keys: &self.keys,
-            shelf: &self.shelf,
-            witness: &self.fleet,
-            cosigner: self.cosigner.as_ref(),
-        }
+        self.logs.evidence_by(&self.fleet)
     }
 
     async fn begin(&self, clinic: ClinicId) -> Result<Tx, ApiError> {
@@ -106,7 +98,7 @@ async fn audit_log_list(State(desk): State<Desk>) -> Json<List<AuditLogHead>> {
         clinic_id: *clinic,
         size: log.newest.size,
         checkpoint: log.note.clone(),
-        key: desk.keys.log(*clinic, Some(log)).verifier().to_string(),
+        key: desk.logs.keys().log(*clinic, Some(log)).verifier().to_string(),
         notices: log.notices.iter().map(|notice| notice.note.clone()).collect(),
     });
     Json(List {
@@ -159,17 +151,18 @@ async fn audit_log_verify(
 /// Proof that one event is in its log, for somebody who does not ask us.
 #[utoipa::path(get, path = "/v1/fleet/audit/{clinic}/leaves/{leaf}/proof", tag = TAG_AUDIT,
     params(("clinic" = uuid::Uuid, Path), ("leaf" = uuid::Uuid, Path)),
-    responses((status = 200, description = "The proof.", body = AuditProof)))]
+    responses((status = 200, description = "The proof.", body = AuditProof),
+        (status = 409, description = "`audit_head_pending`: no signed head covers it yet. `audit_leaf_altered`.")))]
 async fn audit_leaf_prove(
     State(desk): State<Desk>,
     Path((clinic, leaf)): Path<(String, String)>,
 ) -> Result<Json<AuditProof>, ApiError> {
     let mut tx = desk.begin(parse(&clinic)?).await?;
     let leaf: AuditId = parse(&leaf)?;
-    let proof = prove(&mut tx, &desk.log(), leaf).await?;
-    tx.audit_proved(leaf).await?;
+    let found = tx.audit_leaf(leaf).await?;
+    let asked = provable(&mut tx, found).await?;
     tx.commit().await?;
-    Ok(Json(proof))
+    Ok(Json(prove(&desk.log(), asked).await?))
 }
 
 /// Gives a log its next signing key. Both keys sign the announcement; heads signed before stay good.
@@ -213,7 +206,8 @@ async fn audit_log_resume(
         let evidence = desk.log();
         let log = evidence.log(tx.clinic_id());
         let witness = Arc::new(desk.fleet.clone());
-        let publisher = Publisher::new(store, desk.keys.clone(), desk.shelf.clone(), witness);
+        let (keys, shelf) = (desk.logs.keys().clone(), desk.logs.shelf().clone());
+        let publisher = Publisher::new(store, keys, shelf, witness);
         let announced = resume(&evidence, &publisher, &log, tx.now(), &reason).await?;
         tx.audit_turned(true, announced.id).await?;
         tx.commit().await?;
@@ -245,20 +239,6 @@ impl From<TurnError> for ApiError {
             TurnError::Shelf(_) | TurnError::Publish(_) | TurnError::Unwitnessed(_) => {
                 Self::new(ProblemCode::Unavailable).because(error)
             }
-        }
-    }
-}
-
-impl From<ProveError> for ApiError {
-    fn from(error: ProveError) -> Self {
-        match error {
-            ProveError::Store(error) => error.into(),
-            ProveError::NotYet => Self::new(ProblemCode::StateConflict)
-                .saying(error.to_string())
-                .retry_after(1),
-            ProveError::Altered => Self::new(ProblemCode::StateConflict).saying(error.to_string()),
-            ProveError::Shelf(_) => Self::new(ProblemCode::Unavailable).because(error),
-            ProveError::Head(_) | ProveError::Proof(_) => Self::new(ProblemCode::Internal).because(error),
         }
     }
 }

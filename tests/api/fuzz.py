@@ -78,7 +78,7 @@ def session_headers(answer):
     return {"Cookie": cookies, "X-CSRF-Token": answer.json()["csrf_token"]}
 
 
-def gather_ids(url, clinician, patient, system):
+def gather_ids(url, clinician, admin, system):
     """Ids that exist, by the word their paths begin with."""
     def items(path, headers):
         answer = requests.get(url + path, headers=headers, timeout=10)
@@ -94,6 +94,7 @@ def gather_ids(url, clinician, patient, system):
         "clinicians": [one["id"] for one in people if "clinician" in one["roles"]],
         "appointments": [one["id"] for one in appointments],
         "visits": sorted(visits | {system["visit_id"]}),
+        "audit": [one["id"] for one in items("/v1/audit", admin)],
     }
 
 
@@ -183,7 +184,7 @@ def start(medmesh, portals, out):
 def everything(system, out, examples):
     url, logins = system["portal_url"], system["logins"]
     sessions = {name: sign_in(url, logins[name]) for name in ("patient", "clinician", "admin")}
-    ids = gather_ids(url, sessions["clinician"], sessions["patient"], system)
+    ids = gather_ids(url, sessions["clinician"], sessions["admin"], system)
     base = {"url": url, "seed": SEED, "ids": ids, "voters": [node["id"] for node in system["controls"]]}
     good = True
     for name, headers in sessions.items():

@@ -1,12 +1,17 @@
 /** Whom one can trust with what: one's own devices and factors, a record opened in an emergency, consents, the log of it all. */
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { readFile, writeFile } from "node:fs/promises";
 import { after, before, describe, it } from "node:test";
+import { promisify } from "node:util";
 import { Person } from "./src/person.mjs";
-import { system, until } from "./src/system.mjs";
+import { OUT, system, until } from "./src/system.mjs";
 import { nextCode } from "./src/totp.mjs";
 
 const PASSWORD = "a walk along the river";
 const REASON = "Unconscious in the emergency room";
+/** A program that is told nothing but files and a key: no address, no token. */
+const checkOffline = (...args) => promisify(execFile)(`${process.env.MEDMESH_BINARIES}/medmesh`, ["audit", ...args], { env: {} });
 
 describe("the ground of trust", () => {
   let admin;
@@ -139,5 +144,43 @@ describe("the ground of trust", () => {
       return acts.length > 0 && acts.every((act) => act === "break_glass_open");
     });
     for (const person of people) assert.deepEqual(person.errors, []);
+  });
+
+  /** What a click makes the browser save, as a file of ours. */
+  async function saved(click, name) {
+    const [download] = await Promise.all([admin.page.waitForEvent("download", { timeout: 15_000 }), click()]);
+    const file = `${OUT}/${name}`;
+    await download.saveAs(file);
+    return file;
+  }
+
+  it("an auditor saves a proof and keeps a head, and a program that asks nobody believes both and nothing else", async () => {
+    const row = admin.id("audit-row").first();
+    // Under a signed head by now: the row was written several seconds ago.
+    const proof = await saved(() => row.getByTestId("audit-proof").click(), "trust-proof.json");
+    await admin.page.locator('[data-testid="audit-proof-said"]', { hasText: "Saved" }).waitFor();
+    const key = await admin.id("head-key").textContent();
+    const { stdout } = await checkOffline("check", proof, "--key", key);
+    assert.match(stdout, /^proved: leaf \d+ of \d+/);
+    assert.match(stdout, /break_glass_open/);
+    const bent = JSON.parse(await readFile(proof, "utf8"));
+    bent.leaf_index += 1;
+    await writeFile(`${OUT}/trust-bent.json`, JSON.stringify(bent));
+    await assert.rejects(checkOffline("check", `${OUT}/trust-bent.json`, "--key", key));
+
+    const kept = await saved(() => admin.id("head-save").click(), "trust-head.json");
+    const { size } = JSON.parse(await readFile(kept, "utf8"));
+    // What was just asked for is in the log itself: a later head has more under it.
+    await until("a later head", async () => {
+      await admin.id("head-reload").click();
+      return Number((await admin.id("head-size").textContent()).replaceAll(",", "")) > size;
+    });
+    await admin.id("head-kept").setInputFiles(kept);
+    const consistency = await saved(() => admin.id("head-compare").click(), "trust-consistency.json");
+    await admin.see("head-compared");
+    await admin.photo("proofs");
+    const { stdout: followed } = await checkOffline("extends", kept, consistency, "--key", key);
+    assert.match(followed, new RegExp(`^proved: the first ${size} of`));
+    assert.deepEqual(admin.errors, []);
   });
 });

@@ -130,6 +130,17 @@ async fn heads_and_proofs_carry_the_signature_of_somebody_outside() {
     assert!(said.contains("signed outside at "), "{said}");
     assert!(run_verb(&node, dir.path(), check(&key)).await.is_err());
 
+    // The clinic's own auditor sees the same, and takes the same away.
+    let auditor = node.signed_in_as(&place.clinic, "admin").await;
+    let theirs = auditor.audit_prove(leaf).await.unwrap();
+    assert!(witness.verify(&theirs.checkpoint).is_ok(), "{theirs:?}");
+    let outside = auditor.audit_head_get().await.unwrap().outside_witness.unwrap();
+    assert_eq!((&outside.key, outside.refused_at), (&place.witness.key, None));
+    let signed = outside.signed.unwrap();
+    let (_, at) = witness.verify(&signed.checkpoint).unwrap();
+    assert_eq!(at, u64::try_from(signed.signed_at.unix_timestamp()).ok());
+    assert!(signed.size > theirs.leaf_index);
+
     // Away: people go on working, heads go on being published, and it catches up by itself.
     place.witness.tell("away");
     let away = place.verify_until(&node, "away").await;
@@ -179,5 +190,12 @@ async fn a_log_rewritten_by_everybody_here_is_refused_outside() {
     assert_eq!(kinds, ["witness_refuses"], "{report:?}");
     // And it is an alarm of its own, without anybody asking.
     eventually(async || metric(&node, "medmesh_audit_refused_logs 1").await.then_some(())).await;
+    // The clinic's auditors are told, too.
+    let auditor = node.signed_in_as(&place.clinic, "admin").await;
+    eventually(async || {
+        let outside = auditor.audit_head_get().await.ok()?.outside_witness?;
+        outside.refused_at
+    })
+    .await;
     node.stop().await;
 }

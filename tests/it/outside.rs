@@ -1,7 +1,7 @@
 //! A proof of the audit log, checked by a program that was not written here: the code of Go's
 //! checksum database, as it comes with the Go toolchain.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use medmesh_api_types::audit::AuditProof;
@@ -10,10 +10,15 @@ use medmesh_tests::outside::go_program;
 use crate::audit::leaf_of_a_login;
 use crate::clinic::World;
 
-fn check(proof: &AuditProof, key: &str) -> Output {
+/// The checker.
+pub(crate) fn checker() -> PathBuf {
+    go_program(Path::new(env!("CARGO_TARGET_TMPDIR")), "proof")
+}
+
+pub(crate) fn check(proof: &AuditProof, key: &str) -> Output {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), serde_json::to_vec(proof).unwrap()).unwrap();
-    Command::new(go_program(Path::new(env!("CARGO_TARGET_TMPDIR")), "proof"))
+    Command::new(checker())
         .arg(file.path())
         .arg(key)
         .output()

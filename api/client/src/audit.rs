@@ -1,9 +1,10 @@
 //! The audit log, for auditors and for those whose records it is about.
 
+use medmesh_api_types::audit::{AuditConsistency, AuditConsistencyQuery, AuditHead, AuditProof};
 use medmesh_api_types::audit_view::{AuditEntry, AuditFormat, AuditQuery, RecordAccess, RecordAccessQuery};
 use medmesh_api_types::disclosure::{Disclosure, DisclosureCreate};
 use medmesh_api_types::page::{Page, PageQuery};
-use medmesh_base::PersonId;
+use medmesh_base::{AuditId, PersonId};
 
 use crate::clinic::with_query;
 use crate::{ClientError, Clinic, IdempotencyKey};
@@ -48,6 +49,33 @@ impl Clinic {
             bytes,
             next_cursor: link.as_deref().and_then(cursor_of),
         })
+    }
+
+    /// Proof that one entry is in the clinic's audit log. Auditors and admins only.
+    ///
+    /// # Errors
+    /// [`ClientError`]; `audit_head_pending` for the second until a signed head covers the entry.
+    pub async fn audit_prove(&self, leaf: AuditId) -> Result<AuditProof, ClientError> {
+        self.get(&format!("/v1/audit/{leaf}/proof")).await
+    }
+
+    /// The newest signed head of the clinic's audit log. Auditors and admins only.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn audit_head_get(&self) -> Result<AuditHead, ClientError> {
+        self.get("/v1/audit/head").await
+    }
+
+    /// Proof that a later head of the log extends an earlier one. Auditors and admins only.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn audit_consistency_get(
+        &self,
+        query: &AuditConsistencyQuery,
+    ) -> Result<AuditConsistency, ClientError> {
+        self.get(&with_query("/v1/audit/consistency", query)?).await
     }
 
     /// Who saw a record, when and why.

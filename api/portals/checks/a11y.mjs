@@ -8,6 +8,7 @@ import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
 import { attachEdge } from "./edge-page.mjs";
 import { PARTICIPANTS, startFixture } from "./fixture.mjs";
+import { proofs, systems } from "./oversight.mjs";
 
 const OUT = fileURLToPath(new URL("../../../target/browser/portals", import.meta.url));
 const AXE = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
@@ -323,6 +324,7 @@ async function oversight(page, look, signIn) {
   await page.getByTestId("audit-details").nth(2).click();
   await look(page, "84-audit-details");
   await page.keyboard.press("Escape");
+  await proofs(page, look);
   await page.getByTestId("audit-csv").click();
   await page.getByTestId("step-up").waitFor();
   await page.getByTestId("step-up-cancel").click();
@@ -341,6 +343,8 @@ async function oversight(page, look, signIn) {
   await page.getByTestId("settle-justified").click();
   await page.getByTestId("settle-error").waitFor();
   await look(page, "89-emergency-settle");
+  await page.keyboard.press("Escape");
+  await systems(page, look);
 }
 
 /** Becoming a patient by oneself. */

@@ -51,8 +51,16 @@ const ACCESSES = [
 
 const ENTRIES = ACCESSES.map((access, n) => ({
   ...access, session_id: n % 2 === 0 ? "01990000-0000-7000-8000-0000000000aa" : null, object_id: "01990000-0000-7000-8000-0000000000bb", patient: n === 3 ? { id: ROSA.id, roles: ["patient"] } : audited(ROSA, ["patient"]),
-  request_id: "01990000-0000-7000-8000-0000000000cc", ...(access.outcome === "refused" ? { action: "denied", denied_action: "appointment_get", denied_reason: "relation" } : {}),
+  request_id: "01990000-0000-7000-8000-0000000000cc", ...(n === 0 ? {} : { leaf_index: 48_120 - n }), ...(access.outcome === "refused" ? { action: "denied", denied_action: "appointment_get", denied_reason: "relation" } : {}),
 }));
+
+const LOG_KEY = "medmesh/harbour/audit/01990000-0000-7000-8000-0000000000c1+5f3a9c21+AZ3p0Yv7mJt4cXqK8sLwE2rNfU6hBgTzVxD1oCiPjA9k";
+const ROOT = "tV9m1Xo2cQy7JfR4sLkE8wNhB3uGpZaD6vKxTqYiC0M=";
+const NOTE = `medmesh/harbour/audit/c1\n48120\n${ROOT}\n\n\u2014 medmesh/harbour/audit/c1 Zm9vYmFy\n`;
+const HEAD = {
+  size: 48_120, root: ROOT, checkpoint: NOTE, witnessed_at: "2026-11-22T10:00:01Z", key: LOG_KEY, notices: ["a notice"],
+  outside_witness: { key: "witness.example.org/w1+c8a52f10+BAZ3p0Yv7mJt4cXqK8sLwE2rNfU6hBgTzVxD1oCiPjA9k", signed: { size: 48_001, signed_at: "2026-11-22T09:59:55Z", checkpoint: NOTE }, refused_at: "2026-11-22T10:00:00Z" },
+};
 
 /** The answer, or nothing when the path is not about records. */
 export function records(method, path, query, who, body, state) {
@@ -67,6 +75,11 @@ export function records(method, path, query, who, body, state) {
 
 function audit(path, query, state) {
   if (path === "/v1/audit") return page(query.get("cursor") ? [] : ENTRIES, query.get("cursor") ? null : "more");
+  if (path === "/v1/audit/head") return { body: HEAD };
+  if (path === "/v1/audit/consistency") return query.get("from") > HEAD.size ? problem(409, "audit_head_pending") : { body: { from_size: Number(query.get("from")), to_size: HEAD.size, path: [], checkpoint: NOTE, key: LOG_KEY, notices: [] } };
+  if (path === "/v1/audit/e1/proof") return problem(409, "audit_head_pending");
+  if (path === "/v1/audit/e2/proof") return problem(409, "audit_leaf_altered");
+  if (path.startsWith("/v1/audit/") && path.endsWith("/proof")) return { body: { leaf_index: 1, path: [], checkpoint: NOTE, key: LOG_KEY } };
   if (path === "/v1/audit/export") return state.fresh ? { body: "at,actor\n" } : problem(403, "step_up_required");
   if (path.endsWith("/accesses")) return page(ACCESSES);
   if (path.endsWith("/disclosures")) return page([{ id: "x1", disclosed_at: "2026-07-01T08:00:00Z", recipient: "Regional health authority", description: "Result of the measles test", purpose: "Notifiable disease", basis: "public_health" }]);

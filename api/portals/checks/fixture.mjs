@@ -10,6 +10,7 @@ import { fileURLToPath } from "node:url";
 import { NONCE_MARK } from "../scripts/portals.mjs";
 import { account, passkeys } from "./fixture-account.mjs";
 import { record, records } from "./fixture-record.mjs";
+import { systems } from "./fixture-systems.mjs";
 
 const DIST = fileURLToPath(new URL("../dist", import.meta.url));
 const TYPES = { ".html": "text/html; charset=utf-8", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".woff2": "font/woff2" };
@@ -94,6 +95,8 @@ export async function startFixture({ locale = "en" } = {}) {
     if (mine) return mine;
     const about = records(method, path, query, who, body, state);
     if (about) return about;
+    const machines = systems(method, path, body);
+    if (machines) return machines;
     if (path === "/v1/auth/mfa/verify") return problem(401, "second_factor_refused");
     if (path === "/v1/auth/mfa/totp") return { body: { secret: "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ", uri: "otpauth://totp/Harbour%20Street%20Clinic:Elias%20Brandt?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ&issuer=Harbour%20Street%20Clinic&algorithm=SHA1&digits=6&period=30" } };
     if (path === "/v1/auth/mfa/totp/confirm") {
@@ -158,7 +161,7 @@ export async function startFixture({ locale = "en" } = {}) {
   const server = createServer(async (request, response) => {
     const url = new URL(request.url, "http://localhost");
     const cookie = /session=([^;]+)/.exec(request.headers.cookie ?? "")?.[1];
-    if (!url.pathname.startsWith("/v1/")) return page(url.pathname, response);
+    if (!/^\/(v1|\.well-known)\//.test(url.pathname)) return page(url.pathname, response);
     const events = /^\/v1\/visits\/([^/]+)\/events$/.exec(url.pathname);
     if (events && sessions.has(cookie)) {
       response.writeHead(200, { "Content-Type": "text/event-stream" });

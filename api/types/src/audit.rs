@@ -6,7 +6,7 @@ use garde::Validate;
 use medmesh_base::{AuditId, ClinicId};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 /// What a verification of one clinic's log found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -198,5 +198,89 @@ pub struct AuditLogHead {
     /// Verifier key of the log (C2SP signed-note).
     pub key: String,
     /// What was announced of it, oldest first, signed.
+    pub notices: Vec<String>,
+}
+
+/// The newest signed head of a clinic's log, for those who keep heads: a kept one shows later that nothing
+/// under it was changed ([`AuditConsistency`]).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AuditHead {
+    /// Leaves under it.
+    pub size: u64,
+    /// Root over them (RFC 9162), base64.
+    pub root: String,
+    /// The head, signed by the log (C2SP tlog-checkpoint).
+    pub checkpoint: String,
+    /// When the control nodes agreed on it.
+    #[serde(with = "time::serde::rfc3339")]
+    pub witnessed_at: OffsetDateTime,
+    /// Verifier key of the log (C2SP signed-note): keep it apart from what it is to check.
+    pub key: String,
+    /// What was announced of the log, oldest first: whoever has an earlier key comes to this one by them.
+    pub notices: Vec<String>,
+    /// What somebody outside says of the log, where somebody is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outside_witness: Option<AuditWitness>,
+}
+
+/// Somebody who is not us and signs that each head extends the one before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AuditWitness {
+    /// Its verifier key (C2SP tlog-cosignature), for comparison.
+    pub key: String,
+    /// The newest head it signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed: Option<AuditCosigned>,
+    /// Since when it refuses: the log it was shown before is not the one it is shown now.
+    #[serde(
+        default,
+        with = "time::serde::rfc3339::option",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub refused_at: Option<OffsetDateTime>,
+}
+
+/// A head that an outside witness signed, too.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AuditCosigned {
+    /// Leaves under it.
+    pub size: u64,
+    /// When it signed, by its own clock.
+    #[serde(with = "time::serde::rfc3339")]
+    pub signed_at: OffsetDateTime,
+    /// The head with both signatures.
+    pub checkpoint: String,
+}
+
+/// Between which heads.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct AuditConsistencyQuery {
+    /// Leaves under the earlier head, as its second line says; at least 1.
+    #[param(minimum = 1)]
+    pub from: u64,
+    /// Leaves under the later one; the newest when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(minimum = 1)]
+    pub to: Option<u64>,
+}
+
+/// Proof that what was under an earlier head is still there, in its place: the tree of `from_size` leaves is
+/// the beginning of that of `to_size` (RFC 9162 section 2.1.4.2). The earlier root is in the head you kept; the
+/// later in `checkpoint`, or in another head you kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AuditConsistency {
+    /// Leaves under the earlier head.
+    pub from_size: u64,
+    /// Leaves under the later one.
+    pub to_size: u64,
+    /// Hashes, base64; none where both are the same.
+    pub path: Vec<String>,
+    /// The later head, signed, where it is the newest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<String>,
+    /// Verifier key of the log, for comparison.
+    pub key: String,
+    /// What was announced of the log, oldest first.
     pub notices: Vec<String>,
 }

@@ -153,6 +153,9 @@ pub struct AuditEntry {
     /// In which request.
     #[schema(value_type = uuid::Uuid)]
     pub request_id: RequestId,
+    /// Its place in the log; absent until a signed head covers it. From then on a proof can be had of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leaf_index: Option<u64>,
 }
 
 /// Which accesses to a record, newest first.

@@ -107,6 +107,13 @@ pub struct Client {
     /// Since when it is registered.
     #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
+    /// When it last proved itself and was given a token; absent before the first time.
+    #[serde(
+        default,
+        with = "time::serde::rfc3339::option",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub last_used_at: Option<OffsetDateTime>,
     /// Rises with each change; what `If-Match` names.
     pub version: i64,
 }

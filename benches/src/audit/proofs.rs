@@ -10,7 +10,7 @@ use std::time::Instant;
 use anyhow::Context as _;
 use medmesh_base::{AuditId, ClinicId, RequestId};
 use medmesh_clinic::{Actor, SystemActor};
-use medmesh_control::audit::{Evidence, LogKeys, Shelf, prove};
+use medmesh_control::audit::{Evidence, LogKeys, Shelf, provable, prove};
 use medmesh_tlog::tile::{Tiles, changed};
 use medmesh_tlog::{Checkpoint, Frontier, Hash, leaf_hash};
 use rand::rngs::StdRng;
@@ -56,8 +56,10 @@ pub(super) async fn row(place: &Place, clinic: ClinicId, options: &Options) -> a
             let started = Instant::now();
             let actor = Actor::System(SystemActor::Upkeep);
             let mut tx = place.store.begin(clinic, actor, RequestId::generate()).await?;
-            let proof = prove(&mut tx, &evidence, leaf).await?;
+            let found = tx.audit_leaf(leaf).await?;
+            let asked = provable(&mut tx, found).await?;
             tx.rollback().await?;
+            let proof = prove(&evidence, asked).await?;
             millis.push(started.elapsed().as_secs_f64() * 1e3);
             anyhow::ensure!(
                 proof.path.len() as u32 >= size.ilog2() / 2,
@@ -129,6 +131,7 @@ async fn real_leaves(
          FROM generate_series(0, {size} - 1) n LEFT JOIN kept k ON k.tree_index = n;
          ALTER TABLE audit_order ADD PRIMARY KEY (clinic_id, tree_index);
          CREATE UNIQUE INDEX audit_order_by_leaf ON audit_order (clinic_id, leaf_id);
+         INSERT INTO audit_tree (clinic_id, size, published_size) VALUES ('{clinic}', {size}, {size});
          ANALYZE audit_order; ANALYZE audit; CHECKPOINT",
         values.join(", ")
     );

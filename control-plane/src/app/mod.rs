@@ -20,7 +20,7 @@ use medmesh_store::Keyring;
 use medmesh_vault::{ClusterSecret, TokenSigner, VaultError};
 use prometheus::Registry;
 
-use crate::audit::{self, AuditMetrics, Cosigner, CosignerError, LogKeys, Publisher, Shelf};
+use crate::audit::{self, AuditMetrics, Cosigner, CosignerError, LogKeys, Logs, Publisher, Shelf};
 use crate::config::Config;
 use crate::database::Database;
 use crate::desk::{self, Desk};
@@ -116,11 +116,9 @@ pub struct App {
     ephemeral: Ephemeral,
     api: Api,
     fleet: Fleet,
-    log_keys: LogKeys,
-    shelf: Shelf,
+    logs: Logs,
     register: Register,
     signer: TokenSigner,
-    cosigner: Option<Cosigner>,
     operator: Option<OperatorToken>,
     mounted: Router,
     front: Drain,
@@ -183,6 +181,8 @@ impl App {
         let token_keys = TokenKeys::default();
         let copying = signer.clone();
         let register = Register::new(shelf.objects(), secret.clone());
+        let objects = shelf.objects();
+        let logs = Logs::new(log_keys, shelf, cosigner);
         let api = Api::new(Parts {
             database: database.clone(),
             live: Live::new(News::default()),
@@ -200,7 +200,8 @@ impl App {
             oidc: Oidc::new(&config.oidc)?,
             flows: Flows::new(&digest_key),
             digest_key,
-            objects: shelf.objects(),
+            logs: logs.clone(),
+            objects,
             token_keys: token_keys.clone(),
         });
         let listeners = Listeners::bind(&config).await?;
@@ -208,6 +209,7 @@ impl App {
         let fleet = fleet::start(&config, secret, signer, &registry, &back).await?;
         media.adopt(Arc::new(fleet.clone()));
         token_keys.adopt(fleet.clone());
+        logs.adopt(fleet.clone());
         Ok(Self {
             config,
             registry,
@@ -217,11 +219,9 @@ impl App {
             ephemeral,
             api,
             fleet,
-            log_keys,
-            shelf,
+            logs,
             register,
             signer: copying,
-            cosigner,
             operator,
             mounted: Router::new(),
             front,
@@ -254,10 +254,8 @@ impl App {
         let desk = desk::router(Desk {
             fleet: self.fleet.clone(),
             database: self.database.clone(),
-            keys: self.log_keys.clone(),
-            shelf: self.shelf.clone(),
+            logs: self.logs.clone(),
             register: self.register.clone(),
-            cosigner: self.cosigner.clone(),
         });
         let operator = fleet::operator::router(self.fleet.clone(), desk, self.operator);
         let operator = operator.merge(self.mounted);
@@ -294,11 +292,11 @@ impl App {
         let job_metrics = JobMetrics::new(&self.registry);
         let mail = self.api.mail.clone();
         let audit_metrics = AuditMetrics::new(&self.registry);
-        let (log_keys, shelf) = (self.log_keys.clone(), self.shelf.clone());
+        let (log_keys, shelf) = (self.logs.keys().clone(), self.logs.shelf().clone());
         let register = self.register.clone();
-        let (objects, signer) = (self.shelf.objects(), self.signer.clone());
+        let (objects, signer) = (shelf.objects(), self.signer.clone());
         let url = self.config.origins().first().cloned().unwrap_or_default();
-        let (cosigner, head_seconds) = (self.cosigner.clone(), self.config.audit.head_seconds);
+        let (cosigner, head_seconds) = (self.logs.cosigner().cloned(), self.config.audit.head_seconds);
         let (witness, fleet) = (Arc::new(self.fleet.clone()), self.fleet.clone());
         back.spawn(async move {
             let store = tokio::select! {

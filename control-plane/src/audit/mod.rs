@@ -4,7 +4,8 @@
 //! places, publishes tiles and a signed head of each clinic's tree to object storage,
 //! and brings the head to the ledger, where every control node refuses what does
 //! not extend the last. [`verify`] re-reads everything and says where the first
-//! lie is; [`prove`] lets somebody else check one leaf without asking us.
+//! lie is; [`prove`] lets somebody else check one leaf without asking us, [`head`] and [`extends`] let them
+//! keep heads and see that each later one extends them.
 //!
 //! **The window.** Between its commit and the next head (about a second) a leaf is
 //! covered by nothing but the database. Whoever rules the database can take it away
@@ -15,6 +16,7 @@
 mod cosigner;
 mod cosigning;
 mod evidence;
+mod logs;
 mod metrics;
 mod names;
 mod proof;
@@ -31,9 +33,10 @@ mod tests;
 pub use cosigner::{CosignError, Cosigned, Cosigner, CosignerError};
 pub use cosigning::cosign;
 pub use evidence::Evidence;
+pub(crate) use logs::Logs;
 pub use metrics::AuditMetrics;
 pub use names::{Log, LogKeys, Place};
-pub use proof::{ProveError, prove};
+pub use proof::{Provable, ProveError, extends, head, provable, prove};
 pub use publish::{PublishError, Publisher};
 pub use sequencer::{sequence, watch_promises};
 pub use shelf::{Shelf, ShelfError};

@@ -18,6 +18,7 @@ use super::metrics::Metrics;
 use super::password::Passwords;
 use super::server::Peer;
 use super::throttle::Throttle;
+use crate::audit::Logs;
 use crate::database::Database;
 use crate::live::Live;
 use crate::mail::Mail;
@@ -57,6 +58,8 @@ pub struct Parts {
     pub(crate) oidc: Oidc,
     /// Sign-ins there that are under way.
     pub(crate) flows: Flows,
+    /// The audit logs as evidence.
+    pub(crate) logs: Logs,
     /// Where copies of records are.
     pub(crate) objects: Arc<dyn ObjectStore>,
     /// What verifies them.

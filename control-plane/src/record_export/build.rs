@@ -215,6 +215,7 @@ impl Reader<'_> {
                 page,
                 people,
                 clients,
+                ..
             } = tx.record_access_list(patient, false, full_page(cursor)).await?;
             tx.commit().await?;
             left = left.saturating_sub(page.items.len());

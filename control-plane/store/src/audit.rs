@@ -4,6 +4,7 @@
 //! tree later ([`tree`]): acts of a clinic do not queue behind one another.
 
 mod cosigned;
+mod evidence;
 mod promise;
 mod read;
 mod seal;
@@ -220,17 +221,5 @@ impl Tx {
         };
         self.audit(action, Object::of(ObjectKind::Audit, notice), None)
             .await
-    }
-
-    /// Records that a proof of one leaf was given out.
-    ///
-    /// # Errors
-    /// When the database or the keys fail.
-    pub async fn audit_proved(&mut self, leaf: AuditId) -> Result<()> {
-        let object = Object {
-            kind: ObjectKind::Audit,
-            id: Some(leaf.as_uuid()),
-        };
-        self.audit(Action::AuditProve, object, None).await
     }
 }

@@ -89,6 +89,7 @@ struct Row {
     scopes: Vec<String>,
     enabled: bool,
     created_at: OffsetDateTime,
+    last_used_at: Option<OffsetDateTime>,
     version: i64,
     jwks: Json<Vec<Map<String, Value>>>,
 }
@@ -96,7 +97,7 @@ struct Row {
 macro_rules! client_rows {
     ($tail:literal) => {
         concat!(
-            "SELECT c.id, c.name, c.scopes, c.enabled, c.created_at, c.version,
+            "SELECT c.id, c.name, c.scopes, c.enabled, c.created_at, c.last_used_at, c.version,
                  (SELECT coalesce(jsonb_agg(k.jwk ORDER BY k.id), '[]') FROM oauth_client_key k
                   WHERE k.clinic_id = c.clinic_id AND k.client_id = c.id) AS jwks
              FROM oauth_client c ",
@@ -193,6 +194,7 @@ impl Tx {
             keys: new.keys.clone(),
             enabled: true,
             created_at: now,
+            last_used_at: None,
             version: Version(1),
         })
     }
@@ -260,6 +262,7 @@ impl Tx {
             keys: change.keys.clone().unwrap_or_else(|| before.keys.clone()),
             enabled: change.enabled.unwrap_or(before.enabled),
             created_at: before.created_at,
+            last_used_at: before.last_used_at,
             version: Version(before.version.0 + 1),
         };
         sqlx::query(
@@ -401,6 +404,12 @@ impl Tx {
         .bind(TOKENS_MAX)
         .execute(self.db())
         .await?;
+        // No version: whoever is changing the machine meanwhile has nothing to look at again.
+        sqlx::query("UPDATE oauth_client SET last_used_at = $2 WHERE id = $1")
+            .bind(id.as_uuid())
+            .bind(now)
+            .execute(self.db())
+            .await?;
         let caller = ClientCaller {
             client_id: id,
             token_id,
@@ -458,6 +467,7 @@ fn client_from(row: Row) -> Result<Client> {
         keys: ClientKeys::read(&row.jwks.0).map_err(|_| StoreError::corrupt("oauth_client_key.jwk"))?,
         enabled: row.enabled,
         created_at: row.created_at,
+        last_used_at: row.last_used_at,
         version: Version(row.version),
     })
 }

@@ -77,6 +77,10 @@ problem_codes! {
     RequestInFlight = "request_in_flight", 409, "The same request is still being worked on.";
     /// The thing is not in a state that allows this.
     StateConflict = "state_conflict", 409, "That is not possible in the present state.";
+    /// No signed head of the audit log covers what was asked for; a moment later one does.
+    AuditHeadPending = "audit_head_pending", 409, "No signed head of the log covers this yet; ask again in a moment.";
+    /// What the database holds is not what was logged. The whole log has to be verified.
+    AuditLeafAltered = "audit_leaf_altered", 409, "The entry is not what was logged; the log has to be verified.";
     /// The patient has not been admitted from the waiting room.
     NotAdmitted = "not_admitted", 409, "The clinician has not opened the visit yet.";
     /// The room's assignment has moved on.

@@ -385,6 +385,11 @@ impl Push {
                 &self.admin,
             ),
             Call::get(format!("/v1/audit/export?format={}", canary()), &self.admin),
+            Call::get(format!("/v1/audit/{}/proof", canary()), &self.admin),
+            Call::get(
+                format!("/v1/audit/consistency?from={}&to={}", canary(), canary()),
+                &self.admin,
+            ),
             Call::get(format!("/v1/signaling/candidates?visit_id={}", canary()), who),
             operator(format!("/v1/fleet/rooms/{}/explain", canary())),
             operator(format!("/v1/fleet/edges/{}", canary())),

@@ -14,7 +14,7 @@ use medmesh_control::http::openapi;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{World, plain_http};
+use super::{World, eventually, plain_http};
 
 /// Members of answers that are about somebody.
 const TELLING: &[&str] = &[
@@ -72,6 +72,8 @@ const TELLS_NOTHING: &[(&str, &str)] = &[
     ("identity_unlink", "nothing"),
     ("clinic_get", "how the clinic is set up"),
     ("clinic_update", "how the clinic is set up"),
+    ("audit_head_get", "sizes, hashes and signatures"),
+    ("audit_consistency_get", "sizes, hashes and signatures"),
     ("client_create", "a machine of the clinic; it has its own leaf"),
     ("client_list", "machines of the clinic"),
     ("client_get", "a machine of the clinic"),
@@ -124,6 +126,19 @@ impl Walk<'_> {
     ) -> Value {
         self.step(operation, who, (Method::POST, path), body, patient)
             .await
+    }
+
+    /// Waits until a signed head covers an entry of the audit log.
+    async fn covered(&self, entry: &str) {
+        let entry: Uuid = entry.parse().unwrap();
+        let covered = "SELECT EXISTS (SELECT FROM audit_order o JOIN audit_tree t USING (clinic_id)
+            WHERE o.leaf_id = $1 AND o.tree_index < t.published_size)";
+        eventually(async || {
+            let mut admin = self.world.admin().await;
+            let covered = sqlx::query_scalar(covered).bind(entry);
+            covered.fetch_one(&mut admin).await.unwrap()
+        })
+        .await;
     }
 
     /// One request that succeeds; gives its answer. Its leaves must name `patient`, where one is

@@ -20,6 +20,7 @@ mod live;
 mod oidc;
 mod people;
 mod pool;
+mod proofs;
 mod protocols;
 mod quiet;
 mod registration;

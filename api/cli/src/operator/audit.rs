@@ -1,25 +1,13 @@
 //! `medmesh audit`: is the log whole, and proofs that need nobody's word.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context as _, bail};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use clap::Subcommand;
 use medmesh_api_client::Operator;
-use medmesh_api_types::audit::{
-    AuditAnnouncement, AuditFinding, AuditLogHead, AuditProof, AuditVerification,
-};
+use medmesh_api_types::audit::{AuditAnnouncement, AuditFinding, AuditLogHead, AuditVerification};
 use medmesh_base::{AuditId, ClinicId};
-use medmesh_tlog::note::Verifier;
-use medmesh_tlog::notice::successors;
-use medmesh_tlog::proof::verify_inclusion;
-use medmesh_tlog::{Checkpoint, Hash, leaf_hash};
 
 use super::table::{NONE, table};
-
-/// Largest proof read: a path of 64 hashes and a head with some dozen witnesses are 8 kB.
-const PROOF_BYTES_MAX: u64 = 64 * 1024;
 
 /// What can be asked of audit logs.
 #[derive(Subcommand, Clone, Debug)]
@@ -58,7 +46,7 @@ pub enum AuditVerb {
         #[arg(long)]
         reason: String,
     },
-    /// Check a proof, offline
+    /// Check a proof, offline, and say what the proved event is
     Check {
         /// The proof
         file: PathBuf,
@@ -68,6 +56,19 @@ pub enum AuditVerb {
         /// Verifier key of an outside witness who must have signed the head, too
         #[arg(long)]
         witness: Option<String>,
+    },
+    /// Check, offline, that a later head extends one that was kept: nothing under it was changed
+    Extends {
+        /// The head that was kept, or a proof that was: JSON with a `checkpoint`, or the checkpoint itself
+        kept: PathBuf,
+        /// The proof of consistency
+        file: PathBuf,
+        /// Verifier key of the log, which came to you by another way than the proof
+        #[arg(long)]
+        key: String,
+        /// The later head, where the proof does not bring it
+        #[arg(long, value_name = "FILE")]
+        later: Option<PathBuf>,
     },
 }
 
@@ -177,49 +178,4 @@ fn place(finding: &AuditFinding) -> String {
         Some(leaf) => format!("leaf {index} ({leaf})"),
         None => format!("leaf {index}"),
     }
-}
-
-/// Checks a proof file against the log's key; gives what it proves.
-pub(super) fn check(file: &Path, key: &str, witness: Option<&str>) -> anyhow::Result<String> {
-    let length = std::fs::metadata(file)
-        .with_context(|| format!("cannot read {}", file.display()))?
-        .len();
-    if length > PROOF_BYTES_MAX {
-        bail!("{} is too large for a proof", file.display());
-    }
-    let proof: AuditProof = serde_json::from_slice(&std::fs::read(file)?).context("not a proof")?;
-    let key: Verifier = key.parse()?;
-    // Whoever has an earlier key comes to the one in force by what was announced under it.
-    let heads = successors(&key, &proof.notices);
-    let mut heads = heads.iter().map(|key| Checkpoint::open(&proof.checkpoint, key));
-    let head = heads.find_map(Result::ok);
-    let head = head.context("the head is not signed by this key, nor by one that follows it")?;
-    let cosigned_at = witness
-        .map(|witness| cosigned(&proof.checkpoint, witness))
-        .transpose()?;
-    let (salt, event) = (STANDARD.decode(&proof.salt)?, STANDARD.decode(&proof.event)?);
-    let commitment = Hash::of(&[&salt, &event]);
-    let path: Result<Vec<Hash>, _> = proof.path.iter().map(|hash| hash.parse()).collect();
-    verify_inclusion(
-        &leaf_hash(&commitment.0),
-        proof.leaf_index,
-        head.size,
-        &path?,
-        &head.root,
-    )
-    .context("the event is not in the log")?;
-    let cosigned = cosigned_at.map_or_else(String::new, |at| format!(", signed outside at {at}"));
-    Ok(format!(
-        "proved: leaf {} of {} in {}{cosigned}\n",
-        proof.leaf_index, head.size, head.origin
-    ))
-}
-
-/// When the witness signed the head, Unix seconds.
-fn cosigned(head: &str, witness: &str) -> anyhow::Result<u64> {
-    let witness: Verifier = witness.parse()?;
-    let (_, at) = witness
-        .verify(head)
-        .context("the head is not signed by this witness")?;
-    at.context("this is no witness's key")
 }

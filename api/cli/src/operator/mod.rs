@@ -6,6 +6,7 @@ mod headroom;
 mod insight;
 mod jobs;
 mod keys;
+mod offline;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -155,11 +156,10 @@ pub enum RaftChange {
 /// # Errors
 /// When the control plane cannot be reached or says no; the message is for people.
 pub async fn run(connection: &Connection, verb: Verb) -> anyhow::Result<String> {
-    if let Verb::Audit {
-        verb: AuditVerb::Check { file, key, witness },
-    } = &verb
+    if let Verb::Audit { verb } = &verb
+        && let Some(said) = without_asking(verb)
     {
-        return audit::check(file, key, witness.as_deref());
+        return said;
     }
     if let Verb::Headroom { relays } = &verb {
         return headroom::run(connection, relays).await;
@@ -240,7 +240,23 @@ async fn run_audit(connection: &Connection, operator: &Operator, verb: AuditVerb
             let announced = operator.audit_resume(clinic, &reason).await?;
             show(connection, &announced, audit::announced)
         }
-        AuditVerb::Check { file, key, witness } => audit::check(&file, &key, witness.as_deref()),
+        AuditVerb::Check { .. } | AuditVerb::Extends { .. } => {
+            without_asking(&verb).expect("these ask nobody")
+        }
+    }
+}
+
+/// What needs no control plane.
+fn without_asking(verb: &AuditVerb) -> Option<anyhow::Result<String>> {
+    match verb {
+        AuditVerb::Check { file, key, witness } => Some(offline::check(file, key, witness.as_deref())),
+        AuditVerb::Extends {
+            kept,
+            file,
+            key,
+            later,
+        } => Some(offline::extends(kept, file, key, later.as_deref())),
+        _ => None,
     }
 }
 

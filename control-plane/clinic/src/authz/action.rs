@@ -132,6 +132,12 @@ words! {
         AuditList = "audit_list",
         /// Take a copy of the audit log away.
         AuditExport = "audit_export",
+        /// Have it proved that an entry is in the audit log.
+        AuditProve = "audit_prove",
+        /// Read the audit log's newest signed head.
+        AuditHeadGet = "audit_head_get",
+        /// Have it proved that a later head of the audit log extends an earlier one.
+        AuditConsistencyGet = "audit_consistency_get",
         /// See who saw a record.
         RecordAccessList = "record_access_list",
         /// See to whom outside a record was given.

@@ -76,6 +76,8 @@ pub struct Client {
     pub enabled: bool,
     /// Since when it is registered.
     pub created_at: OffsetDateTime,
+    /// When it last proved itself; tokens live for minutes.
+    pub last_used_at: Option<OffsetDateTime>,
     /// Rises with each change.
     pub version: Version,
 }

@@ -1,5 +1,6 @@
 //! The log against those who rule the database and the object storage.
 
+mod proving;
 mod tamper;
 mod turning;
 mod world;

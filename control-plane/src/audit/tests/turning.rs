@@ -1,6 +1,5 @@
 //! Another key, and a database that was put back.
 
-use medmesh_base::AuditId;
 use medmesh_tlog::Checkpoint;
 use medmesh_tlog::note::Verifier;
 use medmesh_tlog::notice::{Change, Notice, successors};
@@ -8,11 +7,11 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use time::OffsetDateTime;
 
 use super::world::{World, files, world};
-use crate::audit::{Announced, PublishError, TurnError, prove, resume, rotate};
+use crate::audit::{Announced, PublishError, TurnError, resume, rotate};
 
 impl World {
     /// As a superuser, whom nothing stops.
-    async fn sql(&self, sql: &str) {
+    pub(super) async fn sql(&self, sql: &str) {
         let mut admin = PgConnection::connect(&self.scratch.admin_url).await.unwrap();
         let sql = format!("SET session_replication_role = replica; {sql}");
         sqlx::raw_sql(AssertSqlSafe(sql))
@@ -58,11 +57,6 @@ impl World {
         self.publisher.publish(&trees[0]).await.unwrap_err()
     }
 
-    async fn first_leaf(&self) -> AuditId {
-        let mut tx = self.begin().await;
-        tx.audit_leaves(0).await.unwrap()[0].id
-    }
-
     fn kinds(report: &crate::audit::Verification) -> Vec<&str> {
         report
             .findings
@@ -99,9 +93,7 @@ async fn heads_of_an_earlier_key_stay_heads_and_lead_to_the_next() {
     assert_eq!(by, old);
 
     let leaf = world.first_leaf().await;
-    let proof = prove(&mut world.begin().await, &world.evidence(), leaf)
-        .await
-        .unwrap();
+    let proof = world.prove(leaf).await.unwrap();
     assert_eq!(proof.key.parse::<Verifier>().as_ref(), Ok(&new));
     assert_eq!(successors(&old, &proof.notices), [old, new]);
 
@@ -148,11 +140,7 @@ async fn a_database_that_was_put_back_goes_on_and_every_verification_says_so() {
     left.retain(|path, _| !path.to_string_lossy().contains("/notice/"));
     assert_eq!(left, published, "the tree before the gap stays as it was");
     let leaf = world.first_leaf().await;
-    assert!(
-        prove(&mut world.begin().await, &world.evidence(), leaf)
-            .await
-            .is_ok()
-    );
+    assert!(world.prove(leaf).await.is_ok());
 
     // Once more, and with another key between.
     let now = OffsetDateTime::now_utc();

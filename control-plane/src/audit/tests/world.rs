@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use medmesh_base::{ClinicId, RequestId};
+use medmesh_api_types::audit::AuditProof;
+use medmesh_base::{AuditId, ClinicId, RequestId};
 use medmesh_clinic::{Actor, Clinic, SystemActor};
 use medmesh_ledger::{AuditAlarm, AuditLog, Command, Response, State};
 use medmesh_store::embedded::scratch::Scratch;
@@ -14,7 +15,9 @@ use medmesh_store::{AuditTree, Store, Tx};
 use medmesh_vault::ClusterSecret;
 use tempfile::TempDir;
 
-use crate::audit::{Evidence, Log, LogKeys, Publisher, Shelf, Verification, Witness, verify};
+use crate::audit::{
+    Evidence, Log, LogKeys, ProveError, Publisher, Shelf, Verification, Witness, provable, prove, verify,
+};
 
 /// The ledger without its replication: every node applies the same.
 #[derive(Default)]
@@ -109,6 +112,19 @@ impl World {
     pub(super) async fn verify(&self) -> Verification {
         let mut tx = self.begin().await;
         verify(&mut tx, &self.evidence(), Duration::ZERO).await.unwrap()
+    }
+
+    pub(super) async fn first_leaf(&self) -> AuditId {
+        let mut tx = self.begin().await;
+        tx.audit_leaves(0).await.unwrap()[0].id
+    }
+
+    pub(super) async fn prove(&self, leaf: AuditId) -> Result<AuditProof, ProveError> {
+        let mut tx = self.begin().await;
+        let found = tx.audit_leaf(leaf).await?;
+        let asked = provable(&mut tx, found).await?;
+        tx.rollback().await?;
+        prove(&self.evidence(), asked).await
     }
 
     pub(super) fn log(&self) -> Log {

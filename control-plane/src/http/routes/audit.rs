@@ -52,9 +52,16 @@ async fn audit_list(
         page,
         people,
         clients,
+        places,
     } = tx.audit_list(&filter, page).await?;
     tx.commit().await?;
-    Ok(Json(mapping::page(page, |event| entry(event, &people, &clients))))
+    Ok(Json(mapping::page(page, |event| {
+        let leaf_index = places.get(&event.id).copied();
+        AuditEntry {
+            leaf_index,
+            ..entry(event, &people, &clients)
+        }
+    })))
 }
 
 /// A copy of the clinic's audit log, newest first, at most 4,000 entries.
@@ -104,6 +111,7 @@ async fn record_access_list(
         page,
         people,
         clients,
+        ..
     } = tx.record_access_list(id, query.others_only, page).await?;
     tx.commit().await?;
     Ok(Json(mapping::page(page, |event| {
@@ -176,6 +184,7 @@ fn entry(event: Event, people: &People, clients: &Clients) -> AuditEntry {
         denied_reason: event.denied_reason,
         break_glass_id: event.break_glass_id.map(BreakGlassId::from_uuid),
         request_id: RequestId::from_uuid(event.request_id),
+        leaf_index: None,
     }
 }
 

@@ -171,6 +171,7 @@ fn client(client: domain::Client) -> Client {
         },
         enabled: client.enabled,
         created_at: client.created_at,
+        last_used_at: client.last_used_at,
         version: client.version.0,
     }
 }

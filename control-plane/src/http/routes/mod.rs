@@ -17,6 +17,7 @@ mod messages;
 mod oauth;
 mod patients;
 mod people;
+mod proofs;
 pub(super) mod rights;
 mod signaling;
 mod visits;
@@ -45,5 +46,6 @@ pub(super) fn clinic() -> Routes {
         .merge(events::routes())
         .merge(signaling::routes())
         .merge(audit::routes())
+        .merge(proofs::routes())
         .merge(disclosures::routes())
 }

@@ -52,6 +52,9 @@ pub struct AuditView {
     pub people: HashMap<PersonId, Named>,
     /// What the clinic calls those of its machines that acted.
     pub clients: HashMap<ClientId, String>,
+    /// The places in the log of those entries that a signed head covers, by entry. Where entries are copied or
+    /// shown to a patient, none.
+    pub places: HashMap<Uuid, u64>,
 }
 
 #[derive(FromRow)]
@@ -141,6 +144,8 @@ impl Tx {
         let found = self.audit_find(&wanted).await?;
         let people = self.audit_people(&found.items).await?;
         let clients = self.audit_clients(&found.items).await?;
+        let ids: Vec<Uuid> = found.items.iter().map(|event| event.id).collect();
+        let places = self.audit_covered(&ids).await?;
         // Patients are named in the answer: each of them can see that they were.
         let patients: BTreeSet<PersonId> = found
             .items
@@ -158,6 +163,7 @@ impl Tx {
             page: found,
             people,
             clients,
+            places,
         })
     }
 
@@ -185,6 +191,7 @@ impl Tx {
             page,
             people,
             clients,
+            places: HashMap::new(),
         })
     }
 
@@ -222,6 +229,7 @@ impl Tx {
             page,
             people,
             clients,
+            places: HashMap::new(),
         })
     }
 

@@ -28,7 +28,15 @@ const SCOPES: [(&str, &[&str]); 6] = [
     ("system/Patient.s", &["patient_search"]),
     ("system/Person.rs", &["person_list"]),
     ("system/CareTeam.rs", &["care_team_list"]),
-    ("system/AuditEvent.rs", &["audit_list"]),
+    (
+        "system/AuditEvent.rs",
+        &[
+            "audit_list",
+            "audit_prove",
+            "audit_head_get",
+            "audit_consistency_get",
+        ],
+    ),
 ];
 /// Stands for a machine with all of them.
 const ALL: &str = "all";

@@ -39,6 +39,10 @@ enum Ask {
     AuthSession,
     SessionList,
     FactorList,
+    AuditList,
+    AuditProve,
+    AuditHeadGet,
+    AuditConsistencyGet,
 }
 
 const ABOUT_PATIENT: [Ask; 7] = [
@@ -50,7 +54,7 @@ const ABOUT_PATIENT: [Ask; 7] = [
     Ask::ConsentRecord,
     Ask::BreakGlassList,
 ];
-const ABOUT_CLINIC: [Ask; 15] = [
+const ABOUT_CLINIC: [Ask; 19] = [
     Ask::PersonList,
     Ask::PatientSearch,
     Ask::AppointmentList,
@@ -66,6 +70,10 @@ const ABOUT_CLINIC: [Ask; 15] = [
     Ask::AuthSession,
     Ask::SessionList,
     Ask::FactorList,
+    Ask::AuditList,
+    Ask::AuditProve,
+    Ask::AuditHeadGet,
+    Ask::AuditConsistencyGet,
 ];
 
 /// The callers and records of the first cells, with another question.
@@ -136,7 +144,10 @@ fn expected(ask: Ask, cell: &Cell) -> Answer {
     let role = cell.role;
     if let Some(roles) = clinic_roles(ask) {
         let allowed = roles.is_none_or(|roles| roles.contains(&role));
-        return if allowed {
+        return if allowed && ask == Ask::AuditProve {
+            // Asked of an entry there is not.
+            Answer::NotThere
+        } else if allowed {
             Answer::Allowed
         } else {
             Answer::Forbidden
@@ -174,6 +185,9 @@ fn clinic_roles(ask: Ask) -> Option<Option<&'static [&'static str]>> {
         Ask::VisitList => Some(&["patient", "clinician", "nurse", "care_coordinator", "pharmacist"]),
         // Nobody here is the privacy officer.
         Ask::BreakGlassAlerts | Ask::BreakGlassReview => Some(&[]),
+        Ask::AuditList | Ask::AuditProve | Ask::AuditHeadGet | Ask::AuditConsistencyGet => {
+            Some(&["admin", "auditor"])
+        }
         Ask::PrivacyOfficerSet | Ask::ClinicGet | Ask::ClinicUpdate | Ask::PersonCreate => Some(&["admin"]),
         Ask::PrivacyOfficerGet
         | Ask::ConsentTextGet
@@ -286,6 +300,10 @@ fn about_clinic(ask: Ask, someone: Uuid) -> (Method, String, Value) {
         Ask::PersonCreate => (post, "/v1/people".into(), guessable()),
         Ask::SessionList => get_of("/v1/auth/sessions"),
         Ask::FactorList => get_of("/v1/auth/mfa"),
+        Ask::AuditList => get_of("/v1/audit?limit=1"),
+        Ask::AuditProve => get_of(&format!("/v1/audit/{someone}/proof")),
+        Ask::AuditHeadGet => get_of("/v1/audit/head"),
+        Ask::AuditConsistencyGet => get_of("/v1/audit/consistency?from=1"),
         _ => get_of("/v1/auth/session"),
     }
 }

@@ -109,6 +109,12 @@ pub(super) async fn those_who_run_the_clinic(walk: &mut Walk<'_>) {
     walk.get("audit_list", &admin, "/v1/audit", patient).await;
     let mine = format!("/v1/audit/export?patient_id={patient_id}");
     walk.get("audit_export", &admin, &mine, patient).await;
+    let booked = "/v1/audit?action=appointment_create&limit=1";
+    let listed = walk.get("audit_list", &admin, booked, patient).await;
+    let entry = listed["items"][0]["id"].as_str().unwrap().to_owned();
+    walk.covered(&entry).await;
+    let proof = format!("/v1/audit/{entry}/proof");
+    walk.get("audit_prove", &admin, &proof, patient).await;
 }
 
 pub(super) async fn the_accounts_of_a_record(walk: &mut Walk<'_>) {

@@ -6,6 +6,7 @@ import { BreakGlass } from "./BreakGlass.tsx";
 import { Credentials } from "./Credentials.tsx";
 import { People } from "./People.tsx";
 import { Settings } from "./Settings.tsx";
+import { Systems } from "./Systems.tsx";
 
 const ADMIN: readonly Role[] = ["admin"];
 const DESK: readonly Role[] = ["admin", "scheduler"];
@@ -25,6 +26,7 @@ export function Admin() {
     { path: "audit", name: t.audit.title, testId: "nav-audit", page: <Audit />, isMine: is(AUDIT) },
     { path: "emergencies", name: t.care.review.title, testId: "nav-emergencies", page: <BreakGlass />, isMine: true },
     { path: "corrections", name: t.rights.corrections.staffTitle, testId: "nav-corrections", page: <CorrectionsPage />, isMine: true },
+    { path: "systems", name: t.systems.title, testId: "nav-systems", page: <Systems />, isMine: is(ADMIN) },
     { path: "settings", name: t.clinic.settings, testId: "nav-settings", page: <Settings />, isMine: is(ADMIN) },
   ].filter(({ isMine }) => isMine);
   const mine = { path: ACCOUNT, name: t.account.title, page: <AccountPage /> };

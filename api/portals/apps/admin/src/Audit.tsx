@@ -1,12 +1,12 @@
 import type { AuditEntry, AuditFilter, AuditFormat, AuditPerson } from "@medmesh/client";
-import { Badge, Button, Card, Dialog, errorText, ListFrame, Notice, useAccount, useAttempt, useI18n, usePages } from "@medmesh/ui";
+import { Badge, Button, Card, Dialog, errorText, ListFrame, Notice, saveFile, useAccount, useAttempt, useI18n, usePages } from "@medmesh/ui";
 import { useState } from "react";
 import { AuditFilters } from "./AuditFilters.tsx";
-import { saveFile } from "./save.ts";
+import { LogHead } from "./LogHead.tsx";
 
 const PAGE = 50;
 
-/** The clinic's audit log with filters and copies. */
+/** The clinic's audit log with filters, proofs and copies. */
 export function Audit() {
   const { t } = useI18n();
   const { api } = useAccount();
@@ -28,6 +28,7 @@ export function Audit() {
           </table>
         </div>
       </ListFrame>
+      <LogHead />
       <Copies filter={filter} />
       {shown !== null && <Details entry={shown} onClose={() => setShown(null)} />}
     </>
@@ -54,8 +55,34 @@ function Entry({ entry, onShow }: { readonly entry: AuditEntry; readonly onShow:
         {entry.break_glass_id !== null && <Badge tone="attention">{t.audit.glass}</Badge>}
       </td>
       <td data-label={t.audit.record}>{entry.patient === null ? "–" : nameOf(entry.patient)}</td>
-      <td data-label={t.audit.details}><Button onClick={onShow} aria-label={t.audit.detailsOf(actOf(entry.action))} data-testid="audit-details">{t.audit.details}</Button></td>
+      <td data-label={t.audit.details}>
+        <div className="row">
+          <Button onClick={onShow} aria-label={t.audit.detailsOf(actOf(entry.action))} data-testid="audit-details">{t.audit.details}</Button>
+          <Proof entry={entry} of={actOf(entry.action)} />
+        </div>
+      </td>
     </tr>
+  );
+}
+
+/** Takes the proof of one entry away. Until a signed head covers it there is none: a second or so. */
+function Proof({ entry, of }: { readonly entry: AuditEntry; readonly of: string }) {
+  const { t } = useI18n();
+  const { api } = useAccount();
+  const [saved, setSaved] = useState(false);
+  const { busy, error, attempt } = useAttempt();
+  const isPending = (entry.leaf_index ?? null) === null && !saved;
+  const save = () => attempt(async () => {
+    setSaved(false);
+    saveFile(await api.audit.proof(entry.id), `proof-${entry.id}.json`);
+    setSaved(true);
+  });
+  return (
+    <>
+      <Button icon="shield" busy={busy} onClick={() => void save()} aria-label={t.audit.proof.saveOf(of)} data-testid="audit-proof">{t.audit.proof.save}</Button>
+      {isPending && error === null && <Badge tone="attention">{t.audit.proof.pending}</Badge>}
+      <span role="status" className="muted" data-testid="audit-proof-said">{error !== null ? errorText(error, t) : saved ? t.audit.proof.saved : ""}</span>
+    </>
   );
 }
 
@@ -77,6 +104,7 @@ function Details({ entry, onClose }: { readonly entry: AuditEntry; readonly onCl
     [t.audit.request, entry.request_id],
     [t.audit.glass, entry.break_glass_id],
     [t.audit.entry, entry.id],
+    [t.audit.place, entry.leaf_index === undefined || entry.leaf_index === null ? t.audit.proof.pending : format.number(entry.leaf_index)],
   ];
   return (
     <Dialog title={t.audit.details} onClose={onClose} testId="audit-dialog">

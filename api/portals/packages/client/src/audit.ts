@@ -37,6 +37,30 @@ export interface AuditEntry {
   readonly denied_reason?: string | null;
   readonly break_glass_id: string | null;
   readonly request_id: string;
+  /** Its place in the log; absent until a signed head covers it. */
+  readonly leaf_index?: number | null;
+}
+
+/** The newest signed head of the log. */
+export interface AuditHead {
+  /** Entries under it. */
+  readonly size: number;
+  readonly root: string;
+  /** As it is signed (C2SP tlog-checkpoint). */
+  readonly checkpoint: string;
+  readonly witnessed_at: string;
+  /** Who signs the log: to be kept apart from what it is to check. */
+  readonly key: string;
+  readonly notices: readonly string[];
+  readonly outside_witness?: AuditWitness | null;
+}
+
+/** Somebody outside who signs heads, too. */
+export interface AuditWitness {
+  readonly key: string;
+  readonly signed?: { readonly size: number; readonly signed_at: string; readonly checkpoint: string } | null;
+  /** Since when it refuses. */
+  readonly refused_at?: string | null;
 }
 
 /** Somebody saw or touched a record, or tried to. */
@@ -87,6 +111,20 @@ export class AuditApi {
   /** A copy to keep; wants a fresh proof. */
   async export(query: AuditFilter, format: AuditFormat): Promise<Blob> {
     return this.transport.file("/v1/audit/export", { ...query, format });
+  }
+
+  /** Proof that an entry is in the log, as the service wrote it. */
+  async proof(entryId: string): Promise<Blob> {
+    return this.transport.file(`/v1/audit/${id(entryId)}/proof`, {});
+  }
+
+  async head(): Promise<AuditHead> {
+    return (await this.transport.request<AuditHead>("GET", "/v1/audit/head")).data;
+  }
+
+  /** Proof that the newest head extends one of `from` entries, as the service wrote it. */
+  async consistency(from: number): Promise<Blob> {
+    return this.transport.file("/v1/audit/consistency", { from });
   }
 
   async accesses(patientId: string, query: Paging & { readonly others_only?: string } = {}): Promise<Page<RecordAccess>> {

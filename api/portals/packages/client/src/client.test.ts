@@ -38,6 +38,34 @@ const problem = (status: number, code: string, headers: Record<string, string> =
   answer(status, { type: "x", title: code, status, code, message: `about ${code}`, details: null, request_id: "r-7" }, headers);
 const SESSION = { person: { id: "p", display_name: "P", roles: ["patient"] }, clinic: {}, csrf_token: "tok", idle_timeout_seconds: 900, locale: "en" };
 
+describe("evidence", () => {
+  it("is handed over as the service wrote it", async () => {
+    const { api, seen } = await listening((_, response) => {
+      response.writeHead(200, { "Content-Type": "application/json" });
+      response.end('{ "leaf_index": 9007199254740993 }');
+    });
+    expect(await (await api.audit.proof("a b")).text()).toBe('{ "leaf_index": 9007199254740993 }');
+    await api.audit.consistency(17);
+    expect(seen.map((request) => request.url)).toEqual(["/v1/audit/a%20b/proof", "/v1/audit/consistency?from=17"]);
+  });
+
+  it("that is not there yet is refused, with the time to wait", async () => {
+    const { api, seen } = await listening(problem(409, "audit_head_pending", { "Retry-After": "1" }));
+    await expect(api.audit.proof("e")).rejects.toMatchObject({ code: "audit_head_pending", retryAfterSeconds: 1 });
+    // Each proof is an entry: nothing is asked for twice by itself.
+    expect(seen.length).toBe(1);
+  });
+});
+
+describe("systems", () => {
+  it("are changed at the version that was looked at, and only in what changed", async () => {
+    const { api, seen } = await listening(answer(200, {}));
+    await api.systems.update({ id: "s 1", name: "n", scopes: [], jwks: { keys: [] }, enabled: true, created_at: "", version: 7 }, { enabled: false });
+    expect(seen[0]).toMatchObject({ method: "PATCH", url: "/v1/clients/s%201", body: '{"enabled":false}' });
+    expect(seen[0]?.headers["if-match"]).toBe('"7"');
+  });
+});
+
 describe("requests", () => {
   it("carry the CSRF token of the session on unsafe methods only", async () => {
     const { api, seen } = await listening(answer(200, SESSION), answer(200, { items: [] }), answer(200, {}));

@@ -5,6 +5,7 @@ import { CareApi } from "./care.ts";
 import { followVisit, type LiveHandlers } from "./live.ts";
 import { OidcApi } from "./oidc.ts";
 import { RightsApi } from "./rights.ts";
+import { SystemsApi } from "./systems.ts";
 import { Transport } from "./transport.ts";
 import type {
   Appointment, Candidate, ClinicSettings, Credential, CredentialStatus, Invitation, Message, NewAppointment, NewCredential, NewInvitation, NewPerson, Page, Person, Role, Session, SignalingRequest, SignalingSession, Visit,
@@ -28,6 +29,8 @@ export class ClinicApi {
   readonly oidc: OidcApi;
   /** Copies of one's record, corrections, rest and erasure. */
   readonly rights: RightsApi;
+  /** Programs of the clinic that ask by themselves. */
+  readonly systems: SystemsApi;
 
   constructor(readonly transport: Transport = new Transport()) {
     this.account = new AccountApi(transport);
@@ -35,6 +38,7 @@ export class ClinicApi {
     this.care = new CareApi(transport);
     this.oidc = new OidcApi(transport);
     this.rights = new RightsApi(transport);
+    this.systems = new SystemsApi(transport);
   }
 
   /** Called when the server says that the session has ended. */

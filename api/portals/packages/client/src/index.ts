@@ -9,4 +9,5 @@ export * from "./audit.ts";
 export * from "./care.ts";
 export * from "./oidc.ts";
 export * from "./rights.ts";
+export * from "./systems.ts";
 export { hasPasskeys, passkeyCreate, passkeyGet } from "./passkey.ts";

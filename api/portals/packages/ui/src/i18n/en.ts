@@ -4,6 +4,7 @@ import { care } from "./en/care.ts";
 import { clinic } from "./en/clinic.ts";
 import { record } from "./en/record.ts";
 import { rights } from "./en/rights.ts";
+import { systems } from "./en/systems.ts";
 import { plural } from "./plural.ts";
 
 /** The English catalogue; its type is what the other languages must fill. */
@@ -32,6 +33,7 @@ export const en = {
   clinic,
   record,
   rights,
+  systems,
   home: {
     title: "Welcome to medmesh",
     lead: "Video visits that stay close to you.",
@@ -130,6 +132,8 @@ export const en = {
     not_found: "This no longer exists, or it is not yours to see.",
     slot_taken: "That time is no longer free. Choose another.",
     state_conflict: "That is not possible right now. The page shows the present state.",
+    audit_head_pending: "No signed head covers this entry yet. Try again in a second.",
+    audit_leaf_altered: "This entry is not what was logged. Keep everything as it is, and call your security officer: the log has to be verified.",
     not_admitted: "Your clinician has not let you in yet.",
     version_mismatch: "Somebody changed this in the meantime. Look at it again.",
     invalid_request: "Something in the form is not right. Check the fields.",

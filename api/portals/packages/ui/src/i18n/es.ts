@@ -4,6 +4,7 @@ import { care } from "./es/care.ts";
 import { clinic } from "./es/clinic.ts";
 import { record } from "./es/record.ts";
 import { rights } from "./es/rights.ts";
+import { systems } from "./es/systems.ts";
 import type { Catalogue } from "./en.ts";
 import { plural } from "./plural.ts";
 
@@ -32,6 +33,7 @@ export const es: Catalogue = {
   clinic,
   record,
   rights,
+  systems,
   home: {
     title: "Le damos la bienvenida a medmesh",
     lead: "Consultas por vídeo que están cerca de usted.",
@@ -130,6 +132,8 @@ export const es: Catalogue = {
     not_found: "Esto ya no existe o no está a su alcance.",
     slot_taken: "Esa hora ya no está libre. Elija otra.",
     state_conflict: "Eso no es posible en este momento. La página muestra el estado actual.",
+    audit_head_pending: "Ninguna cabecera firmada abarca aún esta entrada. Inténtelo en un segundo.",
+    audit_leaf_altered: "Esta entrada no es lo que se registró. Deje todo como está y avise a su responsable de seguridad: hay que verificar el registro.",
     not_admitted: "Su profesional todavía no le ha dejado entrar.",
     version_mismatch: "Alguien lo cambió mientras tanto. Revíselo de nuevo.",
     invalid_request: "Hay algo incorrecto en el formulario. Revise los campos.",

@@ -4,6 +4,7 @@ import { care } from "./fr/care.ts";
 import { clinic } from "./fr/clinic.ts";
 import { record } from "./fr/record.ts";
 import { rights } from "./fr/rights.ts";
+import { systems } from "./fr/systems.ts";
 import type { Catalogue } from "./en.ts";
 import { plural } from "./plural.ts";
 
@@ -32,6 +33,7 @@ export const fr: Catalogue = {
   clinic,
   record,
   rights,
+  systems,
   home: {
     title: "Bienvenue sur medmesh",
     lead: "Des consultations vidéo au plus près de vous.",
@@ -130,6 +132,8 @@ export const fr: Catalogue = {
     not_found: "Cela n’existe plus ou ne vous est pas accessible.",
     slot_taken: "Cette heure n’est plus libre. Choisissez-en une autre.",
     state_conflict: "Ce n’est pas possible pour le moment. La page montre l’état actuel.",
+    audit_head_pending: "Aucun en-tête signé ne couvre encore cette entrée. Réessayez dans une seconde.",
+    audit_leaf_altered: "Cette entrée n’est pas ce qui a été journalisé. Laissez tout en l’état et appelez votre responsable de la sécurité : le journal doit être vérifié.",
     not_admitted: "On ne vous a pas encore fait entrer.",
     version_mismatch: "Quelqu’un l’a modifié entre-temps. Vérifiez à nouveau.",
     invalid_request: "Quelque chose ne va pas dans le formulaire. Vérifiez les champs.",

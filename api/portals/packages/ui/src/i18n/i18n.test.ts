@@ -26,11 +26,11 @@ describe("catalogues", () => {
     }
   });
 
-  it("have words for whatever can be refused about a record", () => {
+  it("have words for whatever can be refused about a record, the audit log or a system", () => {
     const description = JSON.parse(readFileSync(new URL("../../../../../openapi/clinic.json", import.meta.url), "utf8")) as {
       paths: Record<string, Record<string, { operationId: string }>>;
     };
-    const aboutARecord = /^\/v1\/(patients\/\{|appointments|visits|care-team|referrals|corrections\/|break-glass\/)/;
+    const aboutARecord = /^\/v1\/(patients\/\{|appointments|visits|care-team|referrals|corrections\/|break-glass\/|audit|clients)/;
     const operations = Object.entries(description.paths).filter(([path]) => aboutARecord.test(path)).flatMap(([, methods]) => Object.values(methods).map((operation) => operation.operationId));
     expect(operations.length).toBeGreaterThan(30);
     for (const language of LANGUAGES) for (const operation of operations) expect(CATALOGUES[language].record.asked[operation], `${language} ${operation}`).toBeTruthy();

@@ -43,6 +43,15 @@ export const asked: Readonly<Record<string, string>> = {
   correction_accept: "Wanted to accept a correction",
   correction_decline: "Wanted to decline a correction",
   correction_disagree: "Wanted to disagree with an answer",
+  audit_list: "Wanted to read the audit log",
+  audit_export: "Wanted to copy the audit log",
+  audit_prove: "Wanted a proof from the audit log",
+  audit_head_get: "Wanted the audit log’s signed head",
+  audit_consistency_get: "Wanted a proof between heads of the audit log",
+  client_create: "Wanted to register a system",
+  client_list: "Wanted to look at registered systems",
+  client_get: "Wanted to look at a registered system",
+  client_update: "Wanted to change a registered system",
 };
 
 /** Any other route. */

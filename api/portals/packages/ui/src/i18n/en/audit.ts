@@ -1,3 +1,5 @@
+import { plural } from "../plural.ts";
+
 /** The clinic's audit log. */
 export const audit = {
   title: "Audit",
@@ -37,4 +39,41 @@ export const audit = {
   csv: "As a table (CSV)",
   fhir: "As FHIR AuditEvents",
   copyHint: "Staff are named, patients are numbers. Taking a copy is itself an entry.",
+  place: "Place in the log",
+  proof: {
+    save: "Save proof",
+    saveOf: (what: string) => `Save the proof: ${what}`,
+    saved: "Saved. Its saving is an entry, too.",
+    pending: "Not under a signed head yet",
+  },
+  head: {
+    title: "Signed head of the log",
+    lead: "About once a second the log signs how many entries it has and a fingerprint of them all. Keep a head somewhere else from time to time: it shows later whether anything before it was changed or taken away.",
+    size: "Entries under it",
+    at: "Agreed on by the control nodes",
+    root: "Fingerprint",
+    key: "Key of the log",
+    keyHint: "Keep it where nobody can swap it, for example on paper. A proof is checked against it.",
+    outside: "Signed outside",
+    nobody: "Nobody outside is asked to sign.",
+    signedBy: (name: string, size: string, at: string) => `By ${name}, up to entry ${size}, on ${at}`,
+    unsigned: (name: string) => `${name} has not signed yet.`,
+    refused: (since: string) => `The outside witness has refused to sign since ${since}: the log it was shown before is not the one it is shown now. Call your security officer.`,
+    notices: "Announcements",
+    noticesCount: (n: number) => plural("en", n, { one: `${n} change of key or name; every proof brings it along`, other: `${n} changes of key or name; every proof brings them along` }),
+    save: "Save this head",
+    saved: "Saved. Keep it away from this service.",
+    reload: "Show the newest",
+    kept: "A head you kept",
+    keptHint: "The file stays on this computer; only its number of entries is sent.",
+    keptWrong: "This file holds no head of a log.",
+    compare: "Save proof that nothing before it changed",
+    compared: "Saved. A program checks it against the head you kept.",
+    shorter: "The log is shorter than the head you kept. This must not happen: keep the file and call your security officer.",
+    how: "How to check",
+    howKey: "Compare the key above with the one you kept.",
+    howProof: "An entry:",
+    howHead: "A head you kept:",
+    howOther: "Both work without a connection. Any program that reads C2SP checkpoints and RFC 9162 proofs does as well.",
+  },
 };

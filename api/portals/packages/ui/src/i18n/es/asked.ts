@@ -42,6 +42,15 @@ export const asked: Readonly<Record<string, string>> = {
   correction_accept: "Quiso aceptar una corrección",
   correction_decline: "Quiso rechazar una corrección",
   correction_disagree: "Quiso discrepar de una respuesta",
+  audit_list: "Quiso leer el registro de auditoría",
+  audit_export: "Quiso copiar el registro de auditoría",
+  audit_prove: "Quiso una prueba del registro de auditoría",
+  audit_head_get: "Quiso la cabecera firmada del registro de auditoría",
+  audit_consistency_get: "Quiso una prueba entre cabeceras del registro de auditoría",
+  client_create: "Quiso registrar un sistema",
+  client_list: "Quiso ver los sistemas registrados",
+  client_get: "Quiso ver un sistema registrado",
+  client_update: "Quiso cambiar un sistema registrado",
 };
 
 /** Any other route. */

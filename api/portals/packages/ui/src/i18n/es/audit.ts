@@ -1,4 +1,5 @@
 import type { audit as english } from "../en/audit.ts";
+import { plural } from "../plural.ts";
 
 export const audit: typeof english = {
   title: "Auditoría",
@@ -38,4 +39,41 @@ export const audit: typeof english = {
   csv: "Como tabla (CSV)",
   fhir: "Como AuditEvents de FHIR",
   copyHint: "El personal aparece con nombre; los pacientes, con número. Obtener una copia es también una entrada.",
+  place: "Lugar en el registro",
+  proof: {
+    save: "Guardar prueba",
+    saveOf: (what: string) => `Guardar la prueba: ${what}`,
+    saved: "Guardada. Haberla guardado es también una entrada.",
+    pending: "Aún sin cabecera firmada",
+  },
+  head: {
+    title: "Cabecera firmada del registro",
+    lead: "Más o menos cada segundo, el registro firma cuántas entradas tiene y una huella de todas ellas. Guarde de vez en cuando una cabecera en otro sitio: más tarde muestra si algo anterior se cambió o se quitó.",
+    size: "Entradas que abarca",
+    at: "Acordada por los nodos de control",
+    root: "Huella",
+    key: "Clave del registro",
+    keyHint: "Guárdela donde nadie pueda cambiarla, por ejemplo en papel. Con ella se comprueba una prueba.",
+    outside: "Firmada fuera",
+    nobody: "No se pide la firma de nadie de fuera.",
+    signedBy: (name: string, size: string, at: string) => `Por ${name}, hasta la entrada ${size}, el ${at}`,
+    unsigned: (name: string) => `${name} aún no ha firmado.`,
+    refused: (since: string) => `El testigo externo se niega a firmar desde ${since}: el registro que se le mostró antes no es el que se le muestra ahora. Avise a su responsable de seguridad.`,
+    notices: "Anuncios",
+    noticesCount: (n: number) => plural("es", n, { one: `${n} cambio de clave o de nombre; cada prueba lo lleva consigo`, other: `${n} cambios de clave o de nombre; cada prueba los lleva consigo` }),
+    save: "Guardar esta cabecera",
+    saved: "Guardada. Consérvela fuera de este servicio.",
+    reload: "Mostrar la más reciente",
+    kept: "Una cabecera que guardó",
+    keptHint: "El archivo se queda en este equipo; solo se envía su número de entradas.",
+    keptWrong: "Este archivo no contiene ninguna cabecera de un registro.",
+    compare: "Guardar la prueba de que nada anterior cambió",
+    compared: "Guardada. Un programa la comprueba con la cabecera que usted guardó.",
+    shorter: "El registro es más corto que la cabecera que guardó. Eso no debe ocurrir: conserve el archivo y avise a su responsable de seguridad.",
+    how: "Cómo comprobarlo",
+    howKey: "Compare la clave de arriba con la que guardó.",
+    howProof: "Una entrada:",
+    howHead: "Una cabecera guardada:",
+    howOther: "Ambas cosas funcionan sin conexión. También sirve cualquier programa que lea checkpoints de C2SP y pruebas del RFC 9162.",
+  },
 };

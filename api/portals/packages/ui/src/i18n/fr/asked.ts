@@ -42,6 +42,15 @@ export const asked: Readonly<Record<string, string>> = {
   correction_accept: "A voulu accepter une rectification",
   correction_decline: "A voulu refuser une rectification",
   correction_disagree: "A voulu contester une réponse",
+  audit_list: "A voulu lire le journal d’audit",
+  audit_export: "A voulu copier le journal d’audit",
+  audit_prove: "A voulu une preuve du journal d’audit",
+  audit_head_get: "A voulu l’en-tête signé du journal d’audit",
+  audit_consistency_get: "A voulu une preuve entre en-têtes du journal d’audit",
+  client_create: "A voulu enregistrer un système",
+  client_list: "A voulu consulter les systèmes enregistrés",
+  client_get: "A voulu consulter un système enregistré",
+  client_update: "A voulu modifier un système enregistré",
 };
 
 /** Any other route. */

@@ -1,4 +1,5 @@
 import type { audit as english } from "../en/audit.ts";
+import { plural } from "../plural.ts";
 
 export const audit: typeof english = {
   title: "Journal d’audit",
@@ -38,4 +39,41 @@ export const audit: typeof english = {
   csv: "En tableau (CSV)",
   fhir: "En AuditEvents FHIR",
   copyHint: "Le personnel est nommé, les patients sont des numéros. Prendre une copie est aussi une entrée.",
+  place: "Place dans le journal",
+  proof: {
+    save: "Enregistrer la preuve",
+    saveOf: (what: string) => `Enregistrer la preuve : ${what}`,
+    saved: "Enregistrée. L’avoir prise est aussi une entrée.",
+    pending: "Pas encore sous un en-tête signé",
+  },
+  head: {
+    title: "En-tête signé du journal",
+    lead: "Environ chaque seconde, le journal signe combien d’entrées il compte et une empreinte de toutes. Gardez de temps en temps un en-tête ailleurs : il montrera plus tard si quelque chose d’antérieur a été changé ou retiré.",
+    size: "Entrées couvertes",
+    at: "Convenu entre les nœuds de contrôle",
+    root: "Empreinte",
+    key: "Clé du journal",
+    keyHint: "Gardez-la là où personne ne peut l’échanger, par exemple sur papier. C’est avec elle qu’une preuve se vérifie.",
+    outside: "Signé à l’extérieur",
+    nobody: "Personne d’extérieur n’est invité à signer.",
+    signedBy: (name: string, size: string, at: string) => `Par ${name}, jusqu’à l’entrée ${size}, le ${at}`,
+    unsigned: (name: string) => `${name} n’a pas encore signé.`,
+    refused: (since: string) => `Le témoin extérieur refuse de signer depuis ${since} : le journal qu’on lui a montré avant n’est pas celui qu’on lui montre maintenant. Appelez votre responsable de la sécurité.`,
+    notices: "Annonces",
+    noticesCount: (n: number) => plural("fr", n, { one: `${n} changement de clé ou de nom ; chaque preuve l’emporte avec elle`, other: `${n} changements de clé ou de nom ; chaque preuve les emporte avec elle` }),
+    save: "Enregistrer cet en-tête",
+    saved: "Enregistré. Gardez-le hors de ce service.",
+    reload: "Afficher le plus récent",
+    kept: "Un en-tête que vous avez gardé",
+    keptHint: "Le fichier reste sur cet ordinateur ; seul son nombre d’entrées est envoyé.",
+    keptWrong: "Ce fichier ne contient aucun en-tête de journal.",
+    compare: "Enregistrer la preuve que rien d’antérieur n’a changé",
+    compared: "Enregistrée. Un programme la vérifie avec l’en-tête que vous avez gardé.",
+    shorter: "Le journal est plus court que l’en-tête que vous avez gardé. Cela ne doit pas arriver : gardez le fichier et appelez votre responsable de la sécurité.",
+    how: "Comment vérifier",
+    howKey: "Comparez la clé ci-dessus avec celle que vous avez gardée.",
+    howProof: "Une entrée :",
+    howHead: "Un en-tête gardé :",
+    howOther: "Les deux marchent sans connexion. Tout programme qui lit les checkpoints C2SP et les preuves du RFC 9162 convient aussi.",
+  },
 };
