@@ -107,6 +107,16 @@ pub struct AuditClient {
     pub name: String,
 }
 
+/// What somebody was to the clinic, and is from then on. A membership that ends, or is taken up again,
+/// leaves their roles as they are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AuditRoles {
+    /// Until then; none of somebody who was added. Words of roles as they were called at the time.
+    pub before: Vec<String>,
+    /// From then on.
+    pub after: Vec<String>,
+}
+
 /// One entry of the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AuditEntry {
@@ -147,6 +157,9 @@ pub struct AuditEntry {
     /// What was missing, where it was denied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub denied_reason: Option<String>,
+    /// What it made of somebody, where it added them, or changed or ended what they are to the clinic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub roles: Option<AuditRoles>,
     /// The broken glass it was done under.
     #[schema(required, value_type = Option<uuid::Uuid>)]
     pub break_glass_id: Option<BreakGlassId>,

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::word::words;
 
-pub use event::{Event, EventError, SALT_BYTES};
+pub use event::{Event, EventError, RolesHeld, SALT_BYTES};
 
 words! {
     /// What was done. Reads of health data are actions too.
@@ -195,6 +195,16 @@ words! {
         /// Asked for something and was not given it.
         Denied = "denied",
     }
+}
+
+impl Action {
+    /// The acts whose event says what somebody was to the clinic and is from then on.
+    pub const OF_ROLES: [Self; 4] = [
+        Self::PersonCreate,
+        Self::PersonRolesChange,
+        Self::PersonDeactivate,
+        Self::PersonReactivate,
+    ];
 }
 
 words! {

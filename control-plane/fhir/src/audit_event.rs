@@ -168,6 +168,15 @@ struct Entity {
     r#type: Coding,
     #[serde(skip_serializing_if = "Option::is_none")]
     role: Option<Coding>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    detail: Vec<Detail>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Detail {
+    r#type: &'static str,
+    value_string: String,
 }
 
 /// What kind of act it is to FHIR.
@@ -417,6 +426,7 @@ fn entities(event: &Event) -> Vec<Entity> {
             what: object(event),
             r#type: coding(ENTITY_TYPE, "2", Some("System Object")),
             role: Some(coding(ENTITY_ROLE, "4", Some("Domain Resource"))),
+            detail: details(event),
         },
         Entity {
             what: Reference {
@@ -428,6 +438,7 @@ fn entities(event: &Event) -> Vec<Entity> {
             },
             r#type: coding(BALP_ENTITY_TYPE, "XrequestId", None),
             role: None,
+            detail: Vec::new(),
         },
     ];
     if let Some(patient) = event.patient_id {
@@ -438,9 +449,22 @@ fn entities(event: &Event) -> Vec<Entity> {
             },
             r#type: coding(ENTITY_TYPE, "1", Some("Person")),
             role: Some(coding(ENTITY_ROLE, "1", Some("Patient"))),
+            detail: Vec::new(),
         });
     }
     entities
+}
+
+/// What changed, where the event says so: the roles of whom it was done to.
+fn details(event: &Event) -> Vec<Detail> {
+    let held = event.roles.iter();
+    held.flat_map(|held| [("roles-before", &held.before), ("roles-after", &held.after)])
+        .filter(|(_, roles)| !roles.is_empty())
+        .map(|(name, roles)| Detail {
+            r#type: name,
+            value_string: roles.join(" "),
+        })
+        .collect()
 }
 
 /// What it was done to: a reference where FHIR has such a resource.

@@ -22,7 +22,7 @@ pub(super) struct Copy<'a> {
 }
 
 /// The names of the columns; a column is only ever added at the end.
-const COLUMNS: [&str; 17] = [
+const COLUMNS: [&str; 19] = [
     "id",
     "at",
     "actor_kind",
@@ -40,6 +40,8 @@ const COLUMNS: [&str; 17] = [
     "denied_reason",
     "break_glass_id",
     "request_id",
+    "roles_before",
+    "roles_after",
 ];
 
 pub(super) fn answer(copy: &Copy<'_>, view: &AuditView) -> Result<Response, ApiError> {
@@ -124,6 +126,7 @@ fn csv(view: &AuditView) -> String {
         let roles: Vec<&str> = roles.iter().map(medmesh_clinic::Role::as_str).collect();
         let id = |id: Option<uuid::Uuid>| id.map(|id| id.to_string()).unwrap_or_default();
         let word = |word: &Option<String>| word.clone().unwrap_or_default();
+        let held = event.roles.clone().unwrap_or_default();
         line(
             &mut text,
             [
@@ -144,6 +147,8 @@ fn csv(view: &AuditView) -> String {
                 word(&event.denied_reason),
                 id(event.break_glass_id),
                 event.request_id.to_string(),
+                held.before.join(" "),
+                held.after.join(" "),
             ],
         );
     }

@@ -22,6 +22,9 @@ pub fn erase_handlers(store: &Store, register: &Register, handlers: Handlers) ->
             match erase(&store, &register, clinic, &job).await {
                 Ok(Erased::Now | Erased::Before) => tracing::info!(%clinic, "a record was erased"),
                 Ok(Erased::Nothing | Erased::Kept(_)) => {}
+                Ok(Erased::Needed(why)) => {
+                    tracing::warn!(%why, %clinic, "a record is not erased yet: its patient works here");
+                }
                 Err(error) => {
                     tracing::warn!(%error, %clinic, "a record was not erased, or not to the end");
                     return Err(JobFailure::Again("erase_failed"));

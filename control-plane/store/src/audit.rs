@@ -15,7 +15,7 @@ use std::time::Instant;
 
 use medmesh_base::{AuditId, PersonId};
 use medmesh_clinic::Actor;
-use medmesh_clinic::audit::{Action, Event, Object, ObjectKind, Purpose};
+use medmesh_clinic::audit::{Action, Event, Object, ObjectKind, Purpose, RolesHeld};
 use medmesh_clinic::authz::{self, Grant};
 use uuid::Uuid;
 
@@ -32,6 +32,15 @@ pub use view::{AUDIT_EXPORT_MAX, AuditFilter, AuditView};
 /// seen under where that is not the transaction's.
 pub(crate) type Leaf = (Object, Option<PersonId>, Option<Grant>);
 
+/// What a leaf says beside who did what to which thing.
+#[derive(Default)]
+struct Beside {
+    /// What was asked for and what was missing.
+    denial: Option<(authz::Action, authz::Reason)>,
+    /// What somebody was to the clinic, and is.
+    roles: Option<RolesHeld>,
+}
+
 /// What a leaf calls a machine of the clinic that acted.
 pub(crate) const CLIENT_ACTOR: &str = "client";
 
@@ -43,7 +52,24 @@ impl Tx {
         object: impl Into<Object>,
         patient: Option<PersonId>,
     ) -> Result<()> {
-        self.audit_each(action, &[(object.into(), patient, None)], None)
+        let leaf = (object.into(), patient, None);
+        self.audit_each(action, &[leaf], Beside::default()).await
+    }
+
+    /// Writes the leaf of an act that made or changed what somebody is to the clinic: one of
+    /// [`Action::OF_ROLES`].
+    pub(crate) async fn audit_roles(
+        &mut self,
+        action: Action,
+        person: PersonId,
+        patient: Option<PersonId>,
+        roles: RolesHeld,
+    ) -> Result<()> {
+        let beside = Beside {
+            roles: Some(roles),
+            ..Beside::default()
+        };
+        self.audit_each(action, &[(person.into(), patient, None)], beside)
             .await
     }
 
@@ -55,7 +81,11 @@ impl Tx {
         patient: Option<PersonId>,
         reason: authz::Reason,
     ) -> Result<()> {
-        self.audit_each(Action::Denied, &[(object, patient, None)], Some((asked, reason)))
+        let beside = Beside {
+            denial: Some((asked, reason)),
+            ..Beside::default()
+        };
+        self.audit_each(Action::Denied, &[(object, patient, None)], beside)
             .await
     }
 
@@ -69,15 +99,11 @@ impl Tx {
         if leaves.is_empty() {
             return self.audit(action, Object::none_of(kind), None).await;
         }
-        self.audit_each(action, leaves, None).await
+        self.audit_each(action, leaves, Beside::default()).await
     }
 
-    async fn audit_each(
-        &mut self,
-        action: Action,
-        leaves: &[Leaf],
-        denial: Option<(authz::Action, authz::Reason)>,
-    ) -> Result<()> {
+    async fn audit_each(&mut self, action: Action, leaves: &[Leaf], beside: Beside) -> Result<()> {
+        let Beside { denial, roles } = beside;
         if denial.is_none() && self.is_covered(leaves) {
             return Ok(());
         }
@@ -140,6 +166,7 @@ impl Tx {
                     .map(|id| id.as_uuid()),
                 denied_action: denial.map(|(asked, _)| asked.as_str().to_owned()),
                 denied_reason: denial.map(|(_, reason)| reason.as_str().to_owned()),
+                roles: roles.clone(),
             })
             .collect();
         self.audit_write(&events).await

@@ -2,7 +2,7 @@
 //! key, the mail that tells them.
 
 use medmesh_base::{PersonId, SessionId};
-use medmesh_clinic::audit::Action;
+use medmesh_clinic::audit::{Action, RolesHeld};
 use medmesh_clinic::authz;
 use medmesh_clinic::identity::{Member, MemberChange, MemberContext, MemberNews};
 use medmesh_clinic::{Invalid, Person, Role, Roles, Version};
@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::error::matching;
 use crate::keys::{Column, Owner};
-use crate::person::{PersonRow, patient_of};
+use crate::person::{PersonRow, patient_of, roles_from};
 use crate::relationship::Target;
 use crate::{JobKind, JobOptions, Result, StoreError, Tx};
 
@@ -26,6 +26,15 @@ pub struct MemberTell {
 
 impl JobKind for MemberTell {
     const KIND: &'static str = "member_tell";
+}
+
+/// Which other admins a clinic can count on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Admins {
+    /// Those who could sign in today.
+    WhoCouldSignIn,
+    /// Those of them who did not ask to be erased themselves.
+    WhoStay,
 }
 
 impl Tx {
@@ -47,14 +56,7 @@ impl Tx {
         if change.roles.is_some_and(Roles::is_empty) {
             return Err(Invalid::Roles.into());
         }
-        // Changes queue here, or two admins could take leave of each other at once.
-        let clinic = self.clinic();
-        sqlx::query(
-            "SELECT pg_advisory_xact_lock(hashtextextended(concat_ws('/', 'membership', $1::uuid), 0))",
-        )
-        .bind(clinic)
-        .execute(self.db())
-        .await?;
+        self.membership_lock().await?;
         // Waits for sign-ins and namings under way, which refer to this row.
         sqlx::query("SELECT FROM person WHERE id = $1 FOR UPDATE")
             .bind(id.as_uuid())
@@ -63,7 +65,7 @@ impl Tx {
             .ok_or(StoreError::NotFound)?;
         let was = self.person_get(id).await?;
         matching(if_match, was.version.0)?;
-        let context = self.member_context(id).await?;
+        let context = self.member_context(id, Admins::WhoCouldSignIn).await?;
         let before = Member {
             id,
             roles: was.roles,
@@ -89,7 +91,9 @@ impl Tx {
             if after.roles.without(before.roles).contains(Role::Patient) {
                 self.becomes_patient(was).await?;
             }
-            self.audit(Action::PersonRolesChange, id, patient).await?;
+            let held = RolesHeld::new(before.roles, after.roles);
+            self.audit_roles(Action::PersonRolesChange, id, patient, held)
+                .await?;
         }
         if before.active != after.active {
             let action = if after.active {
@@ -97,7 +101,8 @@ impl Tx {
             } else {
                 Action::PersonDeactivate
             };
-            self.audit(action, id, patient).await?;
+            let held = RolesHeld::new(after.roles, after.roles);
+            self.audit_roles(action, id, patient, held).await?;
         }
         if !after.active {
             sqlx::query("DELETE FROM account_link WHERE person_id = $1 AND used_at IS NULL")
@@ -182,12 +187,51 @@ impl Tx {
         Ok(())
     }
 
-    async fn member_context(&mut self, id: PersonId) -> Result<MemberContext> {
+    /// Changes of who is what to the clinic queue here, erasures among them: two admins could take leave
+    /// of each other at once otherwise. Before any person's row is locked.
+    pub(crate) async fn membership_lock(&mut self) -> Result<()> {
+        let clinic = self.clinic();
+        sqlx::query(
+            "SELECT pg_advisory_xact_lock(hashtextextended(concat_ws('/', 'membership', $1::uuid), 0))",
+        )
+        .bind(clinic)
+        .execute(self.db())
+        .await?;
+        Ok(())
+    }
+
+    /// Whether the clinic can do without somebody altogether: they are to be erased. Nobody changes that
+    /// under [`Tx::membership_lock`].
+    ///
+    /// # Errors
+    /// The refusals of [`Member::erased`].
+    pub(crate) async fn member_erasable(&mut self, id: PersonId, others: Admins) -> Result<()> {
+        let found: Option<(bool, Vec<String>)> = sqlx::query_as(
+            "SELECT p.active, (SELECT coalesce(array_agg(role), '{}') FROM person_role r
+                 WHERE r.clinic_id = p.clinic_id AND r.person_id = p.id)
+             FROM person p WHERE p.id = $1",
+        )
+        .bind(id.as_uuid())
+        .fetch_optional(self.db())
+        .await?;
+        let (active, roles) = found.ok_or(StoreError::NotFound)?;
+        let member = Member {
+            id,
+            roles: roles_from(&roles)?,
+            active,
+        };
+        let context = self.member_context(id, others).await?;
+        Ok(member.erased(context)?)
+    }
+
+    async fn member_context(&mut self, id: PersonId, others: Admins) -> Result<MemberContext> {
         // An admin who has not set up what staff must have could not act today.
         let (other_admins, is_privacy_officer, is_erased): (bool, bool, bool) = sqlx::query_as(
             "SELECT EXISTS (SELECT FROM person_role r
                      JOIN person p ON p.clinic_id = r.clinic_id AND p.id = r.person_id
                  WHERE r.role = 'admin' AND p.active AND p.id <> $1
+                     AND NOT ($2 AND EXISTS (SELECT FROM record_rights w
+                         WHERE w.patient_id = p.id AND w.erasure_requested_at IS NOT NULL))
                      AND (EXISTS (SELECT FROM passkey f WHERE f.person_id = p.id)
                          OR EXISTS (SELECT FROM oidc_identity f WHERE f.person_id = p.id)
                          OR EXISTS (SELECT FROM totp_factor f
@@ -196,6 +240,7 @@ impl Tx {
                  EXISTS (SELECT FROM person p WHERE p.id = $1 AND p.erased_at IS NOT NULL)",
         )
         .bind(id.as_uuid())
+        .bind(others == Admins::WhoStay)
         .fetch_one(self.db())
         .await?;
         Ok(MemberContext {

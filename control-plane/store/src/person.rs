@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use medmesh_base::{AccountId, PersonId, Phi};
-use medmesh_clinic::audit::{Action, ObjectKind};
+use medmesh_clinic::audit::{Action, ObjectKind, RolesHeld};
 use medmesh_clinic::authz::{self, View};
 use medmesh_clinic::credential::LICENSED;
 use medmesh_clinic::{NewPerson, Person, PersonRef, Role, Roles, Version};
@@ -198,7 +198,9 @@ impl Tx {
         .bind(new.roles.iter().map(Role::as_str).collect::<Vec<_>>())
         .execute(self.db())
         .await?;
-        self.audit(Action::PersonCreate, person, patient_of(person, new.roles))
+        let roles = RolesHeld::new(Roles::default(), new.roles);
+        let patient = patient_of(person, new.roles);
+        self.audit_roles(Action::PersonCreate, person, patient, roles)
             .await?;
         Ok(Person {
             id: person,

@@ -11,16 +11,21 @@ use medmesh_base::{ClinicId, PersonId, RequestId};
 use medmesh_clinic::audit::Action;
 use medmesh_clinic::authz;
 use medmesh_clinic::{
-    Actor, ERASED_EMAIL, ERASED_NAME, Erasure, RecordRights, RightsChange, SystemActor, Version,
+    Actor, ERASED_EMAIL, ERASED_NAME, Erasure, RecordRights, Refusal, RightsChange, SystemActor, Version,
 };
 use serde::{Deserialize, Serialize};
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use crate::error::matching;
 use crate::keys::{Column, Owner};
+use crate::membership::Admins;
 use crate::relationship::Target;
 use crate::{JobKind, JobOptions, Result, Store, StoreError, Tx};
+
+/// When is looked again whether the clinic can do without somebody who is to be erased: naming another
+/// admin or privacy officer takes people days, not minutes.
+const NEEDED_AGAIN: Duration = Duration::DAY;
 
 /// The job that erases a record once the law lets it go.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -44,6 +49,8 @@ pub enum Erased {
     Nothing,
     /// The law keeps it until then; another job is waiting.
     Kept(OffsetDateTime),
+    /// The clinic cannot do without them yet; another job looks again tomorrow.
+    Needed(Refusal),
 }
 
 #[derive(sqlx::FromRow)]
@@ -86,7 +93,8 @@ impl Tx {
     ///
     /// # Errors
     /// [`StoreError::VersionMismatch`], [`StoreError::NotFound`], [`StoreError::Denied`];
-    /// [`medmesh_clinic::Refusal::RecordErased`].
+    /// [`Refusal::RecordErased`]; [`Refusal::LastAdmin`] and [`Refusal::StillOfficer`] for whoever the
+    /// clinic cannot do without.
     pub async fn record_rights_set(
         &mut self,
         patient: PersonId,
@@ -95,6 +103,9 @@ impl Tx {
     ) -> Result<RecordRights> {
         self.authorise(authz::Action::RecordRightsSet, Target::Patient(patient))
             .await?;
+        if change.erasure {
+            self.membership_lock().await?;
+        }
         // The person's row is the queue: the first change finds no row of rights to lock.
         sqlx::query("SELECT FROM person WHERE id = $1 FOR NO KEY UPDATE")
             .bind(patient.as_uuid())
@@ -104,6 +115,9 @@ impl Tx {
         matching(if_match, before.version.0)?;
         let until = self.retained_until(patient).await?;
         let after = before.changed(change, self.now(), until)?;
+        if before.erasure.is_none() && after.erasure.is_some() {
+            self.member_erasable(patient, Admins::WhoStay).await?;
+        }
         self.rights_save(patient, &after).await?;
         for (was, is, set, lifted) in [
             (
@@ -190,6 +204,7 @@ impl Tx {
     }
 
     async fn record_erase(&mut self, patient: PersonId) -> Result<Erased> {
+        self.membership_lock().await?;
         // Waits for whoever writes to the record, and holds up whoever wants to: a row that refers to
         // the person holds this one's key, and what is sealed asks for it first.
         sqlx::query("SELECT FROM person WHERE id = $1 FOR UPDATE")
@@ -205,6 +220,13 @@ impl Tx {
         }
         let (now, until) = (self.now(), self.retained_until(patient).await?);
         let kept = until > now;
+        if !kept && let Err(error) = self.member_erasable(patient, Admins::WhoCouldSignIn).await {
+            let StoreError::Refused(refusal) = error else {
+                return Err(error);
+            };
+            self.erase_later(patient, now + NEEDED_AGAIN).await?;
+            return Ok(Erased::Needed(refusal));
+        }
         let after = Erasure {
             retained_until: until,
             erased_at: (!kept).then_some(now),
@@ -336,6 +358,8 @@ impl Store {
         if !back {
             return Ok(false);
         }
+        // Whatever they are to the clinic in that backup: they are erased, and nobody counts on them.
+        tx.membership_lock().await?;
         sqlx::query("SELECT FROM person WHERE id = $1 FOR UPDATE")
             .bind(patient.as_uuid())
             .execute(tx.db())

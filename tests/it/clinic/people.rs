@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use medmesh_api_client::{Clinic, IdempotencyKey};
+use medmesh_api_client::{Clinic, IdempotencyKey, Operator};
 use medmesh_api_types::account::InvitationCreate;
+use medmesh_api_types::audit_view::{AuditEntry, AuditFormat, AuditQuery};
 use medmesh_api_types::person::{Locale, PatientSearch, Person, PersonQuery, PersonUpdate, Role};
 use medmesh_api_types::visit::VisitQuery;
 use medmesh_base::{PersonId, Phi, ProblemCode};
@@ -369,4 +370,113 @@ async fn the_privacy_officer_is_replaced_before_they_go_and_the_erased_stay_gone
         .unwrap();
     let tried = admin.person_update(third, 1, &active(true)).await;
     assert_eq!(refused(tried), ProblemCode::StateConflict);
+}
+
+/// What the log says of an act on somebody: the roles they had, and have from then on.
+fn told(page: &[AuditEntry], action: &str, of: PersonId) -> Vec<(Vec<String>, Vec<String>)> {
+    let acts = page
+        .iter()
+        .filter(|entry| entry.action == action && entry.object_id == Some(of.as_uuid()));
+    acts.map(|entry| {
+        let roles = entry.roles.clone().expect("it says which");
+        (roles.before, roles.after)
+    })
+    .collect()
+}
+
+#[tokio::test]
+async fn a_leaf_of_changed_roles_says_which_and_only_to_who_may_open_it() {
+    let world = World::new().await;
+    let admin = world.signed_in("admin").await;
+    let invited = InvitationCreate {
+        display_name: Phi::new("Petra Pharmacist".into()),
+        email: Phi::new("petra@riverside.test".into()),
+        roles: vec![Role::Pharmacist],
+        locale: Locale::En,
+    };
+    let petra = admin
+        .invitation_create(&IdempotencyKey::fresh(), &invited)
+        .await
+        .unwrap()
+        .person;
+    let both = roles(&[Role::Pharmacist, Role::CareCoordinator]);
+    let changed = admin.person_update(petra.id, petra.version, &both).await.unwrap();
+    let gone = PersonUpdate {
+        roles: Some(vec![Role::Sre]),
+        active: Some(false),
+    };
+    let gone = admin
+        .person_update(petra.id, changed.version, &gone)
+        .await
+        .unwrap();
+    admin
+        .person_update(petra.id, gone.version, &active(true))
+        .await
+        .unwrap();
+    let page = admin.audit_list(&AuditQuery::default()).await.unwrap().items;
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    let pair = words(&["pharmacist", "care_coordinator"]);
+    assert_eq!(
+        told(&page, "person_roles_change", petra.id),
+        [(pair.clone(), words(&["sre"])), (words(&["pharmacist"]), pair)],
+        "newest first"
+    );
+    assert_eq!(
+        told(&page, "person_create", petra.id),
+        [(Vec::new(), words(&["pharmacist"]))]
+    );
+    for action in ["person_deactivate", "person_reactivate"] {
+        let same = (words(&["sre"]), words(&["sre"]));
+        assert_eq!(told(&page, action, petra.id), [same], "{action}");
+    }
+    let others = page.iter().filter(|entry| !entry.action.starts_with("person_"));
+    assert!(others.clone().count() > 0 && others.clone().all(|entry| entry.roles.is_none()));
+    // The same in the copies people and systems take away.
+    let only = AuditQuery {
+        action: Some("person_roles_change".into()),
+        ..AuditQuery::default()
+    };
+    let csv = admin.audit_export(AuditFormat::Csv, &only).await.unwrap().bytes;
+    let csv = String::from_utf8(csv).unwrap();
+    let lines: Vec<&str> = csv.lines().collect();
+    assert!(lines[0].ends_with(",roles_before,roles_after"), "{}", lines[0]);
+    assert!(lines[1].ends_with(",sre"), "{}", lines[1]);
+    assert!(lines[2].contains(",pharmacist,"), "{}", lines[2]);
+    let fhir = admin.audit_export(AuditFormat::Fhir, &only).await.unwrap().bytes;
+    let fhir: serde_json::Value = serde_json::from_slice(&fhir).unwrap();
+    let detail = &fhir["entry"][1]["resource"]["entity"][0]["detail"];
+    assert_eq!(
+        detail[0],
+        serde_json::json!({"type": "roles-before", "valueString": "pharmacist"})
+    );
+    // It lies in the sealed event alone, which is part of the log like the rest.
+    let plain: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM audit a WHERE a::text ~ 'pharmacist|care_coordinator|Petra'",
+    )
+    .fetch_one(&mut world.admin().await)
+    .await
+    .unwrap();
+    assert_eq!(plain, 0);
+    let token = world.node.site().operator_token();
+    let operator = Operator::new(&world.node.url(), token.trim(), None).unwrap();
+    super::eventually(async || {
+        let verdict = operator.audit_verify(world.clinic.id).await;
+        verdict.is_ok_and(|verdict| verdict.is_sound && verdict.leaves_checked > 5)
+    })
+    .await;
+    // What nobody of us wrote shows nothing, and stops nobody from reading the rest.
+    sqlx::raw_sql(
+        "SET session_replication_role = replica;
+         UPDATE audit SET sealed = overlay(sealed PLACING '\\xff'::bytea FROM 40) WHERE action = 'person_deactivate'",
+    )
+    .execute(&mut world.admin().await)
+    .await
+    .unwrap();
+    let page = admin.audit_list(&AuditQuery::default()).await.unwrap().items;
+    let torn = page
+        .iter()
+        .find(|entry| entry.action == "person_deactivate")
+        .unwrap();
+    assert_eq!(torn.roles, None);
+    assert_eq!(told(&page, "person_reactivate", petra.id).len(), 1);
 }

@@ -9,10 +9,14 @@
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use crate::Roles;
+
 /// Bytes of a leaf's salt: whoever guesses an event cannot check the guess against the tree.
 pub const SALT_BYTES: usize = 32;
 
 const VERSION: u8 = 1;
+/// Tags there are, and the one that is none.
+const FIELDS: usize = 18;
 
 /// What happened, as the log holds it: ids and words.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +51,35 @@ pub struct Event {
     pub denied_action: Option<String>,
     /// What was missing.
     pub denied_reason: Option<String>,
+    /// The roles of whom it was done to, where it made or changed what they are to the clinic. In the
+    /// sealed event alone: no column says it.
+    pub roles: Option<RolesHeld>,
 }
+
+/// What somebody was to the clinic, and is from then on: words of roles. Who was not there before had
+/// none; a membership that ends, or is taken up again, leaves them as they are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RolesHeld {
+    /// Until then.
+    pub before: Vec<String>,
+    /// From then on.
+    pub after: Vec<String>,
+}
+
+impl RolesHeld {
+    /// From one set of roles to another.
+    #[must_use]
+    pub fn new(before: Roles, after: Roles) -> Self {
+        let words = |roles: Roles| roles.iter().map(|role| role.as_str().to_owned()).collect();
+        Self {
+            before: words(before),
+            after: words(after),
+        }
+    }
+}
+
+/// Between the roles of one field.
+const BETWEEN_ROLES: &str = " ";
 
 /// The bytes are not the encoding of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -62,7 +94,10 @@ impl Event {
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let at = micros(self.at).to_be_bytes();
-        let fields: [Option<&[u8]>; 15] = [
+        let roles =
+            |of: fn(&RolesHeld) -> &[String]| self.roles.as_ref().map(|held| of(held).join(BETWEEN_ROLES));
+        let (before, after) = (roles(|held| &held.before), roles(|held| &held.after));
+        let fields: [Option<&[u8]>; 17] = [
             Some(self.clinic_id.as_bytes()),
             Some(self.id.as_bytes()),
             Some(&at),
@@ -78,6 +113,8 @@ impl Event {
             self.break_glass_id.as_ref().map(|id| &id.as_bytes()[..]),
             self.denied_action.as_deref().map(str::as_bytes),
             self.denied_reason.as_deref().map(str::as_bytes),
+            before.as_deref().map(str::as_bytes),
+            after.as_deref().map(str::as_bytes),
         ];
         let mut bytes = Vec::with_capacity(256);
         bytes.push(VERSION);
@@ -98,7 +135,7 @@ impl Event {
     /// [`EventError`] for anything that is not the one encoding of an event.
     pub fn decode(bytes: &[u8]) -> Result<Self, EventError> {
         let (version, mut rest) = bytes.split_first().ok_or(EventError)?;
-        let mut fields: [Option<&[u8]>; 16] = [None; 16];
+        let mut fields: [Option<&[u8]>; FIELDS] = [None; FIELDS];
         while let Some((tag, after)) = rest.split_first() {
             let (length, after) = after.split_first_chunk::<2>().ok_or(EventError)?;
             let length = usize::from(u16::from_be_bytes(*length));
@@ -123,6 +160,13 @@ impl Event {
             break_glass_id: fields[13].map(id).transpose()?,
             denied_action: fields[14].map(word).transpose()?,
             denied_reason: fields[15].map(word).transpose()?,
+            roles: match (fields[16], fields[17]) {
+                (Some(before), Some(after)) => Some(RolesHeld {
+                    before: roles(before)?,
+                    after: roles(after)?,
+                }),
+                _ => None,
+            },
         };
         // Order, repetitions, an unknown version or tag: all of them encode differently.
         if *version == VERSION && event.encode() == bytes {
@@ -151,6 +195,12 @@ fn word(bytes: &[u8]) -> Result<String, EventError> {
     str::from_utf8(bytes).map(str::to_owned).map_err(|_| EventError)
 }
 
+fn roles(bytes: &[u8]) -> Result<Vec<String>, EventError> {
+    let text = word(bytes)?;
+    let words = text.split(BETWEEN_ROLES).filter(|word| !word.is_empty());
+    Ok(words.map(str::to_owned).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -160,7 +210,9 @@ mod tests {
     fn event() -> impl Strategy<Value = Event> {
         let ids = proptest::array::uniform8(proptest::option::of(any::<u128>()));
         let words = proptest::array::uniform6("[a-z_]{0,20}");
-        (ids, words, any::<u32>(), any::<bool>()).prop_map(|(ids, words, micros, denied)| {
+        let held = || proptest::collection::vec("[a-z_]{1,12}", 0..4);
+        let roles = proptest::option::of((held(), held()));
+        (ids, words, any::<u32>(), any::<bool>(), roles).prop_map(|(ids, words, micros, denied, roles)| {
             let id = |n: usize| ids[n].map(Uuid::from_u128);
             let [
                 actor_kind,
@@ -186,6 +238,7 @@ mod tests {
                 break_glass_id: id(7),
                 denied_action: denied.then_some(denied_action),
                 denied_reason: denied.then_some(denied_reason),
+                roles: roles.map(|(before, after)| RolesHeld { before, after }),
             }
         })
     }
@@ -209,15 +262,36 @@ mod tests {
             break_glass_id: None,
             denied_action: None,
             denied_reason: None,
+            roles: None,
         };
-        let hex: String = event.encode().iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex =
+            |event: &Event| -> String { event.encode().iter().map(|byte| format!("{byte:02x}")).collect() };
         let id = |n: u8| format!("0010{}{n:02x}", "0".repeat(30));
         let expected = [
             format!("01 01{} 02{} 03 0008 0000000000000003", id(1), id(2)),
             format!("04 0006 706572736f6e 05{} 07 000a 76697369745f72656164", id(4)),
             format!("08 0005 7669736974 0b 0009 74726561746d656e74 0c{}", id(5)),
         ];
-        assert_eq!(hex, expected.concat().replace(' ', ""));
+        let expected = expected.concat().replace(' ', "");
+        assert_eq!(hex(&event), expected);
+        // What came later comes after it.
+        let changed = Event {
+            roles: Some(RolesHeld::new(
+                Roles::default(),
+                Roles::of(&[crate::Role::Admin, crate::Role::Nurse]),
+            )),
+            ..event
+        };
+        let words: Vec<&str> = Roles::of(&[crate::Role::Admin, crate::Role::Nurse])
+            .iter()
+            .map(crate::Role::as_str)
+            .collect();
+        let words: String = words
+            .join(" ")
+            .bytes()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        assert_eq!(hex(&changed), format!("{expected}10000011000b{words}"));
     }
 
     proptest! {

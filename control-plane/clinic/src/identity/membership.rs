@@ -29,7 +29,8 @@ pub struct MemberChange {
 /// What has to be known beside the member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemberContext {
-    /// Whether there is another admin who could sign in today.
+    /// Whether there is another admin who could sign in today; for somebody who wants to be erased, one
+    /// who does not want that too.
     pub other_admins: bool,
     /// Whether the member looks after privacy.
     pub is_privacy_officer: bool,
@@ -80,13 +81,32 @@ impl Member {
         if self.roles.without(after.roles).contains(Role::Patient) {
             return Err(Refusal::PatientStays);
         }
+        self.spared(after, context)?;
+        Ok(after)
+    }
+
+    /// Whether the clinic can do without them altogether: their record is to be erased, and their
+    /// login goes with it.
+    ///
+    /// # Errors
+    /// [`Refusal::LastAdmin`]; [`Refusal::StillOfficer`].
+    pub fn erased(self, context: MemberContext) -> Result<(), Refusal> {
+        let after = Self {
+            active: false,
+            ..self
+        };
+        self.spared(after, context)
+    }
+
+    /// Whether the clinic can do without what they are now and not `after`.
+    fn spared(self, after: Self, context: MemberContext) -> Result<(), Refusal> {
         if self.is_admin() && !after.is_admin() && !context.other_admins {
             return Err(Refusal::LastAdmin);
         }
         if context.is_privacy_officer && !(after.active && after.roles.is_staff()) {
             return Err(Refusal::StillOfficer);
         }
-        Ok(after)
+        Ok(())
     }
 
     const fn is_admin(self) -> bool {
@@ -262,6 +282,31 @@ mod tests {
             Err(Refusal::StillOfficer)
         );
         assert!(admin.changed(by, to(&[Role::Support]), officer).is_ok());
+    }
+
+    #[test]
+    fn whom_the_clinic_needs_is_not_erased() {
+        let alone = MemberContext {
+            other_admins: false,
+            ..NOBODY_SPECIAL
+        };
+        let officer = MemberContext {
+            is_privacy_officer: true,
+            ..NOBODY_SPECIAL
+        };
+        let admin = member(&[Role::Admin, Role::Patient]);
+        let former = Member {
+            active: false,
+            ..admin
+        };
+        let patient = member(&[Role::Patient]);
+        assert_eq!(admin.erased(NOBODY_SPECIAL), Ok(()));
+        assert_eq!(admin.erased(alone), Err(Refusal::LastAdmin));
+        assert_eq!(former.erased(alone), Ok(()), "an admin no more");
+        assert_eq!(patient.erased(alone), Ok(()));
+        for them in [admin, former, patient] {
+            assert_eq!(them.erased(officer), Err(Refusal::StillOfficer));
+        }
     }
 
     #[test]

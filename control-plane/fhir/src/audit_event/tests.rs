@@ -27,6 +27,7 @@ fn event(action: &str) -> Event {
         break_glass_id: None,
         denied_action: None,
         denied_reason: None,
+        roles: None,
     }
 }
 
@@ -125,6 +126,39 @@ fn broken_glass_is_an_emergency_that_says_so() {
         .map(|purpose| purpose["coding"][0]["code"].as_str().unwrap())
         .collect();
     assert_eq!(codes, ["ETREAT", "BTG"]);
+}
+
+#[test]
+fn a_change_of_roles_says_which() {
+    let mut event = event("person_roles_change");
+    event.object_kind = "person".into();
+    let details = |event: &Event| {
+        let json = mapped(event);
+        let mut entities = json["entity"].as_array().unwrap().clone();
+        assert!(entities[1..].iter().all(|entity| entity.get("detail").is_none()));
+        entities.swap_remove(0).get("detail").cloned()
+    };
+    assert_eq!(details(&event), None);
+    event.roles = Some(medmesh_clinic::audit::RolesHeld::new(
+        Roles::only(Role::Nurse),
+        Roles::of(&[Role::Nurse, Role::Admin]),
+    ));
+    let words: Vec<&str> = Roles::of(&[Role::Nurse, Role::Admin])
+        .iter()
+        .map(Role::as_str)
+        .collect();
+    let expected = serde_json::json!([
+        {"type": "roles-before", "valueString": "nurse"},
+        {"type": "roles-after", "valueString": words.join(" ")},
+    ]);
+    assert_eq!(details(&event), Some(expected));
+    // A string of FHIR is never empty.
+    event.roles = Some(medmesh_clinic::audit::RolesHeld::new(
+        Roles::default(),
+        Roles::only(Role::Nurse),
+    ));
+    let expected = serde_json::json!([{"type": "roles-after", "valueString": "nurse"}]);
+    assert_eq!(details(&event), Some(expected));
 }
 
 /// Elements that R4 has at least once are there for every act there is, known to the mapping or not.

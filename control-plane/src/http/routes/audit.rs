@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
 use medmesh_api_types::audit_view::{
-    AuditClient, AuditEntry, AuditFormatQuery, AuditPerson, AuditQuery, Outcome, RecordAccess,
+    AuditClient, AuditEntry, AuditFormatQuery, AuditPerson, AuditQuery, AuditRoles, Outcome, RecordAccess,
     RecordAccessQuery,
 };
 use medmesh_api_types::page::Page;
@@ -182,6 +182,10 @@ fn entry(event: Event, people: &People, clients: &Clients) -> AuditEntry {
         purpose: event.purpose,
         denied_action: event.denied_action,
         denied_reason: event.denied_reason,
+        roles: event.roles.map(|held| AuditRoles {
+            before: held.before,
+            after: held.after,
+        }),
         break_glass_id: event.break_glass_id.map(BreakGlassId::from_uuid),
         request_id: RequestId::from_uuid(event.request_id),
         leaf_index: None,

@@ -1,5 +1,8 @@
 //! Reading the log back, trusting nothing of it.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
 use medmesh_base::AuditId;
 use medmesh_clinic::audit::{Event, SALT_BYTES};
 use medmesh_tlog::Hash;
@@ -72,6 +75,21 @@ pub enum LeafFault {
     Columns,
 }
 
+/// What opens sealed events, by the version of the clinic's key.
+pub(super) struct Openers(HashMap<u32, Option<Opener>>);
+
+impl Openers {
+    fn of(&self, bytes: &[u8]) -> Option<&Opener> {
+        self.0.get(&seal::key_version(bytes)?)?.as_ref()
+    }
+
+    /// A sealed event of a leaf; `None` for one that was not written by us, which verifying tells.
+    pub(super) fn event(&self, leaf: Uuid, bytes: &[u8]) -> Option<Event> {
+        let opened = seal::open(self.of(bytes)?, leaf, bytes).ok()?;
+        Event::decode(&opened.encoding).ok()
+    }
+}
+
 #[derive(FromRow)]
 struct Row {
     tree_index: Option<i64>,
@@ -120,7 +138,7 @@ impl Row {
         }
         let event = Event::decode(&opened.encoding).map_err(|_| LeafFault::Encoding)?;
         let commitment = opened.commitment();
-        let found = self.event().ok_or(LeafFault::Columns)?;
+        let found = self.event(&event).ok_or(LeafFault::Columns)?;
         if found == event {
             Ok(AuditContent {
                 event,
@@ -133,8 +151,8 @@ impl Row {
         }
     }
 
-    /// The event as the plain columns have it.
-    fn event(self) -> Option<Event> {
+    /// The event as the plain columns have it; what has no column is `sealed`'s.
+    fn event(self, sealed: &Event) -> Option<Event> {
         Some(Event {
             clinic_id: self.clinic_id?,
             id: self.leaf_id,
@@ -151,6 +169,7 @@ impl Row {
             break_glass_id: self.break_glass_id,
             denied_action: self.denied_action,
             denied_reason: self.denied_reason,
+            roles: sealed.roles.clone(),
         })
     }
 }
@@ -249,24 +268,13 @@ impl Tx {
     }
 
     async fn audit_check(&mut self, rows: Vec<Row>) -> Result<Vec<AuditLeaf>> {
-        // An envelope that names no key we have would stop the rest from being opened.
-        let mut openers = std::collections::HashMap::new();
-        for row in &rows {
-            let Some(bytes) = &row.sealed else { continue };
-            let Some(version) = seal::key_version(bytes) else {
-                continue;
-            };
-            if let std::collections::hash_map::Entry::Vacant(entry) = openers.entry(version) {
-                entry.insert(match self.opener([seal::place(row.leaf_id, bytes)]).await {
-                    Ok(opener) => Some(opener),
-                    Err(error @ StoreError::Unavailable(_)) => return Err(error),
-                    Err(_) => None,
-                });
-            }
-        }
+        let sealed: Vec<_> = rows
+            .iter()
+            .filter_map(|row| Some((row.leaf_id, row.sealed.as_deref()?)))
+            .collect();
+        let openers = self.audit_openers(&sealed).await?;
         let checked = rows.into_iter().map(|row| {
-            let version = row.sealed.as_deref().and_then(seal::key_version);
-            let opener = version.and_then(|version| openers.get(&version)?.as_ref());
+            let opener = row.sealed.as_deref().and_then(|bytes| openers.of(bytes));
             Ok(AuditLeaf {
                 tree_index: row.tree_index.map(unsigned).transpose()?,
                 id: AuditId::from_uuid(row.leaf_id),
@@ -275,5 +283,24 @@ impl Tx {
             })
         });
         checked.collect()
+    }
+
+    /// What opens these sealed events. An envelope that names no key we have does not stop the rest from
+    /// being opened.
+    pub(super) async fn audit_openers(&mut self, sealed: &[(Uuid, &[u8])]) -> Result<Openers> {
+        let mut openers = HashMap::new();
+        for (leaf, bytes) in sealed {
+            let Some(version) = seal::key_version(bytes) else {
+                continue;
+            };
+            if let Entry::Vacant(entry) = openers.entry(version) {
+                entry.insert(match self.opener([seal::place(*leaf, bytes)]).await {
+                    Ok(opener) => Some(opener),
+                    Err(error @ StoreError::Unavailable(_)) => return Err(error),
+                    Err(_) => None,
+                });
+            }
+        }
+        Ok(Openers(openers))
     }
 }

@@ -74,6 +74,8 @@ struct Row {
     break_glass_id: Option<Uuid>,
     denied_action: Option<String>,
     denied_reason: Option<String>,
+    /// Of [`Action::OF_ROLES`] alone: what the columns do not say is in there.
+    sealed: Option<Vec<u8>>,
     is_match: bool,
 }
 
@@ -95,6 +97,7 @@ impl From<Row> for Event {
             break_glass_id: row.break_glass_id,
             denied_action: row.denied_action,
             denied_reason: row.denied_reason,
+            roles: None,
         }
     }
 }
@@ -259,7 +262,8 @@ impl Tx {
         let rows: Vec<Row> = sqlx::query_as(
             "WITH looked AS (
                  SELECT clinic_id, id, at, actor_kind, actor_id, session_id, action, object_kind, object_id,
-                     patient_id, purpose, request_id, break_glass_id, denied_action, denied_reason
+                     patient_id, purpose, request_id, break_glass_id, denied_action, denied_reason,
+                     CASE WHEN action = ANY ($13) THEN sealed END AS sealed
                  FROM audit
                  WHERE id < $1 AND id >= $2
                      AND ($3::uuid IS NULL OR actor_id = $3) AND ($4::uuid IS NULL OR patient_id = $4)
@@ -289,9 +293,26 @@ impl Tx {
         .bind(wanted.of_others)
         .bind(wanted.looked_through())
         .bind(wanted.rows as i64 + 1)
+        .bind(Action::OF_ROLES.map(Action::as_str).to_vec())
         .fetch_all(self.db())
         .await?;
-        Ok(page_of(rows, wanted.rows))
+        let page = page_of(rows, wanted.rows);
+        let sealed: Vec<_> = page
+            .items
+            .iter()
+            .filter_map(|row| Some((row.id, row.sealed.as_deref()?)))
+            .collect();
+        let openers = self.audit_openers(&sealed).await?;
+        page.try_map(|row| {
+            let sealed = row
+                .sealed
+                .as_deref()
+                .and_then(|bytes| openers.event(row.id, bytes));
+            Ok(Event {
+                roles: sealed.and_then(|event| event.roles),
+                ..Event::from(row)
+            })
+        })
     }
 
     fn audit_before(&self, filter: &AuditFilter, after: Option<Uuid>) -> Uuid {
@@ -302,7 +323,7 @@ impl Tx {
 
 /// At most `wanted` of the matching rows. The next page begins after the last entry given, or, where
 /// there were too few among those looked through, after the last one looked at.
-fn page_of(rows: Vec<Row>, wanted: usize) -> Page<Event> {
+fn page_of(rows: Vec<Row>, wanted: usize) -> Page<Row> {
     let cursor = |row: &Row| Cursor {
         at: row.at,
         id: row.id,
@@ -315,7 +336,7 @@ fn page_of(rows: Vec<Row>, wanted: usize) -> Page<Event> {
         looked.first().map(cursor)
     };
     Page {
-        items: matching.into_iter().map(Event::from).collect(),
+        items: matching,
         next_cursor,
     }
 }

@@ -90,6 +90,8 @@ function Details({ entry, onClose }: { readonly entry: AuditEntry; readonly onCl
   const { t, format } = useI18n();
   const { session } = useAccount();
   const { nameOf, actorOf, actOf, askedOf } = useNames();
+  const known: Readonly<Record<string, string>> = t.admin.role;
+  const rolesOf = (roles: readonly string[] | undefined) => roles === undefined || roles.length === 0 ? null : roles.map((role) => known[role] ?? role).join(", ");
   const facts: readonly (readonly [string, string | null | undefined])[] = [
     [t.audit.when, format.dateTime(entry.at, session.clinic.time_zone)],
     [t.audit.who, [actorOf(entry), ...(entry.actor?.roles ?? []).map((role) => t.admin.role[role])].join(", ")],
@@ -98,6 +100,8 @@ function Details({ entry, onClose }: { readonly entry: AuditEntry; readonly onCl
     [t.audit.outcome, entry.outcome === "done" ? t.audit.done : t.audit.refused],
     [t.audit.wanted, entry.denied_action && askedOf(entry.denied_action)],
     [t.audit.missing, entry.denied_reason && (t.record.missing[entry.denied_reason] ?? entry.denied_reason)],
+    [t.audit.rolesBefore, rolesOf(entry.roles?.before)],
+    [t.audit.rolesAfter, rolesOf(entry.roles?.after)],
     [t.audit.record, entry.patient === null ? null : nameOf(entry.patient)],
     [t.audit.object, entry.object_id === null ? entry.object_kind : `${entry.object_kind} ${entry.object_id}`],
     [t.audit.session, entry.session_id],

@@ -35,6 +35,8 @@ export interface AuditEntry {
   readonly outcome: Outcome;
   readonly denied_action?: string | null;
   readonly denied_reason?: string | null;
+  /** What it made of somebody: the roles they had, and have from then on. */
+  readonly roles?: { readonly before: readonly string[]; readonly after: readonly string[] } | null;
   readonly break_glass_id: string | null;
   readonly request_id: string;
   /** Its place in the log; absent until a signed head covers it. */

@@ -33,6 +33,8 @@ export const audit = {
   request: "Request",
   wanted: "Asked for",
   missing: "What was missing",
+  rolesBefore: "Roles before",
+  rolesAfter: "Roles after",
   glass: "Emergency",
   erased: "Erased",
   copy: "Take a copy",

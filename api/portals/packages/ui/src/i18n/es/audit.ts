@@ -33,6 +33,8 @@ export const audit: typeof english = {
   request: "Solicitud",
   wanted: "Lo solicitado",
   missing: "Lo que faltaba",
+  rolesBefore: "Roles antes",
+  rolesAfter: "Roles después",
   glass: "Urgencia",
   erased: "Borrado",
   copy: "Obtener una copia",

@@ -33,6 +33,8 @@ export const audit: typeof english = {
   request: "Requête",
   wanted: "Demandé",
   missing: "Ce qui manquait",
+  rolesBefore: "Rôles avant",
+  rolesAfter: "Rôles après",
   glass: "Urgence",
   erased: "Effacé",
   copy: "Prendre une copie",
