@@ -3,9 +3,12 @@
 //! An entry is an object that is written once: `erasures/CLINIC/PATIENT.TAG`, ids that mean nothing
 //! to anybody else and a tag under the cluster's secret, so that nobody erases a patient by writing
 //! into a bucket. Objects and not the ledger: the register only grows, the ledger is in every
-//! voter's memory; and what is written once can be locked against being removed.
+//! voter's memory; and what is written once can be locked against being removed
+//! (`objects.s3.erasures_lock_days`). A bucket that should lock and does not gets no entry, and where it
+//! locks every version is looked at: whoever hides an entry behind a delete marker hides nothing.
 //!
-//! What it says holds whatever the database says: keys of those in it open nothing
+//! What it says holds whatever the database says: a node opens nobody's record before it has read the
+//! register once ([`medmesh_store::Keyring::open_patients`]), keys of those in it open nothing
 //! ([`medmesh_store::Keyring::add_erased`]), and whoever came back with a backup is erased again, when a
 //! node starts, every ten minutes, and when an operator asks (`medmesh keys erased`).
 
@@ -13,7 +16,6 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::TryStreamExt as _;
 use medmesh_base::drain::Drain;
 use medmesh_base::{ClinicId, PersonId};
 use medmesh_store::{Store, StoreError};
@@ -22,6 +24,8 @@ use object_store::path::Path;
 use object_store::{ObjectStore, PutMode, PutOptions};
 use time::OffsetDateTime;
 
+use crate::objects::{Kept, LockError};
+
 /// The register's folder.
 const FOLDER: &str = "erasures";
 /// How often the register is held against the database without being asked. A restore is a matter of
@@ -29,6 +33,8 @@ const FOLDER: &str = "erasures";
 const HELD_EVERY: Duration = Duration::from_secs(600);
 /// After a failure.
 const AGAIN: Duration = Duration::from_secs(15);
+/// After a failure before the register was read for the first time: nobody's record opens here until then.
+const AGAIN_FIRST: Duration = Duration::from_secs(1);
 /// How often is looked whose keys were destroyed by other nodes. As ended sessions, so that an erasure
 /// is done everywhere within a second.
 const FOLLOW_EVERY: Duration = Duration::from_millis(400);
@@ -42,6 +48,9 @@ pub enum RegisterError {
     /// Object storage failed.
     #[error("object storage")]
     Objects(#[from] object_store::Error),
+    /// What is written now could be taken away again.
+    #[error(transparent)]
+    Lock(#[from] LockError),
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -58,22 +67,50 @@ pub struct Held {
     pub added: u64,
     /// Objects that are no entries of ours.
     pub unknown: u64,
+    /// Entries somebody hid behind a delete marker. They count as if nobody had.
+    pub hidden: u64,
 }
 
 /// The register. Cheap to clone.
 #[derive(Clone)]
 pub struct Register {
-    objects: Arc<dyn ObjectStore>,
+    place: Kept,
+    copies: Arc<dyn ObjectStore>,
     secret: ClusterSecret,
 }
 
 type Who = (ClinicId, PersonId);
 
+/// What is in the register.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Listed {
+    who: HashSet<Who>,
+    /// Objects that are no entries of ours.
+    unknown: u64,
+    /// Those of them that no plain listing shows.
+    hidden: HashSet<Who>,
+}
+
 impl Register {
-    /// In object storage.
+    /// In object storage; `copies` is where copies of records are.
     #[must_use]
-    pub fn new(objects: Arc<dyn ObjectStore>, secret: ClusterSecret) -> Self {
-        Self { objects, secret }
+    pub fn new(place: impl Into<Kept>, copies: Arc<dyn ObjectStore>, secret: ClusterSecret) -> Self {
+        Self {
+            place: place.into(),
+            copies,
+            secret,
+        }
+    }
+
+    /// Whether what is put there is locked, if it should be; asked now.
+    ///
+    /// # Errors
+    /// [`LockError`].
+    pub async fn check_lock(&self) -> Result<(), LockError> {
+        match &self.place.lock {
+            Some(lock) => lock.check().await,
+            None => Ok(()),
+        }
     }
 
     fn place(&self, (clinic, patient): Who) -> Path {
@@ -82,24 +119,29 @@ impl Register {
     }
 
     /// Whom an object's name says, if we wrote it.
-    fn read(&self, place: &Path) -> Option<Who> {
-        let mut parts = place.parts().skip(1);
-        let clinic = parts.next()?.as_ref().parse().ok()?;
-        let patient = parts.next()?.as_ref().split_once('.')?.0.parse().ok()?;
-        (self.place((clinic, patient)) == *place).then_some((clinic, patient))
+    fn read(&self, name: &str) -> Option<Who> {
+        let mut parts = name.split('/').skip(1);
+        let clinic = parts.next()?.parse().ok()?;
+        let patient = parts.next()?.split_once('.')?.0.parse().ok()?;
+        (self.place((clinic, patient)).as_ref() == name).then_some((clinic, patient))
     }
 
     /// Adds somebody. Adding them again is fine.
     ///
     /// # Errors
-    /// When object storage fails.
+    /// When object storage fails, or does not lock what it should.
     pub async fn add(&self, clinic: ClinicId, patient: PersonId) -> Result<(), RegisterError> {
+        // An entry in an unlocked bucket could be taken away for ever after, and is not written twice.
+        if let Some(lock) = &self.place.lock {
+            lock.believed().await?;
+        }
         let options = PutOptions {
             mode: PutMode::Create,
             ..PutOptions::default()
         };
         let place = self.place((clinic, patient));
-        match self.objects.put_opts(&place, "erased\n".into(), options).await {
+        let put = self.place.store.put_opts(&place, "erased\n".into(), options);
+        match put.await {
             Ok(_) | Err(object_store::Error::AlreadyExists { .. }) => Ok(()),
             Err(error) => Err(error.into()),
         }
@@ -110,23 +152,27 @@ impl Register {
     /// # Errors
     /// When object storage fails.
     pub async fn remove_copies(&self, clinic: ClinicId, patient: PersonId) -> Result<(), RegisterError> {
-        Ok(crate::record_export::remove_all(&*self.objects, clinic, patient).await?)
+        Ok(crate::record_export::remove_all(&*self.copies, clinic, patient).await?)
     }
 
-    /// Who is in it, and how many objects are no entries of ours.
-    async fn list(&self) -> Result<(HashSet<Who>, u64), RegisterError> {
-        let folder = Path::from(FOLDER);
-        let mut found = self.objects.list(Some(&folder));
-        let (mut listed, mut unknown) = (HashSet::new(), 0);
-        while let Some(object) = found.try_next().await? {
-            match self.read(&object.location) {
+    /// Who is in it.
+    async fn list(&self) -> Result<Listed, RegisterError> {
+        let (mut listed, mut unknown) = (Listed::default(), HashSet::new());
+        for version in self.place.names(FOLDER).await? {
+            match self.read(&version.name) {
                 Some(who) => {
-                    listed.insert(who);
+                    listed.who.insert(who);
+                    if version.hides {
+                        listed.hidden.insert(who);
+                    }
                 }
-                None => unknown += 1,
+                None => {
+                    unknown.insert(version.name);
+                }
             }
         }
-        Ok((listed, unknown))
+        listed.unknown = unknown.len() as u64;
+        Ok(listed)
     }
 
     /// Holds the register against the database: whoever is in it and came back is erased again, and
@@ -135,16 +181,27 @@ impl Register {
     /// # Errors
     /// [`RegisterError`]; what was done until then is done.
     pub async fn hold(&self, store: &Store) -> Result<Held, RegisterError> {
-        let (listed, unknown) = self.list().await?;
+        let Listed {
+            who: listed,
+            unknown,
+            hidden,
+        } = self.list().await?;
+        if !hidden.is_empty() {
+            tracing::error!(
+                hidden = hidden.len(),
+                "somebody tried to take entries out of the register of the erased"
+            );
+        }
         if unknown > 0 {
             tracing::error!(
                 unknown,
                 "the register of the erased holds what this cluster did not write"
             );
         }
-        // Before anything else: their keys open nothing from here on.
+        // Before anything else: their keys open nothing from here on, and those of everybody else do.
         let all: Vec<Who> = listed.iter().copied().collect();
         store.keyring().add_erased(&all);
+        store.keyring().open_patients();
         let erased: HashSet<Who> = store
             .patients_erased(OffsetDateTime::UNIX_EPOCH)
             .await?
@@ -153,6 +210,7 @@ impl Register {
         let mut held = Held {
             listed: listed.len() as u64,
             unknown,
+            hidden: hidden.len() as u64,
             ..Held::default()
         };
         let mut back: HashSet<Who> = listed.difference(&erased).copied().collect();
@@ -180,15 +238,25 @@ impl Register {
 
 /// Holds the register against the database until the drain stops: at once, and every now and then.
 pub async fn watch(register: Register, store: Store, drain: Drain) {
+    let mut was_told = false;
     loop {
-        let pause = match register.hold(&store).await {
+        // Given up half way when the node stops: whoever starts next does the rest.
+        let held = tokio::select! {
+            () = drain.stopping() => return,
+            held = register.hold(&store) => held,
+        };
+        let pause = match held {
             Ok(held) => {
                 tracing::debug!(?held, "the register of the erased was held against the database");
                 HELD_EVERY
             }
             Err(error) => {
-                tracing::warn!(%error, "the register of the erased is not held against the database");
-                AGAIN
+                let is_open = store.keyring().is_open();
+                if is_open || !was_told {
+                    was_told = true;
+                    tracing::warn!(%error, is_open, "the register of the erased is not held against the database");
+                }
+                if is_open { AGAIN } else { AGAIN_FIRST }
             }
         };
         tokio::select! {
@@ -230,7 +298,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let secret = ClusterSecret::load_or_create(&dir.path().join("secret")).unwrap();
         let objects = object_store::local::LocalFileSystem::new_with_prefix(dir.path()).unwrap();
-        let register = Register::new(Arc::new(objects), secret);
+        let objects: Arc<dyn ObjectStore> = Arc::new(objects);
+        let register = Register::new(objects.clone(), objects, secret);
         (dir, register)
     }
 
@@ -241,8 +310,12 @@ mod tests {
         for _ in 0..2 {
             register.add(who.0, who.1).await.unwrap();
         }
-        let (listed, unknown) = register.list().await.unwrap();
-        assert_eq!((listed, unknown), (HashSet::from([who]), 0));
+        let listed = |unknown| Listed {
+            who: HashSet::from([who]),
+            unknown,
+            hidden: HashSet::new(),
+        };
+        assert_eq!(register.list().await.unwrap(), listed(0));
         // Somebody else's: no tag, the tag of another, one that is cut off.
         let tag = register.place(who).to_string();
         let tag = tag.rsplit_once('.').unwrap().1.to_owned();
@@ -252,9 +325,9 @@ mod tests {
             format!("{FOLDER}/{}/{}.{}", who.0, who.1, &tag[1..]),
         ] {
             let place = Path::from(name);
-            register.objects.put(&place, "erased\n".into()).await.unwrap();
+            let put = register.place.store.put(&place, "erased\n".into());
+            put.await.unwrap();
         }
-        let (listed, unknown) = register.list().await.unwrap();
-        assert_eq!((listed, unknown), (HashSet::from([who]), 3));
+        assert_eq!(register.list().await.unwrap(), listed(3));
     }
 }

@@ -2,14 +2,16 @@
 
 use std::path::Path;
 
-use medmesh_api_client::Operator;
+use medmesh_api_client::{IdempotencyKey, Operator};
 use medmesh_api_types::audit::AuditVerification;
+use medmesh_api_types::rights::RecordRightsSet;
 use medmesh_control::app::{App, StartError};
 use medmesh_control::config::Config;
-use medmesh_control::objects::LockError;
+use medmesh_control::objects::{LockError, PassingError};
 use medmesh_tests::control::{ControlNode, Site, TestClinic, Wishes};
 use medmesh_tests::postgres::Scratch;
 use medmesh_tests::s3::S3;
+use sqlx::{Connection as _, PgConnection};
 use tempfile::TempDir;
 
 use crate::audit::eventually;
@@ -25,8 +27,10 @@ struct Place {
 
 impl Place {
     async fn new() -> Self {
+        let mut s3 = S3::start(Path::new(env!("CARGO_TARGET_TMPDIR")), "audit");
+        s3.tell("plain copies");
         Self {
-            s3: S3::start(Path::new(env!("CARGO_TARGET_TMPDIR")), "audit"),
+            s3,
             scratch: Scratch::database().await.unwrap(),
             dir: tempfile::tempdir().unwrap(),
         }
@@ -103,7 +107,13 @@ async fn a_bucket_that_does_not_lock_is_refused_at_the_start() {
     let refused = |built: Result<App, StartError>| {
         let error = built.err().expect("it does not start");
         assert!(
-            matches!(error, StartError::Unlocked(LockError::Unlocked(_))),
+            matches!(
+                error,
+                StartError::Unlocked {
+                    key: "lock_days",
+                    source: LockError::Unlocked(_)
+                }
+            ),
             "{error:?}"
         );
     };
@@ -119,4 +129,109 @@ async fn a_bucket_that_does_not_lock_is_refused_at_the_start() {
         .objects(&dir, Some(1))
         .replace(&place.s3.url, "http://127.0.0.1:9");
     place.build(away).await.unwrap();
+}
+
+/// The register in a bucket of its own that locks, copies in one that does not.
+fn apart(place: &Place) -> String {
+    let objects = place.s3.objects(place.dir.path(), Some(SIX_YEARS_DAYS));
+    format!("{objects}erasures_bucket = \"register\"\nerasures_lock_days = {SIX_YEARS_DAYS}\n")
+}
+
+/// Whoever holds the keys to the bucket, and puts back a backup of the database, brings nobody back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_erased_stays_in_the_register_and_copies_of_their_record_do_not_stay() {
+    let mut place = Place::new().await;
+    place.s3.tell("lock register");
+    let clinic = TestClinic::open(&place.scratch, "apart").await;
+    let node = ControlNode::start(&place.scratch, &place.wishes(apart(&place))).await;
+    let operator = Operator::new(&node.url(), node.site().operator_token().trim(), None).unwrap();
+    let patient = clinic.person("second");
+    let own = node.signed_in_as(&clinic, "second").await;
+    own.record_export_create(&IdempotencyKey::fresh(), patient)
+        .await
+        .unwrap();
+    let copies = format!("count copies:exports/{}/{patient}", clinic.id);
+    eventually(async || (place.s3.tell(&copies)["objects"] == 2).then_some(())).await;
+    let backup = "CREATE TABLE kept_person AS SELECT * FROM person; CREATE TABLE kept_key AS SELECT * FROM patient_key";
+    let mut database = PgConnection::connect(&place.scratch.admin_url).await.unwrap();
+    sqlx::raw_sql(backup).execute(&mut database).await.unwrap();
+    let goes = RecordRightsSet {
+        restricted: false,
+        erasure: true,
+    };
+    own.record_rights_set(patient, 0, goes).await.unwrap();
+    let entries = format!("count register:erasures/{}/{patient}", clinic.id);
+    eventually(async || (place.s3.tell(&entries)["objects"] == 1).then_some(())).await;
+    eventually(async || (place.s3.tell(&copies)["objects"] == 0).then_some(())).await;
+    let left = place.s3.tell(&format!("attack copies:exports/{}", clinic.id));
+    assert_eq!(
+        left["tried"], 0,
+        "nothing is left of the copies, no older version either"
+    );
+    let attack = place.s3.tell("attack register:erasures/");
+    assert!(
+        attack["tried"].as_u64().unwrap() > 0 && attack["tried"] == attack["refused"],
+        "{attack}"
+    );
+
+    // Hidden from every listing, and nobody knows of the wish any more: they stay erased.
+    assert_eq!(place.s3.tell("conceal register:erasures/")["concealed"], 1);
+    assert_eq!(place.s3.tell(&entries)["objects"], 0);
+    sqlx::raw_sql(
+        "DELETE FROM record_rights;
+         UPDATE person p SET display_name = k.display_name, email = k.email, seal_version = k.seal_version,
+             active = true, erased_at = NULL FROM kept_person k WHERE k.id = p.id AND p.erased_at IS NOT NULL;
+         INSERT INTO patient_key SELECT * FROM kept_key ON CONFLICT DO NOTHING",
+    )
+    .execute(&mut database)
+    .await
+    .unwrap();
+    let held = operator.erasure_enforce().await.unwrap();
+    assert_eq!(
+        (held.listed, held.erased_again, held.hidden, held.unknown),
+        (1, 1, 1, 0)
+    );
+    let gone = "SELECT count(*) = 1 FROM person p WHERE p.erased_at IS NOT NULL
+        AND NOT EXISTS (SELECT FROM patient_key k WHERE k.patient_id = p.id)";
+    let is_gone: bool = sqlx::query_scalar(gone).fetch_one(&mut database).await.unwrap();
+    assert!(is_gone);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_register_that_could_be_taken_away_and_copies_that_would_stay_are_refused_at_the_start() {
+    let mut place = Place::new().await;
+    place.s3.tell("open loose");
+    place.s3.tell("lock register");
+    let good = apart(&place);
+    place.build(good.clone()).await.unwrap();
+    let loose = good.replace("\"register\"", "\"loose\"");
+    let error = place.build(loose).await.err().expect("no entry would stay");
+    assert!(
+        matches!(
+            error,
+            StartError::Unlocked {
+                key: "erasures_lock_days",
+                source: LockError::Unlocked(_)
+            }
+        ),
+        "{error:?}"
+    );
+    // Older versions of what is removed, or a lock on it.
+    place.s3.tell("lock locked");
+    for keeps in ["loose", "locked"] {
+        let copies = good.replace("\"copies\"", &format!("\"{keeps}\""));
+        let error = place.build(copies).await.err().expect("copies would stay");
+        assert!(
+            matches!(error, StartError::Kept(PassingError::Kept(_))),
+            "{keeps}: {error:?}"
+        );
+    }
+    // A bucket for everything that locks, though the configuration does not ask for it.
+    let silent = place.s3.objects(place.dir.path(), None);
+    let error = place.build(silent).await.err().expect("copies would stay");
+    assert!(
+        matches!(error, StartError::Kept(PassingError::Kept(_))),
+        "{error:?}"
+    );
 }

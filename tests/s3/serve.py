@@ -3,10 +3,16 @@
 Says where it is as one line of JSON, then takes orders, one a line, and answers each with a line of JSON:
 
   open NAME      another bucket, with versions and without a lock
+  lock NAME      another bucket that locks
+  plain NAME     another bucket, with neither
   weaken         what is put from now on is locked for a day only
   attack PREFIX  whoever holds the keys tries to delete every version
   hide KEY       a newer version is put over an object
+  conceal PREFIX whoever holds the keys puts delete markers in front of everything
   versions KEY   how many versions there are
+  count PREFIX   how many objects there are
+
+PREFIX is in the first bucket, or in another as BUCKET:PREFIX.
 
 From the first line on every request must be signed (Signature Version 4) by the one user there is.
 """
@@ -52,11 +58,15 @@ def weaken(bucket):
                 backend.buckets[bucket].default_lock_days = 1
 
 
+def open_locked(s3, bucket):
+    s3.create_bucket(Bucket=bucket, ObjectLockEnabledForBucket=True)
+    lock(s3, bucket)
+
+
 def prepare(url, bucket):
     nobody = {"AccessKeyId": "setup", "SecretAccessKey": "setup"}
     s3, iam = client(url, "s3", nobody), client(url, "iam", nobody)
-    s3.create_bucket(Bucket=bucket, ObjectLockEnabledForBucket=True)
-    lock(s3, bucket)
+    open_locked(s3, bucket)
     iam.create_user(UserName="medmesh")
     allow = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}
     iam.put_user_policy(UserName="medmesh", PolicyName="all", PolicyDocument=json.dumps(allow))
@@ -84,8 +94,25 @@ def versions(s3, bucket, key):
     return {"versions": sum(version["Key"] == key for version in found)}
 
 
+def conceal(s3, bucket, prefix):
+    found = s3.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", [])
+    for at in found:
+        s3.delete_object(Bucket=bucket, Key=at["Key"])
+    return {"concealed": len(found)}
+
+
 def obey(s3, bucket, order, argument):
-    if order == "open":
+    if ":" in argument:
+        bucket, _, argument = argument.partition(":")
+    if order == "lock":
+        open_locked(s3, argument)
+    elif order == "plain":
+        s3.create_bucket(Bucket=argument)
+    elif order == "conceal":
+        return conceal(s3, bucket, argument)
+    elif order == "count":
+        return {"objects": s3.list_objects_v2(Bucket=bucket, Prefix=argument)["KeyCount"]}
+    elif order == "open":
         s3.create_bucket(Bucket=argument)
         s3.put_bucket_versioning(Bucket=argument, VersioningConfiguration={"Status": "Enabled"})
     elif order == "weaken":

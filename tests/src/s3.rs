@@ -52,7 +52,8 @@ impl S3 {
         }
     }
 
-    /// What `[objects]` says of its bucket; the credentials are written into `dir`.
+    /// What `[objects]` says of its bucket; the credentials are written into `dir`. Where it is to lock,
+    /// copies go into a bucket `copies`, which has to be made.
     ///
     /// # Panics
     /// When `dir` cannot be written to.
@@ -80,7 +81,9 @@ impl S3 {
         let text = format!("[default]\naws_access_key_id = {key_id}\naws_secret_access_key = {secret}\n");
         file.and_then(|mut file| file.write_all(text.as_bytes()))
             .expect("the directory is writable");
-        let lock = lock_days.map_or_else(String::new, |days| format!("lock_days = {days}\n"));
+        let lock = lock_days.map_or_else(String::new, |days| {
+            format!("lock_days = {days}\ncopies_bucket = \"copies\"\n")
+        });
         format!(
             "[objects.s3]\nbucket = \"{bucket}\"\nregion = \"us-east-1\"\nendpoint = \"{}\"\n\
              credentials_file = \"{}\"\n{lock}",

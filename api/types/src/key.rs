@@ -119,4 +119,6 @@ pub struct ErasuresHeld {
     pub added: u64,
     /// Objects in its place that this cluster did not write.
     pub unknown: u64,
+    /// Entries somebody hid behind a delete marker: they count as if nobody had.
+    pub hidden: u64,
 }

@@ -8,6 +8,7 @@ use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use medmesh_base::drain::Drain;
 use medmesh_base::telemetry;
+use medmesh_store::Keyring;
 use prometheus::Registry;
 use serde::Serialize;
 
@@ -22,6 +23,7 @@ pub(super) struct Health {
     pub(super) registry: Registry,
     pub(super) metrics: Metrics,
     pub(super) database: Database,
+    pub(super) keyring: Keyring,
     pub(super) ephemeral: Ephemeral,
     pub(super) fleet: Fleet,
     pub(super) front: Drain,
@@ -43,6 +45,8 @@ struct Readiness {
     ready: bool,
     database: bool,
     redis: bool,
+    /// It was heard whose keys are destroyed: until then nobody's record opens here.
+    erasures: bool,
     /// This node has taken its part in the cluster since it started.
     joined: bool,
     /// The cluster can decide: place people, take edges in.
@@ -57,7 +61,8 @@ async fn readyz(State(health): State<Health>) -> Response {
     // Neither does it without a leader: bookings and open visits go on. But a node that has just
     // started waits until it has found the cluster.
     let (joined, leader) = (health.fleet.has_joined(), health.fleet.has_leader());
-    let ready = database && joined && accepting;
+    let erasures = health.keyring.is_open();
+    let ready = database && erasures && joined && accepting;
     let status = if ready {
         StatusCode::OK
     } else {
@@ -69,6 +74,7 @@ async fn readyz(State(health): State<Health>) -> Response {
             ready,
             database,
             redis,
+            erasures,
             joined,
             leader,
             accepting,

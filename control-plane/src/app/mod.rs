@@ -18,6 +18,7 @@ use axum::Router;
 use medmesh_base::drain::Drain;
 use medmesh_store::Keyring;
 use medmesh_vault::{ClusterSecret, TokenSigner, VaultError};
+use object_store::ObjectStore;
 use prometheus::Registry;
 
 use crate::audit::{self, AuditMetrics, Cosigner, CosignerError, LogKeys, Logs, Publisher, Shelf};
@@ -35,7 +36,7 @@ use crate::keys;
 use crate::live::{self, Live};
 use crate::mail::{Mail, MailError};
 use crate::media::Media;
-use crate::objects::{self, LockError};
+use crate::objects::{self, Copies, LockError, PassingError};
 use crate::oidc::{Flows, Oidc};
 use crate::outbox::{self, OutboxMetrics, Rabbit};
 use crate::record_export::{self, Copyist, TokenKeys};
@@ -98,9 +99,18 @@ pub enum StartError {
     /// The outside witness cannot be asked.
     #[error(transparent)]
     Cosigner(#[from] CosignerError),
-    /// The bucket does not lock what the configuration says it locks.
-    #[error("objects.s3.lock_days")]
-    Unlocked(#[from] LockError),
+    /// A bucket does not lock what the configuration says it locks.
+    #[error("objects.s3.{key}")]
+    Unlocked {
+        /// The configuration's key.
+        key: &'static str,
+        /// Why.
+        #[source]
+        source: LockError,
+    },
+    /// The bucket with the copies of records keeps them for longer than they may lie there.
+    #[error("objects.s3.copies_bucket")]
+    Kept(#[from] PassingError),
     /// The Redis URL is unusable.
     #[error("redis.url is not usable")]
     Redis(#[from] redis::RedisError),
@@ -118,6 +128,7 @@ pub struct App {
     fleet: Fleet,
     logs: Logs,
     register: Register,
+    copies: Arc<dyn ObjectStore>,
     signer: TokenSigner,
     operator: Option<OperatorToken>,
     mounted: Router,
@@ -160,13 +171,11 @@ impl App {
         let signer = TokenSigner::load_or_create(&data_dir.join(SIGNING_KEY_FILE))?;
         let keyring = keys::open(&config.vault)?;
         let log_keys = LogKeys::new(config.node.cluster.clone(), secret.clone());
-        let shelf = Shelf::from(objects::open(&config.objects, &data_dir.join(OBJECTS_DIR))?);
-        match shelf.check_lock().await {
-            Err(error @ LockError::Unlocked(_)) => return Err(error.into()),
-            // It may come back; until then no head is published.
-            Err(error) => tracing::warn!(%error, "object storage"),
-            Ok(()) => {}
-        }
+        let opened = objects::open(&config.objects, &data_dir.join(OBJECTS_DIR))?;
+        let copies = opened.copies.clone();
+        let shelf = Shelf::from(opened.audit);
+        let register = Register::new(opened.erasures, copies.store.clone(), secret.clone());
+        check_buckets(&shelf, &register, &copies).await?;
         let cosigner = config.audit.witness.as_ref().map(Cosigner::new).transpose()?;
         let redis = config.redis.as_ref().map(|redis| redis.url.as_str());
         let ephemeral = Ephemeral::open(redis)?;
@@ -180,8 +189,6 @@ impl App {
         let database = Database::default();
         let token_keys = TokenKeys::default();
         let copying = signer.clone();
-        let register = Register::new(shelf.objects(), secret.clone());
-        let objects = shelf.objects();
         let logs = Logs::new(log_keys, shelf, cosigner);
         let api = Api::new(Parts {
             database: database.clone(),
@@ -201,7 +208,7 @@ impl App {
             flows: Flows::new(&digest_key),
             digest_key,
             logs: logs.clone(),
-            objects,
+            objects: copies.store.clone(),
             token_keys: token_keys.clone(),
         });
         let listeners = Listeners::bind(&config).await?;
@@ -221,6 +228,7 @@ impl App {
             fleet,
             logs,
             register,
+            copies: copies.store,
             signer: copying,
             operator,
             mounted: Router::new(),
@@ -247,6 +255,7 @@ impl App {
             registry: self.registry,
             metrics: self.api.metrics.clone(),
             database: self.database.clone(),
+            keyring: self.keyring.clone(),
             ephemeral: self.ephemeral,
             fleet: self.fleet.clone(),
             front: self.front.clone(),
@@ -294,7 +303,7 @@ impl App {
         let audit_metrics = AuditMetrics::new(&self.registry);
         let (log_keys, shelf) = (self.logs.keys().clone(), self.logs.shelf().clone());
         let register = self.register.clone();
-        let (objects, signer) = (shelf.objects(), self.signer.clone());
+        let (objects, signer) = (self.copies.clone(), self.signer.clone());
         let url = self.config.origins().first().cloned().unwrap_or_default();
         let (cosigner, head_seconds) = (self.logs.cosigner().cloned(), self.config.audit.head_seconds);
         let (witness, fleet) = (Arc::new(self.fleet.clone()), self.fleet.clone());
@@ -368,6 +377,25 @@ impl Running {
         tracing::info!(cut, left, "control node stopped");
         cut + left
     }
+}
+
+/// Whether each bucket does with what is put into it as the configuration says. One that does not say may
+/// come back: until then no head is published and nobody is added to the register.
+async fn check_buckets(shelf: &Shelf, register: &Register, copies: &Copies) -> Result<(), StartError> {
+    let (heads, erasures, copies) = tokio::join!(shelf.check_lock(), register.check_lock(), copies.check());
+    for (key, checked) in [("lock_days", heads), ("erasures_lock_days", erasures)] {
+        match checked {
+            Err(source @ LockError::Unlocked(_)) => return Err(StartError::Unlocked { key, source }),
+            Err(error) => tracing::warn!(%error, key, "object storage"),
+            Ok(()) => {}
+        }
+    }
+    match copies {
+        Err(error @ PassingError::Kept(_)) => return Err(error.into()),
+        Err(error) => tracing::warn!(%error, "object storage"),
+        Ok(()) => {}
+    }
+    Ok(())
 }
 
 /// The operator's token, if one is configured.

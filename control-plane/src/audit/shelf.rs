@@ -11,7 +11,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt as _};
 
 use super::names::Place;
-use crate::objects::{Lock, LockError, Opened, local};
+use crate::objects::{Kept, Lock, LockError, local};
 
 /// Objects fetched or stored at once for one log.
 const AT_ONCE: usize = 8;
@@ -43,11 +43,11 @@ pub struct Shelf {
     lock: Option<Lock>,
 }
 
-impl From<Opened> for Shelf {
-    fn from(opened: Opened) -> Self {
+impl From<Kept> for Shelf {
+    fn from(place: Kept) -> Self {
         Self {
-            store: opened.store,
-            lock: opened.lock,
+            store: place.store,
+            lock: place.lock,
         }
     }
 }
@@ -76,12 +76,6 @@ impl Shelf {
             Some(lock) => lock.check().await,
             None => Ok(()),
         }
-    }
-
-    /// The object storage itself, for what else is kept there: each kind has a folder of its own.
-    #[must_use]
-    pub fn objects(&self) -> Arc<dyn ObjectStore> {
-        Arc::clone(&self.store)
     }
 
     fn path(place: Place, name: &str) -> Path {

@@ -131,3 +131,67 @@ fn a_node_must_be_among_its_peers_and_once() {
     assert!(fault(&GOOD.replacen("id = 1", "id = 3", 1)).contains("must include this node"));
     assert!(fault(&GOOD.replace("{ id = 2", "{ id = 1")).contains("listed twice"));
 }
+
+const BUCKETS: &str = r#"
+[objects.s3]
+bucket = "clinic-audit"
+region = "eu-central-1"
+lock_days = 2192
+erasures_bucket = "clinic-erasures"
+erasures_lock_days = 3650
+copies_bucket = "clinic-copies"
+"#;
+
+#[test]
+fn what_must_stay_and_what_must_go_are_in_different_buckets() {
+    let good = format!("{GOOD}{BUCKETS}");
+    let days = |text: &str| load(text).unwrap().objects.s3.unwrap().erasures_days();
+    assert_eq!(days(&good), Some(3650));
+    // In the bucket of the audit log its lock is the register's, if it is the longer one.
+    let together = good.replace("erasures_bucket = \"clinic-erasures\"\n", "");
+    assert_eq!(days(&together), Some(3650));
+    assert_eq!(
+        days(&together.replace("erasures_lock_days = 3650\n", "")),
+        Some(2192)
+    );
+    assert_eq!(days(&good.replace("erasures_lock_days = 3650\n", "")), None);
+    for (from, to, key) in [
+        (
+            "erasures_lock_days = 3650",
+            "erasures_lock_days = 0",
+            "erasures_lock_days",
+        ),
+        ("lock_days = 2192", "lock_days = 36501", "lock_days"),
+        ("\"clinic-erasures\"", "\"Clinic\"", "erasures_bucket"),
+        ("\"clinic-copies\"", "\"c\"", "copies_bucket"),
+        ("\"clinic-erasures\"", "\"clinic-audit\"", "erasures_bucket"),
+        ("\"clinic-copies\"", "\"clinic-audit\"", "copies_bucket"),
+        ("\"clinic-copies\"", "\"clinic-erasures\"", "copies_bucket"),
+    ] {
+        let text = good.replacen(from, to, 1);
+        let at = text
+            .lines()
+            .position(|line| line.starts_with(&format!("{key} = ")));
+        let expected = format!(".toml:{}: objects.s3.{key}: ", at.unwrap() + 1);
+        let fault = fault(&text);
+        assert_eq!(fault.lines().count(), 1, "{fault}");
+        assert!(fault.contains(&expected), "{fault:?} should contain {expected:?}");
+    }
+    // A bucket that locks takes no copies, whichever lock it is for.
+    for without in [
+        "copies_bucket = \"clinic-copies\"\n",
+        "copies_bucket = \"clinic-copies\"\nlock_days = 2192\n",
+    ] {
+        let text = without.lines().fold(together.clone(), |text, line| {
+            text.replacen(&format!("{line}\n"), "", 1)
+        });
+        assert!(
+            fault(&text).contains("objects.s3.copies_bucket: must name another"),
+            "{text}"
+        );
+    }
+    let apart = good
+        .replacen("lock_days = 2192\n", "", 1)
+        .replace("copies_bucket = \"clinic-copies\"\n", "");
+    assert_eq!(days(&apart), Some(3650), "only the register's bucket locks");
+}

@@ -123,6 +123,7 @@ async fn erasure_enforce(State(desk): State<Desk>) -> Result<Json<ErasuresHeld>,
         erased_again: held.erased_again,
         added: held.added,
         unknown: held.unknown,
+        hidden: held.hidden,
     }))
 }
 
@@ -131,6 +132,7 @@ impl From<RegisterError> for ApiError {
         match error {
             RegisterError::Store(error) => error.into(),
             RegisterError::Objects(error) => Self::new(ProblemCode::Unavailable).because(error),
+            RegisterError::Lock(error) => Self::new(ProblemCode::Unavailable).because(error),
         }
     }
 }

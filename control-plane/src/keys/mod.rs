@@ -34,6 +34,7 @@ pub fn open(config: &Vault) -> Result<Keyring, VaultError> {
     let settings = KeyringSettings {
         lifetime: Duration::from_secs(config.cache_seconds),
         patients_max: config.patients_cached,
+        waits_for_register: true,
     };
     Ok(Keyring::new(kms, settings))
 }

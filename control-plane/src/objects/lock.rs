@@ -4,17 +4,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use object_store::aws::{AwsAuthorizer, AwsCredentialProvider};
-use object_store::client::{HttpRequest, HttpRequestBody};
 use parking_lot::Mutex;
 use serde::Deserialize;
 
-use super::{ANSWER_TIMEOUT, CONNECT_TIMEOUT};
+use super::ask::{Answer, Asker, Unanswered};
 
 /// How long an answer is believed before the bucket is asked again: whoever rules it can change its mind.
 const BELIEVED_FOR: Duration = Duration::from_secs(600);
 /// Largest answer read: a configuration has some three hundred bytes.
-const ANSWER_BYTES_MAX: usize = 64 * 1024;
+pub(super) const ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// Days of a year of retention, which is a rule's other unit.
 const DAYS_PER_YEAR: u32 = 365;
 
@@ -29,6 +27,12 @@ pub enum LockError {
     Unknown(String),
 }
 
+impl From<Unanswered> for LockError {
+    fn from(error: Unanswered) -> Self {
+        Self::Unknown(error.0)
+    }
+}
+
 /// What must be true of the bucket.
 #[derive(Clone)]
 pub struct Lock {
@@ -36,11 +40,8 @@ pub struct Lock {
 }
 
 struct Asked {
-    credentials: AwsCredentialProvider,
-    region: String,
-    url: String,
+    asker: Asker,
     days: u32,
-    http: reqwest::Client,
     locked_at: Mutex<Option<Instant>>,
 }
 
@@ -48,6 +49,20 @@ impl fmt::Debug for Lock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Lock({} days)", self.asked.days)
     }
+}
+
+/// What a bucket does with what is put into it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Locked {
+    /// Nothing, and why not.
+    No(String),
+    /// It is kept.
+    For {
+        /// For so long.
+        days: u32,
+        /// Also from whoever may go around a lock: GOVERNANCE binds only those who may not.
+        binds_all: bool,
+    },
 }
 
 #[derive(Deserialize)]
@@ -72,32 +87,16 @@ struct Retention {
 }
 
 impl Lock {
-    /// Of the bucket at `url`, for at least `days`.
-    pub(super) fn new(
-        credentials: AwsCredentialProvider,
-        region: &str,
-        url: &str,
-        days: u32,
-        ca_pem: Option<&[u8]>,
-    ) -> Result<Self, reqwest::Error> {
-        let mut http = reqwest::Client::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(ANSWER_TIMEOUT)
-            .redirect(reqwest::redirect::Policy::none());
-        if let Some(pem) = ca_pem {
-            http = http.add_root_certificate(reqwest::Certificate::from_pem(pem)?);
-        }
+    /// For at least `days`.
+    pub(super) fn new(asker: Asker, days: u32) -> Self {
         let asked = Asked {
-            credentials,
-            region: region.to_owned(),
-            url: format!("{url}/?object-lock"),
+            asker,
             days,
-            http: http.build()?,
             locked_at: Mutex::new(None),
         };
-        Ok(Self {
+        Self {
             asked: Arc::new(asked),
-        })
+        }
     }
 
     /// Whether it locks, as of a few minutes ago.
@@ -123,63 +122,47 @@ impl Lock {
     }
 
     async fn ask(&self) -> Result<(), LockError> {
-        let unknown = |why: &str| LockError::Unknown(why.to_owned());
-        let Asked {
-            credentials,
-            region,
-            url,
-            http,
-            ..
-        } = &*self.asked;
-        let credentials = credentials.get_credential().await;
-        let credentials = credentials.map_err(|_| unknown("there are no credentials"))?;
-        let mut request = HttpRequest::new(HttpRequestBody::empty());
-        *request.uri_mut() = url.parse().map_err(|_| unknown("its address is none"))?;
-        AwsAuthorizer::new(&credentials, "s3", region)
-            .try_authorize(&mut request, None)
-            .map_err(|_| unknown("the request cannot be signed"))?;
-        let headers = std::mem::take(request.headers_mut());
-        let sent = http.get(url).headers(headers).send().await;
-        let mut answer = sent.map_err(|_| unknown("it cannot be reached"))?;
-        let (status, mut body) = (answer.status(), Vec::new());
-        while let Some(part) = answer.chunk().await.map_err(|_| unknown("it broke off"))? {
-            if body.len() + part.len() > ANSWER_BYTES_MAX {
-                return Err(unknown("the answer is too long"));
-            }
-            body.extend_from_slice(&part);
-        }
-        let body = String::from_utf8_lossy(&body);
-        if status == reqwest::StatusCode::NOT_FOUND && body.contains("ObjectLockConfigurationNotFound") {
-            return Err(LockError::Unlocked("it has no object lock".to_owned()));
-        }
-        if !status.is_success() {
-            return Err(unknown(&format!("it answers {status}")));
-        }
-        judge(&body, self.asked.days)
+        let Asked { asker, days, .. } = &*self.asked;
+        let answer = asker.get(&[("object-lock", "")], ANSWER_BYTES_MAX).await?;
+        enough(locked(&answer)?, *days)
     }
 }
 
-/// Whether a configuration locks for so many days.
-fn judge(body: &str, days: u32) -> Result<(), LockError> {
-    let found: Configuration =
-        quick_xml::de::from_str(body).map_err(|_| LockError::Unknown("the answer is none".to_owned()))?;
+/// Whether a bucket locks so that nobody takes anything away for so many days.
+fn enough(found: Locked, days: u32) -> Result<(), LockError> {
     let unlocked = |why: String| Err(LockError::Unlocked(why));
+    match found {
+        Locked::No(why) => unlocked(why),
+        Locked::For { binds_all: false, .. } => {
+            unlocked("its default retention is not COMPLIANCE".to_owned())
+        }
+        Locked::For { days: held, .. } if held < days => unlocked(format!("for {held} days, not for {days}")),
+        Locked::For { .. } => Ok(()),
+    }
+}
+
+/// What an answer says.
+pub(super) fn locked(answer: &Answer) -> Result<Locked, Unanswered> {
+    let Answer { status, body } = answer;
+    if *status == reqwest::StatusCode::NOT_FOUND && body.contains("ObjectLockConfigurationNotFound") {
+        return Ok(Locked::No("it has no object lock".to_owned()));
+    }
+    if !status.is_success() {
+        return Err(Unanswered(format!("it answers {status}")));
+    }
+    let found: Configuration =
+        quick_xml::de::from_str(body).map_err(|_| Unanswered("the answer is none".to_owned()))?;
     if found.object_lock_enabled.as_deref() != Some("Enabled") {
-        return unlocked("object lock is not enabled".to_owned());
+        return Ok(Locked::No("object lock is not enabled".to_owned()));
     }
     let Some(retention) = found.rule.and_then(|rule| rule.default_retention) else {
-        return unlocked("it has no default retention".to_owned());
+        return Ok(Locked::No("it has no default retention".to_owned()));
     };
-    // GOVERNANCE binds only those without the permission to go around it.
-    if retention.mode.as_deref() != Some("COMPLIANCE") {
-        return unlocked("its default retention is not COMPLIANCE".to_owned());
-    }
     let years = retention.years.unwrap_or(0).saturating_mul(DAYS_PER_YEAR);
-    let held = retention.days.unwrap_or(0).max(years);
-    if held < days {
-        return unlocked(format!("for {held} days, not for {days}"));
-    }
-    Ok(())
+    Ok(Locked::For {
+        days: retention.days.unwrap_or(0).max(years),
+        binds_all: retention.mode.as_deref() == Some("COMPLIANCE"),
+    })
 }
 
 #[cfg(test)]
@@ -198,6 +181,14 @@ mod tests {
         configuration(&format!(
             "<Rule><DefaultRetention><Mode>{mode}</Mode>{unit}</DefaultRetention></Rule>"
         ))
+    }
+
+    fn judge(body: &str, days: u32) -> Result<(), LockError> {
+        let answer = Answer {
+            status: reqwest::StatusCode::OK,
+            body: body.to_owned(),
+        };
+        enough(locked(&answer)?, days)
     }
 
     #[test]

@@ -1,26 +1,38 @@
 //! Object storage: a directory or a bucket, and whether the bucket locks what is put into it.
 //!
+//! What must stay and what must go do not go into one bucket: heads of audit logs and the register of the
+//! erased are to be locked for years, copies of records may lie there for seven days ([`Opened`]).
+//!
 //! Locking is the bucket's own doing: its default retention holds for everything put into it, by us
 //! and by whoever took our keys. We only look whether it is so ([`Lock`]), at the start, before
 //! publishing and with every verification. (A lock per request would have to be asked for by the very
 //! party whose hands the lock is to bind.)
 
+mod ask;
 mod digest;
 mod lock;
+mod passing;
+mod versions;
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use object_store::aws::{AmazonS3Builder, Checksum};
+use futures::TryStreamExt as _;
+use object_store::aws::{AmazonS3, AmazonS3Builder, Checksum};
 use object_store::local::LocalFileSystem;
 use object_store::{BackoffConfig, Certificate, ClientOptions, ObjectStore, RetryConfig};
 
 use crate::config::{Objects, S3};
 
+use ask::Asker;
 use digest::WithDigest;
 pub use lock::{Lock, LockError};
+use passing::Passing;
+pub use passing::PassingError;
+pub(crate) use versions::Version;
+use versions::Versions;
 
 /// Until a connection stands.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -57,12 +69,78 @@ pub enum OpenError {
     Tls(#[from] reqwest::Error),
 }
 
-/// What was opened.
+/// What was opened: a place for each kind of thing, by how long it must stay.
 pub struct Opened {
+    /// Heads and tiles of audit logs: years.
+    pub audit: Kept,
+    /// The register of the erased: as long as there may be a backup with them in it.
+    pub erasures: Kept,
+    /// Copies of records: seven days, and not longer.
+    pub copies: Copies,
+}
+
+/// A place whose objects must stay, where the configuration says so.
+#[derive(Clone)]
+pub struct Kept {
     /// Where objects go.
     pub store: Arc<dyn ObjectStore>,
-    /// What must be true of the bucket, where the configuration says so.
+    /// What must be true of the bucket.
     pub lock: Option<Lock>,
+    versions: Option<Versions>,
+}
+
+impl From<Arc<dyn ObjectStore>> for Kept {
+    /// A place that keeps what nobody removes.
+    fn from(store: Arc<dyn ObjectStore>) -> Self {
+        Self {
+            store,
+            lock: None,
+            versions: None,
+        }
+    }
+}
+
+impl Kept {
+    /// Names in a folder. Where objects are locked, also those that somebody hid.
+    ///
+    /// # Errors
+    /// When the storage fails, or gives only a part.
+    pub(crate) async fn names(&self, folder: &str) -> Result<Vec<Version>, object_store::Error> {
+        if let Some(versions) = self.versions.as_ref().filter(|_| self.lock.is_some()) {
+            let found = versions.list(&format!("{folder}/")).await;
+            return found.map_err(|source| object_store::Error::Generic {
+                store: "S3",
+                source: Box::new(source),
+            });
+        }
+        let folder = object_store::path::Path::from(folder);
+        let found = self.store.list(Some(&folder)).map_ok(|found| Version {
+            name: found.location.to_string(),
+            hides: false,
+        });
+        found.try_collect().await
+    }
+}
+
+/// Where copies of records are.
+#[derive(Clone)]
+pub struct Copies {
+    /// Where objects go.
+    pub store: Arc<dyn ObjectStore>,
+    passing: Option<Passing>,
+}
+
+impl Copies {
+    /// Whether what is removed there is gone.
+    ///
+    /// # Errors
+    /// [`PassingError`].
+    pub async fn check(&self) -> Result<(), PassingError> {
+        match &self.passing {
+            Some(passing) => passing.check().await,
+            None => Ok(()),
+        }
+    }
 }
 
 /// Opens what the configuration names; nothing is sent yet.
@@ -71,20 +149,29 @@ pub struct Opened {
 /// [`OpenError`].
 pub fn open(config: &Objects, default_dir: &Path) -> Result<Opened, OpenError> {
     let Some(s3) = &config.s3 else {
-        let dir = config.dir.as_deref().unwrap_or(default_dir);
+        let store = local(config.dir.as_deref().unwrap_or(default_dir))?;
         return Ok(Opened {
-            store: local(dir)?,
-            lock: None,
+            audit: store.clone().into(),
+            erasures: store.clone().into(),
+            copies: Copies { store, passing: None },
         });
     };
-    let (store, url, roots) = bucket(s3)?;
-    let lock = s3.lock_days.map(|days| {
-        let credentials = store.credentials().clone();
-        Lock::new(credentials, &s3.region, &url, days, roots.as_deref())
-    });
+    let audit = Bucket::open(s3, &s3.bucket)?;
+    let another = |name: &Option<String>| match name {
+        Some(name) => Bucket::open(s3, name),
+        None => Ok(audit.clone()),
+    };
+    let (erasures, copies) = (another(&s3.erasures_bucket)?, another(&s3.copies_bucket)?);
     Ok(Opened {
-        lock: lock.transpose()?,
-        store: Arc::new(store),
+        erasures: erasures.kept(s3.erasures_days()),
+        copies: Copies {
+            passing: Some(Passing {
+                asker: copies.asker,
+                is_own: s3.copies_bucket.is_some(),
+            }),
+            store: copies.store,
+        },
+        audit: audit.kept(s3.lock_days),
     })
 }
 
@@ -97,13 +184,39 @@ pub(crate) fn local(dir: &Path) -> Result<Arc<dyn ObjectStore>, object_store::Er
     Ok(Arc::new(LocalFileSystem::new_with_prefix(dir)?))
 }
 
-/// The bucket, its URL, and what signs its certificate where the system does not know.
-type Bucket = (object_store::aws::AmazonS3, String, Option<Vec<u8>>);
+/// A bucket, and who asks about it.
+#[derive(Clone)]
+struct Bucket {
+    store: Arc<dyn ObjectStore>,
+    asker: Asker,
+}
 
-fn bucket(config: &S3) -> Result<Bucket, OpenError> {
+impl Bucket {
+    fn open(config: &S3, name: &str) -> Result<Self, OpenError> {
+        let (store, url, roots) = bucket(config, name)?;
+        let asker = Asker::new(&store, &config.region, &url, roots.as_deref())?;
+        Ok(Self {
+            store: Arc::new(store),
+            asker,
+        })
+    }
+
+    fn kept(self, days: Option<u32>) -> Kept {
+        Kept {
+            store: self.store,
+            lock: days.map(|days| Lock::new(self.asker.clone(), days)),
+            versions: Some(Versions(self.asker)),
+        }
+    }
+}
+
+/// The client, the bucket's URL, and what signs its certificate where the system does not know.
+type Client = (AmazonS3, String, Option<Vec<u8>>);
+
+fn bucket(config: &S3, name: &str) -> Result<Client, OpenError> {
     // Harmless if the process has chosen already: there is one provider.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let (endpoint, url) = address(config);
+    let (endpoint, url) = address(config, name);
     let mut client = ClientOptions::new()
         .with_connect_timeout(CONNECT_TIMEOUT)
         .with_timeout(ANSWER_TIMEOUT)
@@ -121,7 +234,7 @@ fn bucket(config: &S3) -> Result<Bucket, OpenError> {
         client = client.with_root_certificate(Certificate::from_pem(pem)?);
     }
     let mut builder = AmazonS3Builder::new()
-        .with_bucket_name(&config.bucket)
+        .with_bucket_name(name)
         .with_region(&config.region)
         .with_endpoint(endpoint)
         .with_virtual_hosted_style_request(!path_style(config))
@@ -165,18 +278,18 @@ fn path_style(config: &S3) -> bool {
 }
 
 /// What the client takes for an endpoint, and the bucket's own URL.
-fn address(config: &S3) -> (String, String) {
+fn address(config: &S3, bucket: &str) -> (String, String) {
     let base = config
         .endpoint
         .clone()
         .unwrap_or_else(|| format!("https://s3.{}.amazonaws.com", config.region));
     let base = base.trim_end_matches('/').to_owned();
     if path_style(config) {
-        let url = format!("{base}/{}", config.bucket);
+        let url = format!("{base}/{bucket}");
         return (base, url);
     }
     let (scheme, host) = base.split_once("://").unwrap_or(("https", &base));
-    let url = format!("{scheme}://{}.{host}", config.bucket);
+    let url = format!("{scheme}://{bucket}.{host}");
     (url.clone(), url)
 }
 
@@ -225,12 +338,15 @@ mod tests {
             credentials_file: None,
             ca_file: None,
             lock_days: None,
+            erasures_bucket: None,
+            erasures_lock_days: None,
+            copies_bucket: None,
         }
     }
 
     #[test]
     fn buckets_are_found_where_they_are() {
-        let url = |endpoint, style| address(&config(endpoint, style)).1;
+        let url = |endpoint, style| address(&config(endpoint, style), "audit").1;
         assert_eq!(url(None, None), "https://audit.s3.eu-central-1.amazonaws.com");
         assert_eq!(
             url(None, Some(true)),

@@ -216,7 +216,8 @@ async fn an_erasure_that_broke_off_is_finished_by_the_next_worker() {
     let objects = dir.path().join("objects");
     std::fs::create_dir(&objects).unwrap();
     let storage = LocalFileSystem::new_with_prefix(&objects).unwrap();
-    let register = Register::new(std::sync::Arc::new(storage), secret);
+    let storage: std::sync::Arc<dyn object_store::ObjectStore> = std::sync::Arc::new(storage);
+    let register = Register::new(storage.clone(), storage, secret);
     for (steps_done, login) in [(0, "patient"), (1, "second"), (2, "third")] {
         let patient = clinic.person(login);
         wish_it_gone(&store, &clinic, patient).await;

@@ -102,8 +102,8 @@ pub(super) async fn run(
         }
         KeyVerb::Erased => show(connection, &operator.erasure_enforce().await?, |held| {
             format!(
-                "{} in the register, {} erased again, {} added, {} unknown\n",
-                held.listed, held.erased_again, held.added, held.unknown
+                "{} in the register, {} erased again, {} added, {} unknown, {} hidden\n",
+                held.listed, held.erased_again, held.added, held.unknown, held.hidden
             )
         }),
     }

@@ -264,6 +264,10 @@ impl Tx {
         rows: Vec<PatientKeyRow>,
     ) -> Result<HashMap<PersonId, Ring>> {
         let clinic = self.clinic_id();
+        if !rows.is_empty() && !self.keys.keyring.is_open() {
+            let why = "the register of the erased was not read yet";
+            return Err(StoreError::Unavailable(Fault::Keys(why.to_owned())));
+        }
         let mut keys: HashMap<PersonId, Vec<Arc<Key>>> = HashMap::new();
         for row in rows {
             let clinic_version = version_from(row.clinic_key_version, Column::PatientKeyWrapped)?;

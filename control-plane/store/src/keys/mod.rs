@@ -21,6 +21,7 @@ mod seal;
 mod step;
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -53,6 +54,9 @@ pub struct KeyringSettings {
     pub lifetime: Duration,
     /// Patients whose keys are kept at once, about 1 kB each.
     pub patients_max: usize,
+    /// Whether patients' keys stay shut until [`Keyring::open_patients`]: a database that was put back
+    /// holds keys that were destroyed, and only the register outside of it says whose.
+    pub waits_for_register: bool,
 }
 
 impl Default for KeyringSettings {
@@ -60,6 +64,7 @@ impl Default for KeyringSettings {
         Self {
             lifetime: Duration::from_secs(300),
             patients_max: 16_384,
+            waits_for_register: false,
         }
     }
 }
@@ -87,6 +92,9 @@ struct Inner {
     /// Whose keys were destroyed for good, as the register outside of the database says: a key that a
     /// restored backup holds opens nothing.
     erased: RwLock<HashSet<(ClinicId, PersonId)>>,
+    /// Whether it is known whose keys are destroyed. It never closes again: what is added later is
+    /// heard of while the process lives.
+    patients_open: AtomicBool,
 }
 
 impl Keyring {
@@ -101,6 +109,7 @@ impl Keyring {
             counts: Mutex::default(),
             floors: RwLock::default(),
             erased: RwLock::default(),
+            patients_open: AtomicBool::new(!settings.waits_for_register),
         }))
     }
 
@@ -150,6 +159,18 @@ impl Keyring {
         let mut erased = self.0.erased.write().unwrap_or_else(PoisonError::into_inner);
         erased.extend(gone);
         self.0.patients.forget(|key| erased.contains(key));
+    }
+
+    /// From now on patients' keys open, but for those of [`Keyring::add_erased`].
+    pub fn open_patients(&self) {
+        // Whoever sees it sees what was added before.
+        self.0.patients_open.store(true, Ordering::Release);
+    }
+
+    /// Whether patients' keys open.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.0.patients_open.load(Ordering::Acquire)
     }
 
     /// Whether a patient's key is destroyed for good, whatever the database holds.
