@@ -23,5 +23,5 @@ mod oauth;
 pub mod objects;
 mod oidc;
 pub mod outbox;
-mod record_export;
+pub mod record_export;
 pub mod setup;

@@ -4,6 +4,7 @@
 //! [`Handlers::on`] where [`crate::app`] starts the workers.
 mod erase;
 mod metrics;
+mod run;
 mod upkeep;
 mod worker;
 
@@ -12,5 +13,6 @@ mod tests;
 
 pub use erase::erase_handlers;
 pub use metrics::JobMetrics;
+pub use run::{Pace, Run};
 pub use upkeep::upkeep;
-pub use worker::{Handlers, JobFailure, Run, Turn, work};
+pub use worker::{Handlers, JobFailure, Turn, work, work_at};

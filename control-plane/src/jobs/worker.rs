@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use medmesh_base::ClinicId;
 use medmesh_base::drain::Drain;
 use medmesh_store::{Job, JobKind, Store};
 use rand::Rng as _;
@@ -13,11 +12,10 @@ use time::OffsetDateTime;
 use tokio::task::JoinSet;
 
 use super::metrics::JobMetrics;
+use super::run::{Pace, Run};
 
 /// Jobs one node works on at once: they wait for others most of the time.
 const AT_ONCE: usize = 16;
-/// Longest time a handler may take; below the claim's lease, so that nobody else starts meanwhile.
-const HANDLER_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often due jobs are looked for without being told.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often the gauges are refreshed.
@@ -26,15 +24,6 @@ const COUNT_EVERY: Duration = Duration::from_secs(15);
 const BACKOFF_FIRST: Duration = Duration::from_secs(2);
 /// Longest pause between tries: whatever was down for hours is found up again within one.
 const BACKOFF_MAX: Duration = Duration::from_secs(3600);
-
-/// Whose job runs, and which try it is.
-#[derive(Clone, Copy, Debug)]
-pub struct Run {
-    /// Whose; `None` for the installation's.
-    pub clinic_id: Option<ClinicId>,
-    /// 1 for the first try.
-    pub attempt: u32,
-}
 
 /// A try failed. The word is shown to operators: one of ours, never somebody else's text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,6 +98,11 @@ impl Handlers {
 
 /// Does jobs until the drain stops; what runs then gets its time to finish.
 pub async fn work(store: Store, handlers: Handlers, metrics: JobMetrics, drain: Drain) {
+    work_at(Pace::default(), store, handlers, metrics, drain).await;
+}
+
+/// As [`work`], at another pace.
+pub async fn work_at(pace: Pace, store: Store, handlers: Handlers, metrics: JobMetrics, drain: Drain) {
     let kinds = handlers.kinds();
     let mut running = JoinSet::new();
     let mut count_at = tokio::time::Instant::now();
@@ -121,12 +115,12 @@ pub async fn work(store: Store, handlers: Handlers, metrics: JobMetrics, drain: 
             }
         }
         let free = AT_ONCE - running.len();
-        let claimed = claim(&store, &kinds, free).await;
+        let claimed = claim(&store, &kinds, pace, free).await;
         let may_be_more = claimed.len() == free;
         for job in claimed {
             let (store, metrics) = (store.clone(), metrics.clone());
             let handler = handlers.0[job.kind.as_str()].clone();
-            running.spawn(async move { attempt(&store, &metrics, &handler, &job).await });
+            running.spawn(async move { attempt(&store, &metrics, &handler, pace, &job).await });
         }
         tokio::select! {
             () = drain.stopping() => break,
@@ -138,12 +132,13 @@ pub async fn work(store: Store, handlers: Handlers, metrics: JobMetrics, drain: 
     while running.join_next().await.is_some() {}
 }
 
-async fn claim(store: &Store, kinds: &[&'static str], free: usize) -> Vec<Job> {
+async fn claim(store: &Store, kinds: &[&'static str], pace: Pace, free: usize) -> Vec<Job> {
     if free == 0 || kinds.is_empty() {
         return Vec::new();
     }
     let limit = u32::try_from(free).unwrap_or(u32::MAX);
-    match store.job_claim(kinds, OffsetDateTime::now_utc(), limit).await {
+    let now = OffsetDateTime::now_utc();
+    match store.job_claim(kinds, now, pace.lease, limit).await {
         Ok(jobs) => jobs,
         Err(error) => {
             tracing::warn!(%error, "jobs not claimed");
@@ -153,19 +148,15 @@ async fn claim(store: &Store, kinds: &[&'static str], free: usize) -> Vec<Job> {
 }
 
 /// One try of one job, and what becomes of it.
-async fn attempt(store: &Store, metrics: &JobMetrics, handler: &Handler, job: &Job) {
-    let run = Run {
-        clinic_id: job.clinic_id,
-        attempt: job.attempts,
-    };
+async fn attempt(store: &Store, metrics: &JobMetrics, handler: &Handler, pace: Pace, job: &Job) {
+    let run = Run::new(store, job, pace);
     // A task of its own, so that a handler that panics fails its job and nothing else.
-    let mut task = tokio::spawn(handler(run, job.payload.clone()));
-    let outcome = match tokio::time::timeout(HANDLER_TIMEOUT, &mut task).await {
-        Ok(Ok(outcome)) => outcome,
-        Ok(Err(_)) => Err(JobFailure::Again("panicked")),
-        Err(_) => {
+    let mut task = tokio::spawn(handler(run.clone(), job.payload.clone()));
+    let outcome = tokio::select! {
+        outcome = &mut task => outcome.unwrap_or(Err(JobFailure::Again("panicked"))),
+        why = run.overdue() => {
             task.abort();
-            Err(JobFailure::Again("timed_out"))
+            Err(JobFailure::Again(why))
         }
     };
     let (word, recorded) = match outcome {

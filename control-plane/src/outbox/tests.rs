@@ -289,7 +289,12 @@ async fn refused_events_wait_for_a_person(world: &mut World, url: &str) {
     world.store.job_add(&work, JobOptions::default()).await.unwrap();
     let job = world
         .store
-        .job_claim(&["event_publish"], OffsetDateTime::now_utc(), 1)
+        .job_claim(
+            &["event_publish"],
+            OffsetDateTime::now_utc(),
+            medmesh_store::JOB_LEASE,
+            1,
+        )
         .await
         .unwrap();
     assert!(

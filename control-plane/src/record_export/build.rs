@@ -1,5 +1,7 @@
 //! One pass over a record.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use medmesh_base::{AppointmentId, ClinicId, MessageId, RecordExportId};
 use medmesh_clinic::{Appointment, Message, RecordExport, Visit};
 use medmesh_fhir::record::{self as fhir, Source};
@@ -13,25 +15,42 @@ use uuid::Uuid;
 use super::write::{JsonFile, SealedFile};
 use super::{CopyError, Copyist, gone, place};
 use crate::http::record as json;
+use crate::jobs::Run;
 
 /// Accesses in a copy at most, the latest: some three hundred megabytes of FHIR. Whether there were
 /// more is said at the end.
 const ACCESSES_MAX: usize = 100_000;
 
-/// Both files of a copy.
-struct Files {
-    json: JsonFile,
-    fhir: JsonFile,
+/// How far a copy is.
+struct Steps<'a> {
+    run: &'a Run,
+    /// Things that were read.
+    moved: AtomicU64,
 }
 
-impl Files {
+impl Steps<'_> {
+    async fn add(&self, count: usize) -> Result<(), CopyError> {
+        let moved = self.moved.fetch_add(count as u64, Ordering::Relaxed) + count as u64;
+        Ok(self.run.moves(moved).await?)
+    }
+}
+
+/// Both files of a copy.
+struct Files<'a> {
+    json: JsonFile,
+    fhir: JsonFile,
+    steps: &'a Steps<'a>,
+}
+
+impl Files<'_> {
     async fn add<T: serde::Serialize>(
         &mut self,
         items: &[T],
         resources: &[fhir::Entry],
     ) -> Result<(), CopyError> {
         self.json.items(items).await?;
-        self.fhir.items(resources).await
+        self.fhir.items(resources).await?;
+        self.steps.add(items.len()).await
     }
 }
 
@@ -40,6 +59,7 @@ struct Reader<'a> {
     copyist: &'a Copyist,
     clinic: ClinicId,
     export: &'a RecordExport,
+    steps: &'a Steps<'a>,
 }
 
 /// Walks the pages of one listing: `$list(tx, page)` gives a page, `$each` takes its items.
@@ -74,7 +94,23 @@ impl Reader<'_> {
         Ok(store.record_export_read(self.clinic, self.export).await?)
     }
 
-    async fn appointments(&self, files: &mut Files) -> Result<(), CopyError> {
+    /// All of it, into the lists of both files.
+    async fn everything(&self, files: &mut Files<'_>, source: &Source<'_>) -> Result<(), CopyError> {
+        files.json.list("appointments").await?;
+        self.appointments(files).await?;
+        files.json.end().await?;
+        self.relations(files).await?;
+        let is_whole = self.accesses(files, source).await?;
+        files.json.list("notes").await?;
+        if !is_whole {
+            let note = "accesses: only the latest 100,000; ask the clinic for older ones";
+            files.json.items(&[note]).await?;
+        }
+        files.json.end().await?;
+        files.fhir.end().await
+    }
+
+    async fn appointments(&self, files: &mut Files<'_>) -> Result<(), CopyError> {
         let filter = AppointmentFilter {
             patient: Some(self.export.patient_id),
             ..AppointmentFilter::default()
@@ -113,6 +149,7 @@ impl Reader<'_> {
                 .await?;
             after = some.last().map(|message| message.id);
             let is_last = some.len() < MESSAGES_PER_LIST_MAX as usize;
+            self.steps.add(some.len()).await?;
             messages.extend(some);
             if is_last {
                 break;
@@ -123,7 +160,7 @@ impl Reader<'_> {
     }
 
     /// What others may do with the record, and what the patient said about that.
-    async fn relations(&self, files: &mut Files) -> Result<(), CopyError> {
+    async fn relations(&self, files: &mut Files<'_>) -> Result<(), CopyError> {
         let patient = self.export.patient_id;
         files.json.list("care_team").await?;
         pages!(
@@ -167,7 +204,7 @@ impl Reader<'_> {
     }
 
     /// Who saw the record, and to whom it was given.
-    async fn accesses(&self, files: &mut Files, source: &Source<'_>) -> Result<bool, CopyError> {
+    async fn accesses(&self, files: &mut Files<'_>, source: &Source<'_>) -> Result<bool, CopyError> {
         let patient = self.export.patient_id;
         files.json.list("break_glass").await?;
         pages!(
@@ -242,15 +279,48 @@ impl Reader<'_> {
 
 impl Copyist {
     /// Makes a copy, if it is still wanted. May be repeated, and may break off: what was stored before
-    /// is stored anew.
-    pub(super) async fn make(&self, clinic: ClinicId, id: RecordExportId) -> Result<(), CopyError> {
+    /// is stored anew. However many make it, one of them finishes.
+    pub(super) async fn make(
+        &self,
+        clinic: ClinicId,
+        id: RecordExportId,
+        run: &Run,
+    ) -> Result<(), CopyError> {
         let Some(export) = self.store.record_export_begin(clinic, id).await? else {
             return Ok(());
+        };
+        let object = Uuid::new_v4();
+        let made = self.write(clinic, &export, object, run).await;
+        if !matches!(made, Ok(true)) {
+            // It broke off, was made by another meanwhile, or is nobody's any more.
+            for form in CopyForm::ALL {
+                let place = place(clinic, &export, object, form);
+                if let Err(error) = gone(self.objects.delete(&place).await) {
+                    // It goes with the others of this copy, or with its record.
+                    tracing::debug!(%error, "what was stored of a copy that is none stays for now");
+                }
+            }
+        }
+        made.map(drop)
+    }
+
+    /// Writes both files; whether they are the copy now.
+    async fn write(
+        &self,
+        clinic: ClinicId,
+        export: &RecordExport,
+        object: Uuid,
+        run: &Run,
+    ) -> Result<bool, CopyError> {
+        let steps = Steps {
+            run,
+            moved: AtomicU64::new(0),
         };
         let reader = Reader {
             copyist: self,
             clinic,
-            export: &export,
+            export,
+            steps: &steps,
         };
         let mut tx = reader.begin().await?;
         let key = tx.record_export_key(export.patient_id, None).await?;
@@ -258,55 +328,38 @@ impl Copyist {
         let person = tx.record_export_person().await?;
         let rights = tx.record_rights_get(export.patient_id).await?;
         tx.commit().await?;
-        let made_at = OffsetDateTime::now_utc();
+        let (id, made_at) = (export.id, OffsetDateTime::now_utc());
         let source = Source {
             site: &about.name,
             url: &self.url,
         };
-        let object = Uuid::new_v4();
         let mut begun = Vec::with_capacity(CopyForm::ALL.len());
         for (form, kind) in [
             (CopyForm::Json, "application/json"),
             (CopyForm::Fhir, "application/fhir+json"),
         ] {
-            let place = place(clinic, &export, object, form);
+            let place = place(clinic, export, object, form);
             let signer = self.signer.detached(kind);
             let field = form.field(clinic, id);
             begun.push(SealedFile::begin(&*self.objects, &place, &key, &field, signer).await?);
         }
         let (bundle, plain) = (begun.pop().expect("two forms"), begun.pop().expect("two forms"));
-        let head = json::head(&export, &about, &person, rights, made_at);
+        let head = json::head(export, &about, &person, rights, made_at);
         let mut files = Files {
             json: JsonFile::begin(plain, &head).await?,
             fhir: JsonFile::begin(bundle, &fhir::head(id, made_at)).await?,
+            steps: &steps,
         };
         files.fhir.list("entry").await?;
         let first = fhir::patient(&person.person, clinic, &about.name, made_at, id);
         files.fhir.items(&first).await?;
-        files.json.list("appointments").await?;
-        reader.appointments(&mut files).await?;
-        files.json.end().await?;
-        reader.relations(&mut files).await?;
-        let is_whole = reader.accesses(&mut files, &source).await?;
-        files.json.list("notes").await?;
-        if !is_whole {
-            files
-                .json
-                .items(&["accesses: only the latest 100,000; ask the clinic for older ones"])
-                .await?;
-        }
-        files.json.end().await?;
-        files.fhir.end().await?;
+        reader.everything(&mut files, &source).await?;
         let (json, fhir) = (files.json.finish().await?, files.fhir.finish().await?);
+        // Whoever lost the claim to another does not finish beside them.
+        run.holds(steps.moved.load(Ordering::Relaxed)).await?;
         let ready = self
             .store
-            .record_export_ready(clinic, &export, object, &json, &fhir);
-        if !ready.await? {
-            // Made by another meanwhile, or nobody's any more.
-            for form in CopyForm::ALL {
-                gone(self.objects.delete(&place(clinic, &export, object, form)).await)?;
-            }
-        }
-        Ok(())
+            .record_export_ready(clinic, export, object, &json, &fhir);
+        Ok(ready.await?)
     }
 }

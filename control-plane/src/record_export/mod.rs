@@ -2,7 +2,8 @@
 //!
 //! A copy is two files, JSON of this API and a FHIR R4 bundle, written in one pass over the record:
 //! pages of it are read in short transactions, signed, sealed under the patient's key and sent to object
-//! storage piece by piece, so that a record of any size takes a bounded amount of memory. Nothing of it
+//! storage piece by piece, so that a record of any size takes a bounded amount of memory; with each page
+//! the job says that it moves on, so that a large one takes its time ([`crate::jobs::Pace`]). Nothing of it
 //! is ever plain outside of this process. `control-plane/rights.md` says what is in it and how it is
 //! verified.
 
@@ -30,6 +31,9 @@ pub(crate) use take::{TakeError, take};
 /// A copy could not be made.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CopyError {
+    /// Another worker makes it by now.
+    #[error("somebody else makes it")]
+    Lost(JobFailure),
     /// The database or the keys failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -44,14 +48,23 @@ pub(crate) enum CopyError {
     Json(#[from] serde_json::Error),
 }
 
+impl From<JobFailure> for CopyError {
+    fn from(failure: JobFailure) -> Self {
+        Self::Lost(failure)
+    }
+}
+
 /// What copies are made with.
 #[derive(Clone)]
-pub(crate) struct Copyist {
-    pub(crate) store: Store,
-    pub(crate) objects: Arc<dyn ObjectStore>,
-    pub(crate) signer: TokenSigner,
+pub struct Copyist {
+    /// Whose records.
+    pub store: Store,
+    /// Where copies go.
+    pub objects: Arc<dyn ObjectStore>,
+    /// Who signs them.
+    pub signer: TokenSigner,
     /// Base URL of this installation, for FHIR's sources.
-    pub(crate) url: String,
+    pub url: String,
 }
 
 /// Where the copies of one record are.
@@ -72,18 +85,20 @@ fn place(clinic: ClinicId, export: &RecordExport, object: Uuid, form: CopyForm) 
 
 /// Who makes copies and removes them.
 #[must_use]
-pub(crate) fn handlers(copyist: &Copyist, handlers: Handlers) -> Handlers {
+pub fn handlers(copyist: &Copyist, handlers: Handlers) -> Handlers {
     let (maker, remover) = (copyist.clone(), copyist.clone());
     handlers
         .on(move |run: Run, job: RecordExportBuild| {
             let maker = maker.clone();
             async move {
                 let clinic = run.clinic_id.ok_or(JobFailure::Never("no_clinic"))?;
-                let made = maker.make(clinic, job.export_id).await;
-                made.map_err(|error| {
-                    tracing::warn!(%error, %clinic, "a copy of a record was not made");
-                    JobFailure::Again("copy_failed")
-                })
+                match maker.make(clinic, job.export_id, &run).await {
+                    Err(CopyError::Lost(failure)) => Err(failure),
+                    made => made.map_err(|error| {
+                        tracing::warn!(%error, %clinic, "a copy of a record was not made");
+                        JobFailure::Again("copy_failed")
+                    }),
+                }
             }
         })
         .on(move |run: Run, job: RecordExportRemove| {

@@ -2,7 +2,8 @@
 //!
 //! A job commits with the act that wants it, or not at all. Any control node may
 //! do it; a worker that dies with a claim loses it when [`JOB_LEASE`] runs out, so
-//! **a handler may run twice for one job** and must be idempotent.
+//! **a handler may run twice for one job** and must be idempotent. Work that takes longer holds on
+//! to its claim while it moves on ([`Store::job_renew`]).
 //!
 //! To add a kind, define its payload and say how patient it is:
 //!
@@ -31,7 +32,7 @@ use uuid::Uuid;
 use crate::session::interval;
 use crate::{Result, Store, StoreError, Tx};
 
-/// How long a claim holds: longer than any handler may take.
+/// How long a claim holds: longer than any handler may be silent.
 pub const JOB_LEASE: Duration = Duration::seconds(90);
 
 /// Most jobs of one claim: more than one node works on at once.
@@ -182,18 +183,24 @@ impl Store {
         Ok(added == 1)
     }
 
-    /// Claims due jobs of these kinds, at most [`JOB_BATCH_MAX`], for [`JOB_LEASE`].
+    /// Claims due jobs of these kinds, at most [`JOB_BATCH_MAX`], for `lease`: usually [`JOB_LEASE`].
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn job_claim(&self, kinds: &[&str], now: OffsetDateTime, limit: u32) -> Result<Vec<Job>> {
+    pub async fn job_claim(
+        &self,
+        kinds: &[&str],
+        now: OffsetDateTime,
+        lease: Duration,
+        limit: u32,
+    ) -> Result<Vec<Job>> {
         type Row = (Uuid, Option<Uuid>, String, Json<Value>, i32, i32, Uuid);
         let rows: Vec<Row> = sqlx::query_as(
             "SELECT id, clinic_id, kind, payload, attempts, attempts_max, claim FROM job_claim($1, $2, $3, $4)",
         )
         .bind(kinds)
         .bind(now)
-        .bind(interval(JOB_LEASE))
+        .bind(interval(lease))
         .bind(i32::try_from(limit.min(JOB_BATCH_MAX)).unwrap_or(i32::MAX))
         .fetch_all(&self.pool)
         .await?;
@@ -207,6 +214,29 @@ impl Store {
             attempts_max: u32::try_from(attempts_max).unwrap_or(0),
         };
         Ok(rows.into_iter().map(job).collect())
+    }
+
+    /// Holds on to a claim for `lease` more, because `moved` of the work is done. `false`: it had run out and
+    /// somebody else has it, or the job is gone.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn job_renew(
+        &self,
+        job: JobId,
+        claim: Uuid,
+        now: OffsetDateTime,
+        lease: Duration,
+        moved: u64,
+    ) -> Result<bool> {
+        let renewed: i64 = sqlx::query_scalar("SELECT job_renew($1, $2, $3, $4)")
+            .bind(job.as_uuid())
+            .bind(claim)
+            .bind(now + lease)
+            .bind(i64::try_from(moved).unwrap_or(i64::MAX))
+            .fetch_one(&self.pool)
+            .await?;
+        Ok(renewed == 1)
     }
 
     /// Forgets a finished job. `false`: the claim had run out, somebody else has it.

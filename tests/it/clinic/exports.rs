@@ -21,7 +21,7 @@ fn key() -> IdempotencyKey {
 }
 
 /// A copy, once it is ready.
-async fn ready(client: &Clinic, patient: PersonId, id: RecordExportId) -> RecordExport {
+pub(super) async fn ready(client: &Clinic, patient: PersonId, id: RecordExportId) -> RecordExport {
     let mut found = None;
     eventually(async || {
         let export = client.record_export_get(patient, id).await.unwrap();
@@ -34,7 +34,7 @@ async fn ready(client: &Clinic, patient: PersonId, id: RecordExportId) -> Record
 }
 
 /// A record with something of most kinds in it.
-async fn lived(world: &World) -> PersonId {
+pub(super) async fn lived(world: &World) -> PersonId {
     let patient = world.clinic.person("patient");
     let (own, clinician) = (
         world.signed_in("patient").await,

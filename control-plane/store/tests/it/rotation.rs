@@ -48,7 +48,11 @@ async fn reads_all(world: &World, booked: &medmesh_clinic::Appointment) {
 /// The job of a rotation that was begun, as the worker is handed it.
 async fn job_of(world: &World) -> (Job, Rotation) {
     let far = OffsetDateTime::now_utc() + time::Duration::days(1);
-    let mut jobs = world.store.job_claim(&[Rotation::KIND], far, 1).await.unwrap();
+    let mut jobs = world
+        .store
+        .job_claim(&[Rotation::KIND], far, medmesh_store::JOB_LEASE, 1)
+        .await
+        .unwrap();
     let job = jobs.pop().expect("a rotation is a job");
     let work = serde_json::from_value(job.payload.clone()).unwrap();
     (job, work)
