@@ -2,6 +2,7 @@
 
 pub mod control;
 pub mod edge;
+pub mod fhir;
 pub mod oidc;
 pub mod outside;
 pub mod participant;

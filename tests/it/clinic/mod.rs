@@ -12,11 +12,14 @@ mod erasures;
 mod exports;
 mod factor_names;
 mod factors;
+mod fhir;
 mod flood;
 mod leaves;
 mod limits;
 mod links;
 mod live;
+mod long_copies;
+mod needed;
 mod oidc;
 mod people;
 mod pool;
@@ -125,7 +128,7 @@ impl World {
 }
 
 /// Waits until the node says that it can work.
-async fn ready(node: &ControlNode) {
+pub(crate) async fn ready(node: &ControlNode) {
     let url = format!("{}/readyz", node.admin_url());
     let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(20);
     let http = plain_http();
