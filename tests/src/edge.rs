@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use medmesh_api_client::Operator;
+use medmesh_api_client::{IdempotencyKey, Operator};
 use medmesh_base::EdgeId;
 use medmesh_edge::{Config, Edge};
 use tempfile::TempDir;
@@ -22,7 +22,7 @@ impl EdgeNode {
     pub async fn start(control: &ControlNode, name: &str, region: &str) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let token = operator(control)
-            .join_token_create(None)
+            .join_token_create(&IdempotencyKey::fresh(), None)
             .await
             .expect("an operator gets a join token");
         std::fs::write(dir.path().join("join.token"), token.token.expose())

@@ -33,6 +33,18 @@ impl IdempotencyKey {
     pub fn fresh() -> Self {
         Self(Uuid::new_v4().to_string())
     }
+
+    /// As it goes into the header.
+    pub(crate) fn header(&self) -> Result<(HeaderName, HeaderValue), ClientError> {
+        Ok((HeaderName::from_static(IDEMPOTENCY_HEADER), value(&self.0)?))
+    }
+}
+
+impl From<String> for IdempotencyKey {
+    /// A key somebody chose: 8 to 64 visible ASCII characters.
+    fn from(key: String) -> Self {
+        Self(key)
+    }
 }
 
 /// One person at one control node. Clones share the session.
@@ -422,7 +434,7 @@ impl Clinic {
         key: &IdempotencyKey,
         body: &impl Serialize,
     ) -> Result<T, ClientError> {
-        let headers = HeaderMap::from_iter([(HeaderName::from_static(IDEMPOTENCY_HEADER), value(&key.0)?)]);
+        let headers = HeaderMap::from_iter([key.header()?]);
         self.call(Method::POST, path, headers, Some(encode(body)?)).await
     }
 

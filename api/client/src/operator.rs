@@ -12,8 +12,11 @@ use medmesh_api_types::key::{ErasuresHeld, KeyList, KeyRestored, KeyRotation, Ke
 use medmesh_api_types::page::List;
 use medmesh_base::{AuditId, ClinicId, ControlId, EdgeId, JobId, RoomId};
 
-use crate::ClientError;
-use crate::transport::Transport;
+use reqwest::Method;
+use reqwest::header::HeaderMap;
+
+use crate::transport::{Transport, encode};
+use crate::{ClientError, IdempotencyKey};
 
 /// An operator at one control node. Any node will do: followers ask the leader.
 #[derive(Clone, Debug)]
@@ -242,14 +245,25 @@ impl Operator {
         self.transport.post("/v1/fleet/erasures/enforce", &()).await
     }
 
-    /// A token that lets one edge in, once.
+    /// A token that lets one edge in, once; the same one for the same key.
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn join_token_create(&self, life_seconds: Option<u32>) -> Result<JoinToken, ClientError> {
-        self.transport
-            .post("/v1/fleet/join-tokens", &JoinTokenCreate { life_seconds })
-            .await
+    pub async fn join_token_create(
+        &self,
+        key: &IdempotencyKey,
+        life_seconds: Option<u32>,
+    ) -> Result<JoinToken, ClientError> {
+        let (headers, body) = (
+            HeaderMap::from_iter([key.header()?]),
+            JoinTokenCreate { life_seconds },
+        );
+        let path = "/v1/fleet/join-tokens";
+        let answer = self
+            .transport
+            .send(Method::POST, path, headers, Some(encode(&body)?))
+            .await?;
+        answer.json()
     }
 
     /// Adds a node to the Raft group, without a vote.

@@ -23,9 +23,9 @@ pub const CONTROL_NODES_MAX: usize = 32;
 pub const TOKEN_KEYS_MAX: usize = 128;
 /// One public key as JSON, bytes: a P-256 JWK is about 250.
 pub const JWK_BYTES_MAX: usize = 1_024;
-/// Unspent join tokens; an operator enrols a handful of edges at a time.
+/// Join tokens of a day, and those that last longer; an operator enrols a handful of edges at a time.
 pub const JOIN_TOKENS_MAX: usize = 1_024;
-/// Longest life of a join token, milliseconds.
+/// Longest life of a join token, milliseconds, and for how long every one of them is remembered.
 pub const JOIN_TOKEN_LIFE_MS_MAX: u64 = 24 * 3_600_000;
 /// Named checkpoints (audit logs, one per clinic and kind).
 pub const CHECKPOINTS_MAX: usize = 4_096;

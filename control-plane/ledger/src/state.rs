@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::codec;
 use crate::command::{ControlDescriptor, EdgeDescriptor, LeafPromise};
 use crate::event::Event;
+use crate::limits::JOIN_TOKEN_LIFE_MS_MAX;
 use crate::response::Response;
 
 /// The fleet's intent. Read it freely; only [`State::apply`] changes it.
@@ -169,6 +170,27 @@ pub struct JoinToken {
     pub expires_at: u64,
     /// The edge that spent it.
     pub used_by: Option<EdgeId>,
+    /// The proposer's clock when it was made; absent in what an older build wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made_at: Option<u64>,
+}
+
+impl JoinToken {
+    /// For how long it was made, milliseconds, where that is known.
+    #[must_use]
+    pub fn life_ms(&self) -> Option<u64> {
+        Some(self.expires_at.saturating_sub(self.made_at?))
+    }
+
+    /// Until when it is remembered: a day at least, so that who asks for it again gets the same answer and
+    /// not another token.
+    #[must_use]
+    pub fn remembered_until(&self) -> u64 {
+        let a_day = self
+            .made_at
+            .map(|made| made.saturating_add(JOIN_TOKEN_LIFE_MS_MAX));
+        self.expires_at.max(a_day.unwrap_or(0))
+    }
 }
 
 /// What the voters witnessed of one audit log.

@@ -3,7 +3,7 @@
 use medmesh_api_types::Secret;
 use medmesh_api_types::fleet::{JOIN_TOKEN_SECONDS_DEFAULT, JoinToken};
 use medmesh_base::{ControlId, EdgeId, RoomId};
-use medmesh_consensus::{MembershipError, ProposeError};
+use medmesh_consensus::{MembershipError, ProposeError, ReadError};
 use medmesh_ledger::{Command, Refused, Response};
 
 use super::handle::{Fleet, now_unix_ms};
@@ -39,6 +39,12 @@ pub enum OperateError {
     /// No control node has introduced itself yet, so there is no address to put into a token.
     #[error("no control node is known yet")]
     NoControlNode,
+    /// What was decided cannot be read back; asking again is safe.
+    #[error("no leader answered in time")]
+    NotRead(#[source] ReadError),
+    /// The same key came with another request.
+    #[error("the key was used for another request")]
+    KeyReused,
 }
 
 impl Fleet {
@@ -101,7 +107,11 @@ impl Fleet {
     ///
     /// # Errors
     /// [`OperateError`].
-    pub async fn join_token_create(&self, life_seconds: Option<u32>) -> Result<JoinToken, OperateError> {
+    pub async fn join_token_create(
+        &self,
+        idempotency_key: &str,
+        life_seconds: Option<u32>,
+    ) -> Result<JoinToken, OperateError> {
         let state = self.state();
         let control: Vec<String> = state
             .controls
@@ -112,19 +122,29 @@ impl Fleet {
             return Err(OperateError::NoControlNode);
         }
         let ca = &self.inner.ca;
-        let token = medmesh_link::JoinToken::generate(ca.cluster().clone(), ca.fingerprint(), control);
+        let secret = *self.inner.secret.join_secret(idempotency_key);
+        let token =
+            medmesh_link::JoinToken::with_secret(ca.cluster().clone(), ca.fingerprint(), control, secret);
         let life_ms = u64::from(life_seconds.unwrap_or(JOIN_TOKEN_SECONDS_DEFAULT)) * 1000;
-        let now = now_unix_ms();
-        let expires_at = now + life_ms;
+        let (now, hash) = (now_unix_ms(), token.secret_hash());
+        // Of one that there is already nothing changes.
         self.decide(Command::JoinTokenAdd {
-            token: token.secret_hash(),
-            expires_at,
+            token: hash,
+            expires_at: now + life_ms,
             now,
         })
         .await?;
+        let agreed = self.inner.consensus.read_linearizable().await;
+        let agreed = agreed.map_err(OperateError::NotRead)?;
+        let held = agreed
+            .join_token(&hash)
+            .ok_or(OperateError::Refused(Refused::TokenUnknown))?;
+        if held.life_ms().is_some_and(|life| life != life_ms) {
+            return Err(OperateError::KeyReused);
+        }
         Ok(JoinToken {
             token: Secret::new(token.to_text()),
-            expires_at: instant(expires_at),
+            expires_at: instant(held.expires_at),
         })
     }
 

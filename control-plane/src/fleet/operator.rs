@@ -21,7 +21,7 @@ use utoipa_axum::routes;
 
 use super::handle::Fleet;
 use super::operate::OperateError;
-use crate::http::{ApiError, Body};
+use crate::http::{ApiError, Body, IdempotencyKey};
 
 const TAG: &str = "fleet";
 
@@ -108,6 +108,7 @@ impl From<OperateError> for ApiError {
     fn from(error: OperateError) -> Self {
         let code = match &error {
             OperateError::Unavailable(_)
+            | OperateError::NotRead(_)
             | OperateError::NoControlNode
             | OperateError::NoAnswer(_)
             | OperateError::Members(MembershipError::NoLeader | MembershipError::Ambiguous { .. }) => {
@@ -116,6 +117,7 @@ impl From<OperateError> for ApiError {
             OperateError::UnknownEdge
             | OperateError::UnknownRoom
             | OperateError::Members(MembershipError::UnknownNode(_)) => ProblemCode::NotFound,
+            OperateError::KeyReused => ProblemCode::IdempotencyKeyReused,
             OperateError::Refused(_)
             | OperateError::EdgeCarries { .. }
             | OperateError::Members(MembershipError::Lagging { .. } | MembershipError::Refused(_)) => {
@@ -244,14 +246,19 @@ async fn room_explain(
     Ok(Json(fleet.explain(room).await?))
 }
 
-/// A token that lets one edge in, once. It is shown here and never again.
+/// A token that lets one edge in, once.
+///
+/// Its secret is kept nowhere: it follows from the cluster's secret and the `Idempotency-Key`, so that the
+/// same request within a day is answered with the same token, spent or not.
 #[utoipa::path(post, path = "/v1/fleet/join-tokens", tag = TAG, request_body = JoinTokenCreate,
+    params(("Idempotency-Key" = String, Header, min_length = 8, max_length = 64)),
     responses((status = 201, description = "The token.", body = JoinToken)))]
 async fn join_token_create(
     State(fleet): State<Fleet>,
+    key: IdempotencyKey,
     body: Body<JoinTokenCreate>,
 ) -> Result<(StatusCode, Json<JoinToken>), ApiError> {
-    let token = fleet.join_token_create(body.value.life_seconds).await?;
+    let token = fleet.join_token_create(&key.0, body.value.life_seconds).await?;
     Ok((StatusCode::CREATED, Json(token)))
 }
 

@@ -76,7 +76,10 @@ fn upkeep(state: &State, now: u64) -> Vec<Command> {
         commands.push(Command::TurnSecretRetire { previous, now });
     }
     let overdue = state.rooms.values().any(|room| room.expires_at <= now)
-        || state.join_tokens.values().any(|token| token.expires_at <= now)
+        || state
+            .join_tokens
+            .values()
+            .any(|token| token.remembered_until() <= now)
         || state.revocations.values().any(|until| *until <= now)
         || state
             .token_keys

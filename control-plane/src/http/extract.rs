@@ -185,7 +185,7 @@ impl<S: Send + Sync, A: FromStr, B: FromStr> FromRequestParts<S> for Ids<A, B> {
 }
 
 /// The `Idempotency-Key` of a creating request.
-pub(super) struct IdempotencyKey(pub(super) String);
+pub(crate) struct IdempotencyKey(pub(crate) String);
 
 impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
     type Rejection = ApiError;

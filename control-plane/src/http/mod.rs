@@ -57,7 +57,7 @@ use tower_http::timeout::TimeoutLayer;
 
 pub(crate) use challenge::Challenges;
 pub use error::ApiError;
-pub(crate) use extract::Body;
+pub(crate) use extract::{Body, IdempotencyKey};
 pub(crate) use limits::Limits;
 pub use metrics::Metrics;
 use negotiate::Description;

@@ -82,6 +82,13 @@ impl ClusterSecret {
         Zeroizing::new(BASE64_URL_SAFE_NO_PAD.encode(bytes.as_slice()))
     }
 
+    /// The secret of the join token that a creating request with this key is answered with: the same one
+    /// however often it comes, and kept nowhere.
+    #[must_use]
+    pub fn join_secret(&self, idempotency_key: &str) -> Zeroizing<[u8; SECRET_BYTES]> {
+        self.derive_bytes(&[b"medmesh join token v1", idempotency_key.as_bytes()])
+    }
+
     fn derive(&self, purpose: &str, epoch: u64) -> Zeroizing<String> {
         let bytes = self.derive_bytes(&[purpose.as_bytes(), &epoch.to_be_bytes()]);
         Zeroizing::new(BASE64_URL_SAFE_NO_PAD.encode(bytes.as_slice()))

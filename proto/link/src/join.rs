@@ -52,6 +52,17 @@ impl JoinToken {
     pub fn generate(cluster: ClusterName, ca: CaFingerprint, control: Vec<String>) -> Self {
         let mut secret = [0; SECRET_BYTES];
         rand::Rng::fill(&mut rand::rng(), &mut secret);
+        Self::with_secret(cluster, ca, control, secret)
+    }
+
+    /// A token with a secret that nobody can guess.
+    #[must_use]
+    pub const fn with_secret(
+        cluster: ClusterName,
+        ca: CaFingerprint,
+        control: Vec<String>,
+        secret: [u8; SECRET_BYTES],
+    ) -> Self {
         Self {
             cluster,
             ca,

@@ -2,6 +2,7 @@
 
 mod certificates;
 mod drain;
+mod joining;
 mod residency;
 
 use std::time::Duration;

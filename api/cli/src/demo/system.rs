@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use medmesh_api_client::Operator;
+use medmesh_api_client::{IdempotencyKey, Operator};
 use medmesh_api_types::fleet::EdgeHealth;
 use medmesh_base::VisitId;
 
@@ -280,7 +280,7 @@ impl System {
             let name = EDGE_NAMES[usize::from(edge)].0;
             // Used by an edge without a certificate, or whose certificate ran out while the demo was off.
             let token = operator
-                .join_token_create(None)
+                .join_token_create(&IdempotencyKey::fresh(), None)
                 .await
                 .context("no join token for an edge")?;
             let file = configs::join_token_file(&self.layout, edge);

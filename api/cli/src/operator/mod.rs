@@ -15,7 +15,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
-use medmesh_api_client::Operator;
+use medmesh_api_client::{IdempotencyKey, Operator};
 use medmesh_api_types::fleet::Nodes;
 use medmesh_base::{ControlId, EdgeId, RoomId};
 use serde::Serialize;
@@ -126,6 +126,9 @@ pub enum Verb {
         /// How long it can be used, seconds (at most a day)
         #[arg(long, default_value_t = 3600)]
         life_seconds: u32,
+        /// A key of your own (8 to 64 characters): asked again with it, the answer is the same token
+        #[arg(long, value_name = "TEXT")]
+        key: Option<String>,
     },
 }
 
@@ -200,8 +203,9 @@ pub async fn run(connection: &Connection, verb: Verb) -> anyhow::Result<String> 
         Verb::Edge(verb) => edge::run(connection, &operator, verb).await,
         Verb::Headroom { relays } => headroom::run(connection, &relays).await,
         Verb::Explain { room } => show(connection, &operator.explain(room).await?, insight::explanation),
-        Verb::JoinToken { life_seconds } => {
-            let token = operator.join_token_create(Some(life_seconds)).await?;
+        Verb::JoinToken { life_seconds, key } => {
+            let key = key.map_or_else(IdempotencyKey::fresh, IdempotencyKey::from);
+            let token = operator.join_token_create(&key, Some(life_seconds)).await?;
             // Alone on its line, so that `medmesh join-token > FILE` is all it takes.
             show(connection, &token, |token| format!("{}\n", token.token.expose()))
         }

@@ -111,6 +111,7 @@ impl State {
             JoinToken {
                 expires_at,
                 used_by: None,
+                made_at: Some(now),
             },
         );
         events.push(Event::JoinTokensChanged);
@@ -167,7 +168,7 @@ impl State {
     }
 
     pub(super) fn trust_expire(&mut self, now: u64, budget: &mut usize, events: &mut Vec<Event>) {
-        let tokens = overdue(&self.join_tokens, budget, |token| token.expires_at <= now);
+        let tokens = overdue(&self.join_tokens, budget, |token| token.remembered_until() <= now);
         let keys = overdue(&self.token_keys, budget, |key| {
             key.retires_at.is_some_and(|retires| retires <= now)
         });

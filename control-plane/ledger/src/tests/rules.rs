@@ -260,6 +260,43 @@ fn a_join_token_works_once_and_in_time() {
 }
 
 #[test]
+fn a_join_token_is_remembered_for_a_day_so_that_it_is_made_once() {
+    let mut state = State::default();
+    let add = |expires_at, now| Command::JoinTokenAdd {
+        token: [7; 32],
+        expires_at,
+        now,
+    };
+    accepted(&mut state, &add(2_000, 1_000));
+    assert_eq!(state.join_token(&[7; 32]).unwrap().life_ms(), Some(1_000));
+    // Asked again, whenever: nothing changes, least of all its end.
+    let a_day = 1_000 + JOIN_TOKEN_LIFE_MS_MAX;
+    for now in [1_500, 5_000, a_day - 1] {
+        let again = accepted(&mut state, &add(now + 1_000, now));
+        assert_eq!(again, (Response::Done, vec![]), "{now}");
+        accepted(&mut state, &Command::Expire { now });
+        assert_eq!(state.join_token(&[7; 32]).unwrap().expires_at, 2_000, "{now}");
+        assert_eq!(
+            refused(&mut state, &enrol(1, now.max(2_000))),
+            Refused::TokenExpired,
+            "{now}"
+        );
+    }
+    let (_, events) = accepted(&mut state, &Command::Expire { now: a_day });
+    assert_eq!(events, [Event::JoinTokensChanged]);
+    assert!(state.join_token(&[7; 32]).is_none());
+    // What an older build wrote goes when its time is over.
+    let mut state = State::default();
+    accepted(&mut state, &add(2_000, 1_000));
+    state
+        .join_tokens
+        .values_mut()
+        .for_each(|token| token.made_at = None);
+    accepted(&mut state, &Command::Expire { now: 2_000 });
+    assert!(state.join_token(&[7; 32]).is_none());
+}
+
+#[test]
 fn a_refused_enrolment_does_not_spend_the_token() {
     let mut state = fleet();
     accepted(

@@ -167,7 +167,11 @@ impl Control {
     }
 
     pub(crate) async fn join_token(&self) -> String {
-        let token = self.fleet.join_token_create(None).await.unwrap();
+        let token = self
+            .fleet
+            .join_token_create(&uuid::Uuid::new_v4().to_string(), None)
+            .await
+            .unwrap();
         token.token.expose().to_owned()
     }
 

@@ -11,10 +11,6 @@ use super::{Operation, code, operations_of};
 /// Operations that answer 201 and need no key, and why.
 const WITHOUT_KEY: &[(&str, &str)] = &[
     (
-        "join_token_create",
-        "the answer is a secret that is kept nowhere; one whose answer got lost lets nobody in and expires",
-    ),
-    (
         "audit_key_rotate",
         "of two at once the ledger takes one; one more after it is one more announced key",
     ),
