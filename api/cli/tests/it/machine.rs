@@ -135,7 +135,7 @@ async fn a_machine_is_set_up_used_given_another_key_and_shut_out() {
         .await
         .unwrap();
     let listed = desk.admin.client_list(&ClientQuery::default()).await.unwrap();
-    assert_eq!(listed.items, [client.clone()]);
+    assert_eq!(listed.items, std::slice::from_ref(&client));
 
     // All it may, some of it, and what it may not.
     let (token, scope) = desk.good(&client, "first", None).await;

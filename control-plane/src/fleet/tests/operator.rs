@@ -24,6 +24,8 @@ async fn ask(
     }
     let request = request
         .header("content-type", "application/json")
+        // Those that create nothing take no notice of it.
+        .header("idempotency-key", uuid::Uuid::new_v4().to_string())
         .body(Body::from(body.to_owned()))
         .unwrap();
     let response = router.clone().oneshot(request).await.unwrap();

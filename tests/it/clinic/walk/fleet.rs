@@ -129,6 +129,7 @@ async fn operators_are_told_what_is_wrong_with_a_request() {
         let request = |kind: &str, body: &'static str| {
             http.request(operation.method.clone(), &url)
                 .header("authorization", &token)
+                .header(IDEMPOTENCY_HEADER, uuid::Uuid::new_v4().to_string())
                 .header("content-type", kind)
                 .body(body)
         };
