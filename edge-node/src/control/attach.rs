@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use medmesh_base::drain::Drain;
 use medmesh_base::{ClientPrefix, ParticipantId, RoomId};
-use medmesh_link::{Backoff, Peer, TrafficClass};
+use medmesh_link::{Backoff, Peer, Session, TrafficClass};
 use medmesh_sfu::{LeaveReason, SessionView};
 use medmesh_turn::RelayHandle;
 use medmesh_wire::fleet::edge_command::Command as Order;
@@ -23,7 +23,7 @@ use tonic::Streaming;
 use super::LoadMeter;
 use crate::mesh::PeerTable;
 use crate::mesh::convert::age_ms;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, TurnedAway};
 use crate::settings::SettingsStore;
 use crate::shard::{Command, Shards};
 
@@ -285,9 +285,9 @@ async fn once(
     let answered = tokio::time::timeout(ATTACH_TIMEOUT, call)
         .await
         .map_err(|_| tonic::Status::deadline_exceeded("no answer to attach"))?;
-    let mut commands = match answered {
-        Err(_) if session.was_removed() => return Err(removed()),
-        answered => answered?.into_inner(),
+    let mut commands = match (answered, turned_away(&session)) {
+        (Err(_), Some(why)) => return Err(refused(why, orders)),
+        (answered, _) => answered?.into_inner(),
     };
     orders.metrics.control_attached(1);
     tracing::info!(%address, "attached to the control plane");
@@ -302,16 +302,26 @@ async fn once(
     };
     orders.metrics.control_attached(-1);
     tracing::info!(%address, "detached from the control plane");
-    if session.was_removed() {
-        Err(removed())
-    } else {
-        end
+    match turned_away(&session) {
+        Some(why) => Err(refused(why, orders)),
+        None => end,
     }
 }
 
-/// An operator took this edge out of the fleet: its certificate counts no more.
-fn removed() -> tonic::Status {
-    tonic::Status::permission_denied("this edge was removed from the fleet: enrol it anew")
+/// Whether the node ended the session because this edge's certificate counts no more.
+fn turned_away(session: &Session) -> Option<TurnedAway> {
+    if session.was_removed() {
+        Some(TurnedAway::Removed)
+    } else if session.was_out_of_time() {
+        Some(TurnedAway::Expired)
+    } else {
+        None
+    }
+}
+
+fn refused(why: TurnedAway, orders: &Orders) -> tonic::Status {
+    orders.metrics.control_refused(why);
+    tonic::Status::permission_denied(why.message())
 }
 
 async fn follow(commands: &mut Streaming<EdgeCommand>, orders: &Orders) -> Result<(), tonic::Status> {

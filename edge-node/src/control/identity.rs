@@ -49,6 +49,17 @@ pub enum ObtainError {
     /// The certificate ended while the edge was away.
     #[error("the edge's certificate has ended: enrol again with a new join token")]
     Ended,
+    /// The certificate ended while the edge was away, and the token that is there does not help.
+    #[error(
+        "the edge's certificate has ended, and the join token in {path} was refused: put a new one there"
+    )]
+    EndedAndRefused {
+        /// The token's file.
+        path: PathBuf,
+        /// What the control plane says of it.
+        #[source]
+        source: EnrolError,
+    },
     /// The token file cannot be read.
     #[error("cannot read the join token in {path}")]
     TokenFile {
@@ -86,15 +97,18 @@ pub(crate) async fn obtain(
     descriptor: &EdgeDescriptor,
 ) -> Result<EnrolledEdge, ObtainError> {
     let stored = IdentityFiles::under(data_dir);
+    let mut ended = false;
     if stored.identity.exists() {
         let identity = Identity::load(&stored.identity)?;
         if identity.not_after() > OffsetDateTime::now_utc() {
             let ca = load_certificate(&stored.ca)?;
             return enrolled(identity, &ca, &stored, nodes);
         }
-        if join_token_file.is_none() {
+        // Many take the file away once it has served.
+        if !join_token_file.is_some_and(Path::exists) {
             return Err(ObtainError::Ended);
         }
+        ended = true;
     }
     let path = join_token_file.ok_or(ObtainError::NoToken)?;
     let token_text = std::fs::read_to_string(path).map_err(|source| ObtainError::TokenFile {
@@ -102,7 +116,15 @@ pub(crate) async fn obtain(
         source,
     })?;
     let token: JoinToken = token_text.parse().map_err(EnrolError::from)?;
-    let answer = enrol_patiently(&token_text, descriptor).await?;
+    let answer = enrol_patiently(&token_text, descriptor)
+        .await
+        .map_err(|source| match source {
+            EnrolError::Refused { .. } if ended => ObtainError::EndedAndRefused {
+                path: path.to_owned(),
+                source,
+            },
+            other => other.into(),
+        })?;
     // The CA and the addresses first: an identity without them would look finished.
     files::write_private(&stored.ca, pem("CERTIFICATE", &answer.ca).as_bytes())?;
     files::write_private(&stored.nodes, token.control.join("\n").as_bytes())?;

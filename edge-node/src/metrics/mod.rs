@@ -17,6 +17,37 @@ pub(crate) enum JoinOutcome {
     Refused(ProblemCode),
 }
 
+/// Why control nodes take nothing from this edge until an operator has done something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TurnedAway {
+    /// It was taken out of the fleet.
+    Removed,
+    /// Its certificate is out of its time.
+    Expired,
+}
+
+impl TurnedAway {
+    const ALL: [Self; 2] = [Self::Removed, Self::Expired];
+
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Removed => "removed",
+            Self::Expired => "expired",
+        }
+    }
+
+    /// What the operator is told.
+    pub(crate) const fn message(self) -> &'static str {
+        match self {
+            Self::Removed => "this edge was removed from the fleet: enrol it anew",
+            Self::Expired => {
+                "this edge's certificate has ended (or has not begun, where its clock is wrong): \
+                 enrol it again with a new join token"
+            }
+        }
+    }
+}
+
 /// Counters of the edge's own requests.
 pub(crate) struct Metrics {
     joins: IntCounterVec,
@@ -26,6 +57,7 @@ pub(crate) struct Metrics {
     config_refused: IntCounter,
     config_version: IntGauge,
     renewals: IntCounterVec,
+    control_refusals: IntCounterVec,
 }
 
 impl Metrics {
@@ -66,7 +98,15 @@ impl Metrics {
                 ),
                 &["result"],
             )?,
+            control_refusals: IntCounterVec::new(
+                Opts::new(
+                    "medmesh_edge_control_refusals_total",
+                    "Times a control node turned this edge away, by reason",
+                ),
+                &["reason"],
+            )?,
         };
+        registry.register(Box::new(metrics.control_refusals.clone()))?;
         registry.register(Box::new(metrics.renewals.clone()))?;
         registry.register(Box::new(metrics.joins.clone()))?;
         registry.register(Box::new(metrics.tokens_refused.clone()))?;
@@ -76,6 +116,9 @@ impl Metrics {
         registry.register(Box::new(metrics.config_version.clone()))?;
         // Alerts need the zero that is there before the first event.
         metrics.joins.with_label_values(&["joined"]);
+        for turned_away in TurnedAway::ALL {
+            metrics.control_refusals.with_label_values(&[turned_away.label()]);
+        }
         for refusal in Refusal::ALL {
             metrics.tokens_refused.with_label_values(&[refusal.label()]);
         }
@@ -109,6 +152,10 @@ impl Metrics {
     pub(crate) fn certificate_renewal(&self, ok: bool) {
         let result = if ok { "ok" } else { "failed" };
         self.renewals.with_label_values(&[result]).inc();
+    }
+
+    pub(crate) fn control_refused(&self, why: TurnedAway) {
+        self.control_refusals.with_label_values(&[why.label()]).inc();
     }
 
     pub(crate) fn config_version(&self, version: u64) {

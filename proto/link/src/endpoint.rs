@@ -12,7 +12,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::dispatch::{self, Sinks};
-use crate::error::LinkError;
+use crate::error::{LinkError, is_expiry};
 use crate::identity::{Identity, PeerIdentity, Role};
 use crate::metrics::LinkMetrics;
 use crate::refused::Refused;
@@ -206,6 +206,10 @@ impl Endpoint {
             Ok(_) => "ok",
             Err(LinkError::DialTimeout | LinkError::Session(quinn::ConnectionError::TimedOut)) => "timeout",
             Err(LinkError::Resolve { .. }) => "unresolved",
+            Err(LinkError::Session(error)) if is_expiry(error) => {
+                tracing::warn!(%address, "the certificate of the machine there has ended");
+                "expired"
+            }
             Err(_) => "refused",
         });
         result
@@ -274,7 +278,9 @@ impl Endpoint {
         match tokio::time::timeout(HANDSHAKE_TIMEOUT, connecting).await {
             Ok(Ok(connection)) => Some(connection),
             Ok(Err(error)) => {
-                self.inner.metrics.refused("handshake");
+                let expired = is_expiry(&error);
+                let reason = if expired { "expired" } else { "handshake" };
+                self.inner.metrics.refused(reason);
                 tracing::debug!(%error, "refused a session");
                 None
             }

@@ -2,7 +2,24 @@
 
 use std::net::SocketAddr;
 
+use quinn::{ConnectionError, TransportErrorCode};
+
 use crate::identity::PeerIdentity;
+
+/// TLS says so of a certificate whose time is over or has not begun (RFC 8446 section 6.2,
+/// `certificate_expired`); QUIC carries it as it is (RFC 9001 section 4.8).
+const CERTIFICATE_EXPIRED: u8 = 45;
+
+/// Whether a handshake failed because a certificate is out of its time: the peer's as we
+/// found, or ours as the peer says.
+pub(crate) fn is_expiry(error: &ConnectionError) -> bool {
+    let expired = TransportErrorCode::crypto(CERTIFICATE_EXPIRED);
+    match error {
+        ConnectionError::TransportError(ours) => ours.code == expired,
+        ConnectionError::ConnectionClosed(theirs) => theirs.error_code == expired,
+        _ => false,
+    }
+}
 
 /// A certificate, key or CA is not what it should be.
 #[derive(Debug, thiserror::Error)]
@@ -68,7 +85,7 @@ pub enum LinkError {
     Dial(#[from] quinn::ConnectError),
     /// The handshake failed or the session ended: wrong CA, wrong role, timeout, closed.
     #[error("session: {0}")]
-    Session(#[from] quinn::ConnectionError),
+    Session(#[from] ConnectionError),
     /// No answer within the time a dial may take.
     #[error("no answer within the dial timeout")]
     DialTimeout,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use quinn::{Connection, ConnectionError, SendDatagramError, VarInt};
 
-use crate::error::LinkError;
+use crate::error::{LinkError, is_expiry};
 use crate::identity::PeerIdentity;
 use crate::metrics::LinkMetrics;
 use crate::stream::{PeerInfo, QuicStream, StreamClass};
@@ -236,6 +236,14 @@ impl Session {
             self.inner.connection.close_reason(),
             Some(ConnectionError::ApplicationClosed(close)) if close.error_code == code
         )
+    }
+
+    /// Whether the peer ended it because the own certificate is out of its time. Whoever dials
+    /// learns that only after the handshake.
+    #[must_use]
+    pub fn was_out_of_time(&self) -> bool {
+        let reason = self.inner.connection.close_reason();
+        reason.is_some_and(|reason| is_expiry(&reason))
     }
 
     /// Resolves when it is over, with the reason.
