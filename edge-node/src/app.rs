@@ -47,6 +47,17 @@ pub enum StartError {
         #[source]
         source: std::io::Error,
     },
+    /// The system lets this process hold too few open files.
+    #[error(
+        "{limit} open files are too few for an edge, {least} are the least: \
+         raise the limit (LimitNOFILE=, ulimit -n)"
+    )]
+    Files {
+        /// How many it may hold.
+        limit: u64,
+        /// How many it needs.
+        least: u64,
+    },
     /// The media sockets or shard threads.
     #[error("cannot open the media sockets")]
     Media(#[source] std::io::Error),
@@ -142,6 +153,7 @@ impl Edge {
     }
 
     async fn build(config: Config, drain: &Drain) -> Result<Self, StartError> {
+        files::check_open_files()?;
         let registry = Registry::new();
         let data_dir = config.edge.data_dir.clone();
         files::create_private_dir(&data_dir).map_err(|source| StartError::DataDir {

@@ -33,4 +33,5 @@ mod signalling;
 pub use app::{Addresses, Edge, StartError};
 pub use config::Config;
 pub use control::{IdentityFiles, ObtainError};
+pub use files::check_open_files;
 pub use signalling::ListenError;

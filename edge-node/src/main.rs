@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use clap::Parser;
 use medmesh_base::drain::terminate_signal;
 use medmesh_base::telemetry;
-use medmesh_edge::{Config, Edge};
+use medmesh_edge::{Config, Edge, check_open_files};
 
 /// An edge of the medmesh media mesh.
 #[derive(Parser)]
@@ -33,13 +33,21 @@ fn main() -> ExitCode {
     };
     telemetry::init(&config.log.filter, config.log.format);
     telemetry::silence_panics();
-    if arguments.check {
-        tracing::info!("the configuration is usable");
-        return ExitCode::SUCCESS;
-    }
     // Relayed addresses and connections are files; without more of them there is room for fewer.
     if let Err(error) = medmesh_turn::raise_file_limit() {
         tracing::warn!(%error, "cannot raise the limit of open files");
+    }
+    if arguments.check {
+        return match check_open_files() {
+            Ok(()) => {
+                tracing::info!("the configuration is usable");
+                ExitCode::SUCCESS
+            }
+            Err(error) => {
+                tracing::error!("{error}");
+                ExitCode::FAILURE
+            }
+        };
     }
     match run(config) {
         Ok(()) => ExitCode::SUCCESS,

@@ -57,7 +57,15 @@ pub(crate) fn spawn(
 /// is for connections of clients, the signalling and the links.
 fn limits() -> Limits {
     let limits = Limits::default();
-    let most = u32::try_from(medmesh_turn::file_limit() / 2).unwrap_or(u32::MAX);
+    let files = medmesh_turn::file_limit();
+    let most = u32::try_from(files / 2).unwrap_or(u32::MAX);
+    if most < limits.allocations {
+        tracing::warn!(
+            allocations = most,
+            files,
+            "fewer TURN allocations than the default: the limit of open files allows no more"
+        );
+    }
     Limits {
         allocations: limits.allocations.min(most),
         ..limits

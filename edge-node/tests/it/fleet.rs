@@ -243,8 +243,35 @@ fn store(dir: &Path, ca: &ClusterCa, id: EdgeId, wire: &EdgeConfig) {
     settings::write_stored(dir, wire).unwrap();
 }
 
+/// An edge's files, for a process of its own; its admin listener is at the port.
+pub(crate) fn files_of_a_process(dir: &Path) -> u16 {
+    let ca = ClusterCa::create("test".parse().unwrap(), OffsetDateTime::now_utc()).unwrap();
+    let wire = EdgeConfig {
+        version: 1,
+        jwks: Key::generate("k1").jwks(),
+        ..EdgeConfig::default()
+    };
+    store(dir, &ca, EdgeId::generate(), &wire);
+    let settings = Settings {
+        index: 0,
+        turn: true,
+        link_port: lasting_port(),
+        drain_seconds: 0,
+    };
+    let admin = lasting_port();
+    let text = settings.text(dir);
+    let (before, _) = text.split_once("[admin]").unwrap();
+    let text = format!("{before}[admin]\nlisten = \"127.0.0.1:{admin}\"\n");
+    std::fs::write(dir.join("edge.toml"), text).unwrap();
+    admin
+}
+
 impl Settings {
     fn read(self, dir: &Path) -> Config {
+        Config::from_text(Path::new("edge.toml"), &self.text(dir)).unwrap()
+    }
+
+    fn text(self, dir: &Path) -> String {
         let Self {
             index,
             turn,
@@ -253,7 +280,7 @@ impl Settings {
         } = self;
         let any = Ipv4Addr::LOCALHOST;
         let dir = dir.display();
-        let text = format!(
+        format!(
             r#"
 [edge]
 name = "test-{index}"
@@ -273,7 +300,6 @@ listen = "{any}:0"
 [admin]
 listen = "{any}:0"
 "#
-        );
-        Config::from_text(Path::new("edge.toml"), &text).unwrap()
+        )
     }
 }

@@ -10,5 +10,6 @@ mod failure;
 mod fleet;
 mod issuer;
 mod media;
+mod open_files;
 mod refusals;
 mod relayed;

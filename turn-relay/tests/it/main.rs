@@ -6,6 +6,7 @@ mod clients;
 mod coturn;
 mod differential;
 mod handle;
+mod headroom;
 mod icmp;
 mod operation;
 mod process;
