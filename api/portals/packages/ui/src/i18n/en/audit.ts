@@ -44,7 +44,7 @@ export const audit = {
   place: "Place in the log",
   proof: {
     save: "Save proof",
-    saveOf: (what: string) => `Save the proof: ${what}`,
+    saveOf: (what: string) => `Save proof: ${what}`,
     saved: "Saved. Its saving is an entry, too.",
     pending: "Not under a signed head yet",
   },

@@ -44,7 +44,7 @@ export const audit: typeof english = {
   place: "Lugar en el registro",
   proof: {
     save: "Guardar prueba",
-    saveOf: (what: string) => `Guardar la prueba: ${what}`,
+    saveOf: (what: string) => `Guardar prueba: ${what}`,
     saved: "Guardada. Haberla guardado es también una entrada.",
     pending: "Aún sin cabecera firmada",
   },
