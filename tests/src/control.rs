@@ -57,16 +57,24 @@ pub struct Wishes {
 pub struct Site {
     dir: TempDir,
     links: Vec<SocketAddr>,
+    founders: usize,
 }
 
 impl Site {
     /// Keys and addresses for this many nodes.
     #[must_use]
     pub fn new(nodes: usize) -> Arc<Self> {
+        Self::with_later(nodes, 0)
+    }
+
+    /// Keys and addresses for this many nodes, and for some with higher numbers that join when those have
+    /// founded the cluster.
+    #[must_use]
+    pub fn with_later(founders: usize, later: usize) -> Arc<Self> {
         let dir = tempfile::tempdir().expect("a temporary directory");
         cluster::init(dir.path(), CLUSTER).expect("keys can be made in a fresh directory");
         // Bound all at once, so that no port is given twice; free again when the sockets go.
-        let sockets: Vec<UdpSocket> = (0..nodes)
+        let sockets: Vec<UdpSocket> = (0..founders + later)
             .map(|_| UdpSocket::bind("127.0.0.1:0").expect("loopback has free ports"))
             .collect();
         let links = sockets
@@ -75,6 +83,7 @@ impl Site {
         Arc::new(Self {
             links: links.collect(),
             dir,
+            founders,
         })
     }
 
@@ -93,6 +102,12 @@ impl Site {
         let path = self.dir.path().join(format!("control-{id}.toml"));
         std::fs::write(&path, toml(self, id, scratch, wishes)).expect("the directory is writable");
         path
+    }
+
+    /// Where a node is reached by the others.
+    #[must_use]
+    pub fn link(&self, id: usize) -> SocketAddr {
+        self.links[id - 1]
     }
 
     /// The operator's token.
@@ -208,6 +223,7 @@ fn toml(site: &Site, id: usize, scratch: &Scratch, wishes: &Wishes) -> String {
         .links
         .iter()
         .enumerate()
+        .filter(|(index, _)| *index < site.founders || index + 1 == id)
         .map(|(index, link)| {
             format!(
                 "{{ id = {}, link = \"{link}\", http = \"http://127.0.0.1\" }},",
@@ -215,6 +231,7 @@ fn toml(site: &Site, id: usize, scratch: &Scratch, wishes: &Wishes) -> String {
             )
         })
         .collect();
+    let join = id > site.founders;
     let key_cache = wishes.key_cache_seconds.unwrap_or(300);
     let scale = wishes.limits_scale.unwrap_or(1000.0);
     let mut text = format!(
@@ -228,6 +245,7 @@ secret_file = "{dir}/cluster.secret"
 ca_cert_file = "{dir}/ca.pem"
 ca_key_file = "{dir}/ca.key"
 peers = [{peers}]
+join = {join}
 certificate_lifetime_seconds = {life}
 [link]
 listen = "{link}"

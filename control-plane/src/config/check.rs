@@ -55,6 +55,10 @@ impl Config {
             let why = format!("must include this node ({})", self.node.id);
             broken.push(("cluster.peers".into(), why));
         }
+        if self.cluster.join && peers.len() < 2 {
+            let why = "joins a cluster that `cluster.peers` does not name";
+            broken.push(("cluster.join".into(), why.into()));
+        }
         for (index, peer) in peers.iter().enumerate() {
             if peers[..index].iter().any(|other| other.id == peer.id) {
                 broken.push((

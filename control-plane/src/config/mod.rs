@@ -108,6 +108,10 @@ pub struct Cluster {
     /// The control nodes, this one included; a node alone may leave it out.
     #[serde(default)]
     pub peers: Vec<Peer>,
+    /// Whether this node comes to a cluster that is there already: it founds nothing, and waits until an
+    /// operator adds it (`medmesh raft add-learner`). May stay when it has been.
+    #[serde(default)]
+    pub join: bool,
 }
 
 /// A control node.

@@ -98,8 +98,8 @@ pub async fn start(
         .into_iter()
         .map(|peer| (peer.id, peer.link))
         .collect();
-    // A node the founders do not name waits to be added as a learner.
-    if voters.contains_key(&config.node.id) && consensus.bootstrap(&voters).await? {
+    // Who joins waits to be added as a learner.
+    if !config.cluster.join && consensus.bootstrap(&voters).await? {
         tracing::info!("founded the control plane");
     }
     let stop = drain.clone();

@@ -3,7 +3,9 @@
 mod certificates;
 mod drain;
 mod joining;
+mod members;
 mod residency;
+mod verbs;
 
 use std::time::Duration;
 
