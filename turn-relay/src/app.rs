@@ -5,6 +5,8 @@ pub(crate) mod config;
 pub(crate) mod secrets;
 
 use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -39,7 +41,8 @@ pub(crate) async fn run(config: Config, relay: RelayConfig, secrets: Secrets) ->
     let registry = prometheus::Registry::new();
     let relay = Relay::spawn(relay, secrets, config.peers.policy()?, &registry)?;
     let drain = Drain::new();
-    admin::spawn(config.admin.listen, registry, &drain).await?;
+    let is_ready = Arc::new(AtomicBool::new(true));
+    admin::spawn(config.admin.listen, registry, is_ready.clone(), &drain).await?;
     tracing::info!(udp = ?relay.listeners(), streams = ?relay.stream_listeners(), "relay is up");
 
     let mut hangup = signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?;
@@ -59,6 +62,7 @@ pub(crate) async fn run(config: Config, relay: RelayConfig, secrets: Secrets) ->
             _ = look.tick() => reload_certificate(&relay),
         }
     }
+    is_ready.store(false, Ordering::Relaxed);
     empty(&relay, Duration::from_secs(config.turn.drain_s)).await;
     relay.stop();
     drain.finish(ADMIN_PATIENCE).await;

@@ -35,8 +35,8 @@ pub struct Options {
     /// Seconds of one run
     #[arg(long, default_value_t = 4.0)]
     pub audit_seconds: f64,
-    /// Leaves of the log that proofs are made from; the aim is stated for 10,000,000
-    #[arg(long, default_value_t = 1_000_000)]
+    /// Leaves of the log that proofs are made from
+    #[arg(long, default_value_t = 10_000_000)]
     pub audit_leaves: u64,
     /// Proofs per run
     #[arg(long, default_value_t = 400)]

@@ -138,6 +138,11 @@ impl Drop for Process {
 #[test]
 fn it_reloads_secrets_drains_and_leaves() {
     let mut process = Process::start();
+    let status = |process: &Process| {
+        let answer = process.get("/readyz").unwrap();
+        answer.split(' ').nth(1).unwrap().to_owned()
+    };
+    assert_eq!(status(&process), "200");
     let echo = Echo::new();
     let mut client = WireClient::new(process.turn, "somebody");
     assert_eq!(client.allocate().code(), 0);
@@ -161,6 +166,7 @@ fn it_reloads_secrets_drains_and_leaves() {
         late.password = medmesh_turn::Secret::new(2, SECOND_SECRET).password(&late.username);
         late.allocate().code() == 508
     });
+    assert_eq!(status(&process), "503", "balancers send nobody here any more");
     assert!(client.echo_over_channel(0x4000, b"not a packet lost"));
     assert_eq!(
         process.child.try_wait().unwrap(),
