@@ -102,19 +102,3 @@ fn layer_names(rids: &Rids) -> Vec<String> {
     names.sort_by_key(|n| KNOWN.iter().position(|k| k == n).unwrap_or(KNOWN.len()));
     names
 }
-
-/// Whether the browser will tell when packets arrived (transport-wide congestion control).
-pub(crate) fn gives_feedback(offer_sdp: &str) -> bool {
-    offer_sdp.contains("transport-wide-cc-extensions")
-}
-
-/// Whether what the browser can take is worth an estimate: it gives feedback, and media is sent to
-/// it. An estimator wakes its shard forty times a second, also where nothing but reports is sent.
-pub(crate) fn is_estimated(offer_sdp: &str) -> bool {
-    let count = |starts: &[&str]| {
-        let starts_so = |line: &&str| starts.iter().any(|start| line.starts_with(start));
-        offer_sdp.lines().filter(starts_so).count()
-    };
-    let media = count(&["m=audio ", "m=video "]);
-    gives_feedback(offer_sdp) && media > count(&["a=sendonly", "a=inactive"])
-}

@@ -28,10 +28,6 @@ const RECEIVES_PER_TURN: usize = 4;
 /// Commands and mesh datagrams of one turn, for the same reason.
 const COMMANDS_PER_TURN: usize = 64;
 const MESH_PER_TURN: usize = 512;
-/// While the rest of a picture comes in, the socket is looked at so often: packet by packet each
-/// would cost a turn of the loop. Sound that comes meanwhile waits as long as for a thread that is
-/// scheduled late.
-const REST_PAUSE: Duration = Duration::from_micros(100);
 /// How often the view for metrics and reports is refreshed.
 const VIEW_INTERVAL: Duration = Duration::from_millis(500);
 /// Notices kept while the rest of the edge is slow: several per room of a full shard.
@@ -66,8 +62,6 @@ pub(super) struct Runner {
     deadline: Instant,
     view_due: Instant,
     more: bool,
-    /// The socket may have something: a call that says "empty" costs as much as one that does not.
-    readable: bool,
 }
 
 impl Runner {
@@ -91,7 +85,6 @@ impl Runner {
             deadline: now,
             view_due: now,
             more: false,
-            readable: true,
         })
     }
 
@@ -118,27 +111,17 @@ impl Runner {
     }
 
     fn wait(&mut self) {
-        self.readable = true;
         if std::mem::take(&mut self.more) {
             return;
         }
-        let now = Instant::now();
-        if let Some(at) = self.sfu.picture_begun() {
-            let pause = at.saturating_duration_since(now).min(REST_PAUSE);
-            // Whatever ends it early, the socket is asked next.
-            let _ = ppoll(&mut [], Some(TimeSpec::from_duration(pause)), None);
-            return;
-        }
         let until = self.deadline.min(self.view_due);
-        let pause = until.saturating_duration_since(now);
+        let pause = until.saturating_duration_since(Instant::now());
         let mut fds = [
             PollFd::new(self.socket.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.ends.bell.as_fd(), PollFlags::POLLIN),
         ];
         match ppoll(&mut fds, Some(TimeSpec::from_duration(pause)), None) {
-            // What is not known counts as readable.
-            Ok(_) => self.readable = fds[0].any().unwrap_or(true),
-            Err(Errno::EINTR) => {}
+            Ok(_) | Err(Errno::EINTR) => {}
             Err(error) => tracing::error!(%error, "poll failed"),
         }
     }
@@ -146,8 +129,7 @@ impl Runner {
     /// Takes in what is there, within bounds. False when the shard is to end.
     fn take_in(&mut self, now: Instant) -> bool {
         self.ends.bell.answer();
-        let receives = if self.readable { RECEIVES_PER_TURN } else { 0 };
-        for turn in 1..=receives {
+        for turn in 1..=RECEIVES_PER_TURN {
             let (sfu, local) = (&mut self.sfu, self.address);
             let received = self.ingress.receive(&self.socket, |source, datagram| {
                 sfu.handle_datagram(now, source, local, datagram);

@@ -21,7 +21,6 @@ use str0m::media::{Mid, Pt};
 use str0m::rtp::Ssrc;
 
 pub(crate) use receive::Sink;
-pub(crate) use send::Gather;
 pub(crate) use slots::{Slot, Slots, VIDEO_SLOT_BASE};
 
 use crate::codec::CodecTag;
@@ -131,10 +130,8 @@ pub(crate) struct Connection {
     pub(crate) hold: Duration,
     /// What the estimator was last told there is use for.
     pub(crate) bandwidth_wish_bps: u64,
-    /// When str0m wants to be called.
+    /// When str0m wants to be called, or pictures that wait for others are to go.
     pub(crate) due: Instant,
-    /// When pictures that wait for others are to go.
-    pub(super) gathering: Option<Instant>,
     /// When something was last put out.
     pub(super) flushed_at: Instant,
     /// The earliest entry in the timer heap.
@@ -232,7 +229,6 @@ impl Connection {
             hold: Duration::ZERO,
             bandwidth_wish_bps: 0,
             due: now,
-            gathering: None,
             flushed_at: now,
             scheduled: None,
             offer_sdp: join.offer_sdp,

@@ -100,7 +100,6 @@ impl Connection {
     /// Moves time to `now` and everything written since out.
     pub(crate) fn flush(&mut self, now: Instant, out: &mut Sink<'_>) {
         self.dirty = false;
-        self.gathering = None;
         self.flushed_at = now;
         self.guard(|c| {
             c.rtc.handle_input(Input::Timeout(now))?;

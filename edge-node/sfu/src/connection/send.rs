@@ -58,50 +58,19 @@ impl Egress for SlotEgress<'_> {
 
 /// Pictures leave for one subscriber at most this often. Several publishers' packets then share
 /// one step of str0m's clock and one call to the kernel; a picture is shown for 33 ms, and
-/// browsers hold it longer than this to smooth its arrival. Sound goes at once.
+/// browsers hold it longer than this to smooth its arrival. What comes after a pause, and
+/// sound, goes at once.
 const GATHER: Duration = Duration::from_millis(2);
-/// After a pause, what begins a picture waits for the rest, at most so long: browsers send a
-/// picture's packets at once, but they do not come in at once. Without, the first of them
-/// would leave alone and the others wait out [`GATHER`] behind it.
-const PICTURE: Duration = Duration::from_micros(200);
-
-/// When a picture packet that was just written goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Gather {
-    /// At once: it ends its picture, and there was a pause before that.
-    Now,
-    /// With what else comes until then.
-    Until(Instant),
-    /// With the rest of its picture, or then.
-    Begun(Instant),
-    /// With others that wait already.
-    Along,
-}
 
 impl Connection {
-    /// Lets a picture packet that was just written wait for others.
-    pub(crate) fn gather(&mut self, now: Instant, ends_picture: bool) -> Gather {
+    /// Lets a picture packet that was just written wait for others. False when it goes now.
+    pub(crate) fn gather(&mut self, now: Instant) -> bool {
         let at = self.flushed_at + GATHER;
-        if at > now {
-            return match self.gathering.replace(at) {
-                Some(before) if before == at => Gather::Along,
-                _ => Gather::Until(at),
-            };
+        let waits = at > now;
+        if waits {
+            self.due = self.due.min(at);
         }
-        if ends_picture {
-            Gather::Now
-        } else if self.gathering.is_some() {
-            Gather::Along
-        } else {
-            let at = now + PICTURE;
-            self.gathering = Some(at);
-            Gather::Begun(at)
-        }
-    }
-
-    /// The time of [`Gather::Until`] has come. False when what waited went with something else.
-    pub(crate) fn gathered(&mut self, at: Instant) -> bool {
-        self.gathering.take_if(|waiting| *waiting == at).is_some()
+        waits
     }
 
     /// Asks the browser for a keyframe of a layer it publishes.

@@ -6,9 +6,9 @@ use medmesh_base::media_token::Source;
 use medmesh_base::{ParticipantId, RoomId};
 use str0m::media::Mid;
 
-use super::{Sfu, Timer};
+use super::{Sfu, Timer, schedule};
 use crate::codec::vp8_keyframe_height;
-use crate::connection::{ConnectionKey, Gather, VIDEO_SLOT_BASE};
+use crate::connection::{ConnectionKey, VIDEO_SLOT_BASE};
 use crate::forward::{Egress, Verdict};
 use crate::keyframe::Ask;
 use crate::packet::MediaPacket;
@@ -116,23 +116,11 @@ impl Sfu {
             if connection.queued {
                 continue;
             }
-            let goes = if key.is_audio() {
-                Gather::Now
+            if !key.is_audio() && connection.gather(self.now) {
+                schedule(&mut self.timers, connection);
             } else {
-                connection.gather(self.now, packet.marker)
-            };
-            match goes {
-                Gather::Now => {
-                    connection.queued = true;
-                    self.unflushed.push_back(subscriber);
-                    self.begun = None;
-                }
-                Gather::Until(at) => self.timers.push(Reverse((at, Timer::Gather(subscriber)))),
-                Gather::Begun(at) => {
-                    self.timers.push(Reverse((at, Timer::Gather(subscriber))));
-                    self.begun = Some(at);
-                }
-                Gather::Along => {}
+                connection.queued = true;
+                self.unflushed.push_back(subscriber);
             }
         }
         if switched {

@@ -18,7 +18,7 @@ use crate::control::Said;
 use crate::event::{Event, LeaveReason};
 use crate::forward::FIRST_SEQUENCE_MAX;
 use crate::join::{IceRestarted, Join, JoinError, Joined, ResourceId, RestartError};
-use crate::plan::{MediaPlan, gives_feedback, is_estimated};
+use crate::plan::MediaPlan;
 use crate::room::Room;
 use crate::track::{Origin, Track, TrackKey};
 
@@ -136,7 +136,7 @@ impl Sfu {
             .set_dtls_cert(self.config.dtls_cert.clone())
             .set_local_ice_credentials(creds)
             .set_stats_interval(Some(STATS_INTERVAL))
-            .enable_bwe(is_estimated(sdp).then(|| Bitrate::from(limits.bandwidth_start_bps)))
+            .enable_bwe(gives_feedback(sdp).then(|| Bitrate::from(limits.bandwidth_start_bps)))
             // The first is what browsers send: VP8, which every device encodes in layers.
             .clear_codecs()
             .enable_opus(true, false)
@@ -360,6 +360,11 @@ impl Sfu {
         self.stats.rooms = self.rooms.len() as u64;
         self.stats.participants = self.connections.len() as u64;
     }
+}
+
+/// Whether the browser will tell when packets arrived (transport-wide congestion control).
+fn gives_feedback(offer_sdp: &str) -> bool {
+    offer_sdp.contains("transport-wide-cc-extensions")
 }
 
 fn refusal(error: &JoinError) -> &'static str {

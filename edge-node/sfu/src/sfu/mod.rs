@@ -53,8 +53,6 @@ pub struct Sfu {
     rooms: BTreeMap<RoomId, Room>,
     mesh: Mesh,
     timers: BinaryHeap<Reverse<(Instant, Timer)>>,
-    /// Until when the rest of a picture is waited for.
-    begun: Option<Instant>,
     transmits: VecDeque<Transmit>,
     outputs: VecDeque<Output>,
     notices: Vec<Notice>,
@@ -68,8 +66,6 @@ pub struct Sfu {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Timer {
     Connection(ConnectionKey),
-    /// Pictures that wait for others are to go.
-    Gather(ConnectionKey),
     Room(RoomId),
     Flow(u32),
     Keyframe(RoomId, TrackKey, u8),
@@ -92,7 +88,6 @@ impl Sfu {
             by_ufrag: HashMap::new(),
             rooms: BTreeMap::new(),
             timers: BinaryHeap::new(),
-            begun: None,
             transmits: VecDeque::new(),
             outputs: VecDeque::new(),
             notices: Vec::new(),
@@ -116,8 +111,7 @@ impl Sfu {
             }
             self.timers.pop();
             match timer {
-                Timer::Connection(key) => self.connection_timer(key, at),
-                Timer::Gather(key) => self.gather_timer(key, at),
+                Timer::Connection(key) => self.connection_timer(key),
                 Timer::Room(room) => self.room_timer(room),
                 Timer::Flow(flow) => self.flow_timer(flow),
                 Timer::Keyframe(room, track, layer) => self.keyframe_timer(room, track, layer),
@@ -125,17 +119,8 @@ impl Sfu {
         }
     }
 
-    fn gather_timer(&mut self, key: ConnectionKey, at: Instant) {
-        if let Some(connection) = self.connections.get_mut(&key)
-            && connection.gathered(at)
-        {
-            self.queue_flush(key);
-        }
-    }
-
-    fn connection_timer(&mut self, key: ConnectionKey, at: Instant) {
-        // An entry that an earlier one took the place of is nobody's any more.
-        let Some(connection) = self.connections.get_mut(&key).filter(|c| c.scheduled == Some(at)) else {
+    fn connection_timer(&mut self, key: ConnectionKey) {
+        let Some(connection) = self.connections.get_mut(&key) else {
             return;
         };
         connection.scheduled = None;
@@ -192,13 +177,6 @@ impl Sfu {
                 return Output::Timeout(next.max(self.now));
             }
         }
-    }
-
-    /// A picture has begun to come in, and its rest is on the way: a driver that looks again
-    /// only after a moment takes it all at once. `None` when nothing is waited for.
-    #[must_use]
-    pub fn picture_begun(&self) -> Option<Instant> {
-        self.begun.filter(|at| *at > self.now)
     }
 
     /// Counters for `/metrics`.
@@ -276,11 +254,7 @@ impl Sfu {
         let Some(connection) = self.connections.get_mut(&key) else {
             return;
         };
-        if connection.scheduled.is_none_or(|at| connection.due < at) {
-            connection.scheduled = Some(connection.due);
-            self.timers
-                .push(Reverse((connection.due, Timer::Connection(key))));
-        }
+        schedule(&mut self.timers, connection);
     }
 
     fn event(&mut self, event: Event) {
@@ -302,5 +276,13 @@ impl Sfu {
     /// The local connection of a participant.
     fn connection_of(&self, room: RoomId, participant: ParticipantId) -> Option<ConnectionKey> {
         self.rooms.get(&room)?.connection_of(participant)
+    }
+}
+
+/// Makes sure the heap wakes a connection when it is due.
+fn schedule(timers: &mut BinaryHeap<Reverse<(Instant, Timer)>>, connection: &mut Connection) {
+    if connection.scheduled.is_none_or(|at| connection.due < at) {
+        connection.scheduled = Some(connection.due);
+        timers.push(Reverse((connection.due, Timer::Connection(connection.key))));
     }
 }

@@ -225,20 +225,3 @@ fn a_picture_leaves_as_one_run_although_it_is_paced() {
     let whole: usize = world.runs.range(5..).map(|(_, count)| count).sum();
     assert!(whole > 110, "{:?}", world.runs);
 }
-
-#[test]
-fn a_picture_leaves_as_one_run_although_it_comes_in_bit_by_bit() {
-    let (mut world, a, b) = pair();
-    wish(&mut world, b, a, 720);
-    assert!(world.run_until(10 * SECOND, |w| newest_layer(w, b) == Some(2)));
-    world.run(SECOND);
-    // All layers' packets of one moment within a fifth of a millisecond, and no sound between them.
-    world.clients[a].mic = false;
-    world.spread_up = Duration::from_micros(15);
-    world.run(SECOND);
-    world.runs.clear();
-    world.run(4 * SECOND);
-    let whole: usize = world.runs.range(5..).map(|(_, count)| count).sum();
-    assert!(whole > 110, "{:?}", world.runs);
-    assert_continuous(world.clients[b].got(world.clients[b].video_slot(0)));
-}

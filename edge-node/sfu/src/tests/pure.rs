@@ -9,7 +9,6 @@ use crate::codec::{CodecTag, starts_keyframe, vp8_keyframe_height};
 use crate::forward::{Forwarder, Verdict};
 use crate::keyframe::{Ask, Keyframes};
 use crate::packet::MediaPacket;
-use crate::plan::is_estimated;
 
 fn layers(rates: [u64; 3]) -> Vec<LayerOffer> {
     let heights = [180, 360, 720];
@@ -253,26 +252,4 @@ fn a_keyframe_asked_for_too_early_is_owed_until_one_comes() {
     assert_eq!(owed.ask(at(710), INTERVAL), Ask::Later(at(1_000)));
     owed.note_keyframe();
     assert!(!owed.poll(at(1_000), INTERVAL), "a keyframe came meanwhile");
-}
-
-#[test]
-fn only_who_receives_and_reports_is_estimated() {
-    const REPORTS: &str =
-        "a=extmap:4 http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01\r\n";
-    let line = |kind: &str, more: &str| format!("m={kind} 9 UDP/TLS/RTP/SAVPF 96\r\n{more}\r\n");
-    let sends = line("audio", "a=sendonly") + &line("video", "a=sendonly") + &line("video", "a=inactive");
-    let channel = "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:3\r\n";
-    for (more, estimated) in [
-        (String::new(), false),
-        (channel.to_owned(), false),
-        (line("video", "a=recvonly"), true),
-        (line("audio", "a=sendrecv"), true),
-        // What says nothing goes both ways (RFC 8866 section 6.7).
-        (line("video", "a=mid:9"), true),
-    ] {
-        let offer = format!("v=0\r\n{sends}{more}");
-        assert!(!is_estimated(&offer), "no reports: {offer}");
-        let offer = format!("v=0\r\n{sends}{REPORTS}{more}");
-        assert_eq!(is_estimated(&offer), estimated, "{offer}");
-    }
 }

@@ -68,8 +68,6 @@ pub(super) struct World {
     pub(super) loss_mesh: f64,
     /// Bits per second towards each browser; packets beyond wait, then drop.
     pub(super) down_bps: Option<u64>,
-    /// Between datagrams that one browser sends at once, when they come in.
-    pub(super) spread_up: Duration,
     pub(super) datagram_max: usize,
     /// Datagrams that went to one browser in a row before a node had nothing more to do.
     pub(super) runs: BTreeMap<usize, usize>,
@@ -97,7 +95,6 @@ impl World {
             loss_up: 0.0,
             loss_mesh: 0.0,
             down_bps: None,
-            spread_up: Duration::ZERO,
             datagram_max: 1_300,
             runs: BTreeMap::new(),
             down_free_at: BTreeMap::new(),
@@ -275,14 +272,12 @@ impl World {
     }
 
     fn collect(&mut self, client: usize) {
-        let mut at = self.now + ACCESS_DELAY;
         for (source, destination, bytes) in std::mem::take(&mut self.clients[client].outbox) {
-            at += self.spread_up;
             if self.rng.random_bool(self.loss_up) {
                 continue;
             }
             if let Some(node) = self.nodes.iter().position(|n| n.address == destination) {
-                self.send(at, Parcel::ToNode { node, source, bytes });
+                self.send(self.now + ACCESS_DELAY, Parcel::ToNode { node, source, bytes });
             }
         }
     }
