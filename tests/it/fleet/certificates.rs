@@ -6,26 +6,12 @@ use medmesh_tests::control::Wishes;
 use medmesh_tests::edge::{EdgeNode, operator};
 use medmesh_tests::participant::Participant;
 
-use super::{eventually, linked};
+use super::{eventually, linked, sample};
 use crate::clinic::World;
 use crate::clinic::visit::{join, key};
 
 /// Renewed after two thirds of it.
 const LIFE_SECONDS: u64 = 9;
-
-/// A sample of an edge's or a control node's metrics.
-async fn sample(admin_url: &str, name: &str) -> Option<f64> {
-    let text = reqwest::get(format!("{admin_url}/metrics"))
-        .await
-        .ok()?
-        .text()
-        .await
-        .ok()?;
-    let found = text
-        .lines()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    found?.parse().ok()
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn certificates_are_renewed_before_they_end_and_a_visit_does_not_notice() {

@@ -2,6 +2,7 @@
 
 mod certificates;
 mod drain;
+mod ended;
 mod joining;
 mod members;
 mod residency;
@@ -39,4 +40,18 @@ async fn linked(operator: &Operator) {
             .then_some(())
     })
     .await;
+}
+
+/// A sample of an edge's or a control node's metrics.
+async fn sample(admin_url: &str, name: &str) -> Option<f64> {
+    let text = reqwest::get(format!("{admin_url}/metrics"))
+        .await
+        .ok()?
+        .text()
+        .await
+        .ok()?;
+    let found = text
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    found?.parse().ok()
 }
