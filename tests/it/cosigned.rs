@@ -172,7 +172,8 @@ async fn a_log_rewritten_by_everybody_here_is_refused_outside() {
              UPDATE audit_order o SET tree_index = -1 - again.place FROM again WHERE again.leaf_id = o.leaf_id;
              UPDATE audit_order SET tree_index = -1 - tree_index;
              UPDATE audit_tree SET size = (SELECT count(*) FROM audit_order), published_size = 0, note = NULL,
-                 cosigned_size = 0, cosigned_note = NULL",
+                 cosigned_size = 0, cosigned_note = NULL;
+             DELETE FROM object_storage",
         )
         .await;
     let anew = Site::new(1);

@@ -203,6 +203,12 @@ impl ControlNode {
         client
     }
 
+    /// Resolves when the node says that its process should end, with the reason.
+    pub async fn failed(&self) -> String {
+        let running = self.running.as_ref().expect("not stopped yet");
+        running.failed().await
+    }
+
     /// Stops the node; panics when a task had to be left behind.
     pub async fn stop(mut self) {
         let running = self.running.take().expect("stopped once");

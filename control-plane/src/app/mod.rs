@@ -36,7 +36,7 @@ use crate::keys;
 use crate::live::{self, Live};
 use crate::mail::{Mail, MailError};
 use crate::media::Media;
-use crate::objects::{self, Copies, LockError, PassingError};
+use crate::objects::{self, Copies, LockError, PassingError, Sharing};
 use crate::oidc::{Flows, Oidc};
 use crate::outbox::{self, OutboxMetrics, Rabbit};
 use crate::record_export::{self, Copyist, TokenKeys};
@@ -127,6 +127,7 @@ pub struct App {
     api: Api,
     fleet: Fleet,
     logs: Logs,
+    sharing: Sharing,
     register: Register,
     copies: Arc<dyn ObjectStore>,
     signer: TokenSigner,
@@ -141,6 +142,7 @@ pub struct Running {
     front: Drain,
     back: Drain,
     fleet: Fleet,
+    sharing: Sharing,
     database: Database,
     addresses: Addresses,
 }
@@ -172,7 +174,7 @@ impl App {
         let keyring = keys::open(&config.vault)?;
         let log_keys = LogKeys::new(config.node.cluster.clone(), secret.clone());
         let opened = objects::open(&config.objects, &data_dir.join(OBJECTS_DIR))?;
-        let copies = opened.copies.clone();
+        let (sharing, copies) = (opened.sharing.clone(), opened.copies.clone());
         let shelf = Shelf::from(opened.audit);
         let register = Register::new(opened.erasures, copies.store.clone(), secret.clone());
         check_buckets(&shelf, &register, &copies).await?;
@@ -180,6 +182,7 @@ impl App {
         let redis = config.redis.as_ref().map(|redis| redis.url.as_str());
         let ephemeral = Ephemeral::open(redis)?;
         let registry = Registry::new();
+        sharing.register(&registry);
         let metrics = Metrics::new(&registry);
         let front = Drain::new();
         let back = Drain::new();
@@ -227,6 +230,7 @@ impl App {
             api,
             fleet,
             logs,
+            sharing,
             register,
             copies: copies.store,
             signer: copying,
@@ -276,6 +280,7 @@ impl App {
             front: self.front,
             back,
             fleet: self.fleet,
+            sharing: self.sharing,
             database: self.database,
             addresses,
         }
@@ -302,7 +307,7 @@ impl App {
         let mail = self.api.mail.clone();
         let audit_metrics = AuditMetrics::new(&self.registry);
         let (log_keys, shelf) = (self.logs.keys().clone(), self.logs.shelf().clone());
-        let register = self.register.clone();
+        let (register, sharing) = (self.register.clone(), self.sharing.clone());
         let (objects, signer) = (self.copies.clone(), self.signer.clone());
         let url = self.config.origins().first().cloned().unwrap_or_default();
         let (cosigner, head_seconds) = (self.logs.cosigner().cloned(), self.config.audit.head_seconds);
@@ -312,6 +317,10 @@ impl App {
                 store = database.connected() => store,
                 () = drain.stopping() => return,
             };
+            if !sharing.begin(&store).await {
+                // The process ends; until then nothing is done to a storage that is not the cluster's.
+                return;
+            }
             // Each kind of job gets its handler here.
             let handlers = mail.handlers(&store, Handlers::default());
             let handlers = mail.alert_handlers(&store, handlers);
@@ -347,6 +356,7 @@ impl App {
                 keys::watch_floors(fleet, store.clone(), drain.clone()),
                 erasures::watch(register, store.clone(), drain.clone()),
                 erasures::follow(store.clone(), drain.clone()),
+                sharing.watch(store.clone(), drain.clone()),
                 jobs::upkeep(store, drain.clone()),
             );
         });
@@ -360,10 +370,13 @@ impl Running {
         self.addresses
     }
 
-    /// Resolves when this node's part in the cluster has stopped by itself (its disk failed),
-    /// with the reason: the process should end.
+    /// Resolves when this node can take no part in the cluster (its disk failed; its object storage
+    /// is not the others'), with the reason: the process should end.
     pub async fn failed(&self) -> String {
-        self.fleet.failed().await
+        tokio::select! {
+            why = self.fleet.failed() => why,
+            why = self.sharing.refused() => why.to_string(),
+        }
     }
 
     /// Lets open requests finish, then stops the rest. Says how many tasks had to be left

@@ -59,6 +59,10 @@ impl Config {
             let why = "joins a cluster that `cluster.peers` does not name";
             broken.push(("cluster.join".into(), why.into()));
         }
+        if peers.len() > 1 && self.objects.dir.is_none() && self.objects.s3.is_none() {
+            let why = "several nodes need objects.dir or [objects.s3]: storage that all of them see";
+            broken.push(("cluster.peers".into(), why.into()));
+        }
         for (index, peer) in peers.iter().enumerate() {
             if peers[..index].iter().any(|other| other.id == peer.id) {
                 broken.push((

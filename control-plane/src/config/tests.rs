@@ -32,6 +32,9 @@ listen = "127.0.0.1:9001"
 [database]
 url = "postgres://medmesh:geheim@localhost/medmesh"
 
+[objects]
+dir = "/srv/medmesh/objects"
+
 [vault]
 cache_seconds = 300
 
@@ -124,6 +127,25 @@ fn several_faults_are_told_at_once() {
         .replace("127.0.0.1:8001\"\npublic", "192.0.2.1:8001\"\npublic")
         .replace("postgres://", "mysql://");
     assert_eq!(fault(&text).lines().count(), 2, "{}", fault(&text));
+}
+
+#[test]
+fn several_nodes_say_on_purpose_which_storage_they_share() {
+    let text = GOOD.replace("[objects]\ndir = \"/srv/medmesh/objects\"\n", "");
+    let line = text.lines().position(|l| l.starts_with("peers")).unwrap() + 1;
+    let fault = fault(&text);
+    assert!(
+        fault.contains(&format!(".toml:{line}: cluster.peers: ")),
+        "{fault}"
+    );
+    assert!(fault.contains("objects.dir"), "{fault}");
+    let bucket = format!("{text}\n[objects.s3]\nbucket = \"clinic\"\nregion = \"eu-central-1\"\n");
+    load(&bucket).unwrap();
+    let alone = text.replace(
+        "  { id = 2, link = \"127.0.0.1:7002\", http = \"http://127.0.0.1:8002\" },\n",
+        "",
+    );
+    load(&alone).unwrap();
 }
 
 #[test]

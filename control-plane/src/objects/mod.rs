@@ -12,6 +12,7 @@ mod ask;
 mod digest;
 mod lock;
 mod passing;
+mod shared;
 mod versions;
 
 use std::os::unix::fs::PermissionsExt as _;
@@ -31,6 +32,7 @@ use digest::WithDigest;
 pub use lock::{Lock, LockError};
 use passing::Passing;
 pub use passing::PassingError;
+pub use shared::{Sharing, Unshared};
 pub(crate) use versions::Version;
 use versions::Versions;
 
@@ -69,8 +71,11 @@ pub enum OpenError {
     Tls(#[from] reqwest::Error),
 }
 
-/// What was opened: a place for each kind of thing, by how long it must stay.
+/// What was opened: a place for each kind of thing, by how long it must stay; all closed until
+/// [`Opened::sharing`] knows that the other nodes use them too.
 pub struct Opened {
+    /// Whether they do.
+    pub sharing: Sharing,
     /// Heads and tiles of audit logs: years.
     pub audit: Kept,
     /// The register of the erased: as long as there may be a backup with them in it.
@@ -150,11 +155,11 @@ impl Copies {
 pub fn open(config: &Objects, default_dir: &Path) -> Result<Opened, OpenError> {
     let Some(s3) = &config.s3 else {
         let store = local(config.dir.as_deref().unwrap_or(default_dir))?;
-        return Ok(Opened {
-            audit: store.clone().into(),
-            erasures: store.clone().into(),
-            copies: Copies { store, passing: None },
-        });
+        let copies = Copies {
+            store: store.clone(),
+            passing: None,
+        };
+        return Ok(Opened::guarded(store.clone().into(), store.into(), copies));
     };
     let audit = Bucket::open(s3, &s3.bucket)?;
     let another = |name: &Option<String>| match name {
@@ -162,17 +167,38 @@ pub fn open(config: &Objects, default_dir: &Path) -> Result<Opened, OpenError> {
         None => Ok(audit.clone()),
     };
     let (erasures, copies) = (another(&s3.erasures_bucket)?, another(&s3.copies_bucket)?);
-    Ok(Opened {
-        erasures: erasures.kept(s3.erasures_days()),
-        copies: Copies {
-            passing: Some(Passing {
-                asker: copies.asker,
-                is_own: s3.copies_bucket.is_some(),
-            }),
-            store: copies.store,
-        },
-        audit: audit.kept(s3.lock_days),
-    })
+    let copies = Copies {
+        passing: Some(Passing {
+            asker: copies.asker,
+            is_own: s3.copies_bucket.is_some(),
+        }),
+        store: copies.store,
+    };
+    Ok(Opened::guarded(
+        audit.kept(s3.lock_days),
+        erasures.kept(s3.erasures_days()),
+        copies,
+    ))
+}
+
+impl Opened {
+    /// The mark of what is shared lies with the audit log: that stays, and there is always a place for it.
+    fn guarded(audit: Kept, erasures: Kept, copies: Copies) -> Self {
+        let sharing = Sharing::of(audit.store.clone());
+        let behind = |place: Kept| Kept {
+            store: sharing.guard(place.store),
+            ..place
+        };
+        Self {
+            audit: behind(audit),
+            erasures: behind(erasures),
+            copies: Copies {
+                store: sharing.guard(copies.store),
+                ..copies
+            },
+            sharing,
+        }
+    }
 }
 
 /// A directory, which is made if need be.

@@ -45,6 +45,7 @@ mod job;
 mod keys;
 mod membership;
 mod message;
+mod object_storage;
 mod oidc;
 mod outbox;
 mod page;

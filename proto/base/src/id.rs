@@ -118,6 +118,8 @@ typed_id! {
     CorrectionId,
     /// A copy of a patient's whole record, made for them.
     RecordExportId,
+    /// An object storage, so that control nodes can tell whether they share one.
+    StorageId,
     /// One HTTP request, for following it through the logs.
     RequestId,
     /// A visit as the media plane knows it. Never derived from clinical ids.

@@ -20,7 +20,7 @@ pub use id::{
     AccountId, AppointmentId, AuditId, BreakGlassId, CareTeamMemberId, ClientId, ClientKeyId, ClientTokenId,
     ClinicId, ConsentId, ControlId, CorrectionId, CredentialId, DisclosureId, EdgeId, IdError, IdentityId,
     JobId, MessageId, ParticipantId, PersonId, RecordExportId, ReferralId, RequestId, RoomId, SessionId,
-    VisitId,
+    StorageId, VisitId,
 };
 pub use phi::Phi;
 pub use prefix::ClientPrefix;

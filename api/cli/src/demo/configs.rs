@@ -86,6 +86,8 @@ pub(super) fn write_control(
         "database": { "url": database_url },
         "vault": { "file": { "key_file": files.vault_keys, "credential_file": files.vault_unlock } },
         "redis": { "url": redis_url },
+        // One for all nodes: each publishes what the others prove and hand out.
+        "objects": { "dir": layout.dir("objects") },
         "portals": { "dir": portals },
         "operator": { "token_file": files.operator_token },
     }))?;

@@ -15,6 +15,7 @@ const NO_TENANT: &[(&str, &str)] = &[
         "used_once",
         "digests of what was answered once, no rows of anybody",
     ),
+    ("object_storage", "which one it is, a number"),
     ("system_key", "wrapped keys: noise without the KMS"),
     (
         "account",
