@@ -11,4 +11,5 @@ mod keys;
 mod nodes;
 mod objects;
 mod outside;
+mod redis_tls;
 mod restored;

@@ -28,6 +28,8 @@ pub struct Wishes {
     pub database_url: Option<String>,
     /// Redis URL.
     pub redis_url: Option<String>,
+    /// The authority of Redis' certificate, PEM.
+    pub redis_ca_file: Option<PathBuf>,
     /// The portals' builds.
     pub portals: Option<PathBuf>,
     /// How long certificates of machines live, seconds; a day when absent.
@@ -287,6 +289,9 @@ scale = {scale:?}
     }
     if let Some(url) = &wishes.redis_url {
         text += &format!("[redis]\nurl = \"{url}\"\n");
+        if let Some(file) = &wishes.redis_ca_file {
+            text += &format!("ca_file = \"{}\"\n", file.display());
+        }
     }
     if let Some(portals) = &wishes.portals {
         text += &format!("[portals]\ndir = \"{}\"\n", portals.display());

@@ -1,6 +1,7 @@
 //! A real Redis for a test: its own process, gone with the value.
 
 use std::net::TcpListener;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -31,8 +32,42 @@ impl Redis {
     /// As [`Redis::start`].
     #[must_use]
     pub fn start_on(port: u16) -> Self {
+        Self::run(port, &["--port", &port.to_string()])
+    }
+
+    /// Starts a server that speaks TLS and nothing else, with this certificate.
+    ///
+    /// # Panics
+    /// As [`Redis::start`]; also when `redis-server` was built without TLS.
+    #[must_use]
+    pub fn start_tls(cert: &Path, key: &Path) -> Self {
+        let free = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
+        let port = free.expect("loopback has free ports").port();
+        let (cert, key) = (cert.display().to_string(), key.display().to_string());
+        let tls = [
+            "--tls-cert-file",
+            &cert,
+            "--tls-key-file",
+            &key,
+            "--tls-auth-clients",
+            "no",
+        ];
+        // Its own connections need an authority to be named; nobody presents a certificate to it.
+        let ports = [
+            "--port",
+            "0",
+            "--tls-port",
+            &port.to_string(),
+            "--tls-ca-cert-file",
+            &cert,
+        ];
+        Self::run(port, &[&ports[..], &tls[..]].concat())
+    }
+
+    fn run(port: u16, arguments: &[&str]) -> Self {
         let child = Command::new("redis-server")
-            .args(["--bind", "127.0.0.1", "--port", &port.to_string()])
+            .args(["--bind", "127.0.0.1"])
+            .args(arguments)
             .args(["--save", "", "--appendonly", "no"])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -57,6 +92,12 @@ impl Redis {
     #[must_use]
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Its URL, where it speaks TLS: by the name that stands in certificates of tests.
+    #[must_use]
+    pub fn tls_url(&self) -> String {
+        format!("rediss://localhost:{}", self.port)
     }
 }
 

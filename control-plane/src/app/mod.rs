@@ -111,9 +111,18 @@ pub enum StartError {
     /// The bucket with the copies of records keeps them for longer than they may lie there.
     #[error("objects.s3.copies_bucket")]
     Kept(#[from] PassingError),
-    /// The Redis URL is unusable.
-    #[error("redis.url is not usable")]
+    /// Redis cannot be used as it is configured.
+    #[error("redis.url or redis.ca_file is not usable")]
     Redis(#[from] redis::RedisError),
+    /// The authority of Redis' certificate cannot be read.
+    #[error("cannot read redis.ca_file {path}")]
+    RedisAuthority {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
 }
 
 /// A control node, built and not yet running.
@@ -179,8 +188,7 @@ impl App {
         let register = Register::new(opened.erasures, copies.store.clone(), secret.clone());
         check_buckets(&shelf, &register, &copies).await?;
         let cosigner = config.audit.witness.as_ref().map(Cosigner::new).transpose()?;
-        let redis = config.redis.as_ref().map(|redis| redis.url.as_str());
-        let ephemeral = Ephemeral::open(redis)?;
+        let ephemeral = ephemeral(&config)?;
         let registry = Registry::new();
         sharing.register(&registry);
         let metrics = Metrics::new(&registry);
@@ -409,6 +417,21 @@ async fn check_buckets(shelf: &Shelf, register: &Register, copies: &Copies) -> R
         Ok(()) => {}
     }
     Ok(())
+}
+
+/// Where counters are kept.
+fn ephemeral(config: &Config) -> Result<Ephemeral, StartError> {
+    let Some(redis) = &config.redis else {
+        return Ok(Ephemeral::open(None)?);
+    };
+    let Some(path) = &redis.ca_file else {
+        return Ok(Ephemeral::open(Some(&redis.url))?);
+    };
+    let authority = std::fs::read(path).map_err(|source| StartError::RedisAuthority {
+        path: path.clone(),
+        source,
+    })?;
+    Ok(Ephemeral::open_trusting(&redis.url, authority)?)
 }
 
 /// The operator's token, if one is configured.

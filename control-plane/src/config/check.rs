@@ -5,14 +5,12 @@ use std::path::Path;
 use http::Uri;
 use medmesh_link::{LEAF_LIFE_MAX, LEAF_LIFE_MIN};
 
-use super::{Config, MailTls};
+use super::Config;
 
 /// Longest cluster name: it is a part of a URI in every certificate.
 const CLUSTER_NAME_MAX: usize = 32;
 /// Most control nodes: a Raft quorum gains nothing from more, and each write waits for half of them.
 const CONTROL_NODES_MAX: usize = 7;
-/// Most connections worth asking of one PostgreSQL.
-const CONNECTIONS_MAX: u32 = 500;
 
 /// Key and what is wrong with it.
 pub(super) type Broken = (String, String);
@@ -117,46 +115,6 @@ impl Config {
         }
     }
 
-    fn engine_rules(&self, broken: &mut Vec<Broken>) {
-        let url = &self.database.url;
-        if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
-            broken.push(("database.url".into(), "must begin with postgres://".into()));
-        }
-        if !(1..=CONNECTIONS_MAX).contains(&self.database.max_connections) {
-            let why = format!("must be 1 to {CONNECTIONS_MAX}");
-            broken.push(("database.max_connections".into(), why));
-        }
-        if let Some(mail) = &self.mail {
-            let is_here = matches!(mail.host.as_str(), "localhost" | "127.0.0.1" | "::1");
-            if mail.tls == MailTls::None && !is_here {
-                broken.push(("mail.tls".into(), "may be none only to this machine".into()));
-            }
-        }
-        if let Some(direct) = &self.database.direct_url
-            && !direct.starts_with("postgres://")
-            && !direct.starts_with("postgresql://")
-        {
-            broken.push(("database.direct_url".into(), "must begin with postgres://".into()));
-        }
-        if let Some(rabbitmq) = &self.rabbitmq {
-            let uri = rabbitmq.url.parse::<Uri>().ok();
-            let host = uri.as_ref().and_then(Uri::host).unwrap_or_default();
-            let is_here = matches!(host, "localhost" | "127.0.0.1" | "[::1]");
-            if !(is_here && rabbitmq.url.starts_with("amqp://")) {
-                let why = "must begin with amqp:// and name this machine: the broker's, or that of a TLS tunnel to it";
-                broken.push(("rabbitmq.url".into(), why.into()));
-            }
-        }
-        if let Some(redis) = &self.redis
-            && redis::Client::open(redis.url.as_str()).is_err()
-        {
-            broken.push((
-                "redis.url".into(),
-                "must be redis://host:port or unix:///path".into(),
-            ));
-        }
-    }
-
     /// Files that `--check` expects to be there: what an operator provides, not what
     /// the first start makes. Each entry is a fault.
     #[must_use]
@@ -178,6 +136,10 @@ impl Config {
             wanted.push(("https.cert_file", &https.cert_file));
             wanted.push(("https.key_file", &https.key_file));
         }
+        wanted.extend(
+            (self.redis.as_ref().and_then(|redis| redis.ca_file.as_deref()))
+                .map(|path| ("redis.ca_file", path)),
+        );
         if let Some(operator) = &self.operator {
             wanted.push(("operator.token_file", &operator.token_file));
         }

@@ -7,6 +7,7 @@
 
 mod audit;
 mod check;
+mod engines;
 mod limits;
 mod objects;
 mod place;
@@ -24,6 +25,7 @@ use medmesh_base::telemetry::LogFormat;
 use serde::Deserialize;
 
 pub use audit::{Audit, OutsideWitness};
+pub use engines::DATABASE_RULE;
 pub use limits::RateLimits;
 pub use objects::{Objects, S3};
 pub use vault::{AwsVault, FileVault, TransitVault, Vault};
@@ -203,8 +205,10 @@ impl std::fmt::Debug for Database {
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Redis {
-    /// `redis://…`; may hold a password, so it never prints.
+    /// `rediss://…`; `redis://` and `unix://` on this machine only. May hold a password, so it never prints.
     pub url: String,
+    /// An authority the system does not know, PEM; then only what it signed is trusted.
+    pub ca_file: Option<PathBuf>,
 }
 
 impl std::fmt::Debug for Redis {

@@ -131,7 +131,7 @@ fn several_faults_are_told_at_once() {
 
 #[test]
 fn several_nodes_say_on_purpose_which_storage_they_share() {
-    let text = GOOD.replace("[objects]\ndir = \"/srv/medmesh/objects\"\n", "");
+    let text = GOOD.replace(DIRECTORY, "");
     let line = text.lines().position(|l| l.starts_with("peers")).unwrap() + 1;
     let fault = fault(&text);
     assert!(
@@ -154,6 +154,8 @@ fn a_node_must_be_among_its_peers_and_once() {
     assert!(fault(&GOOD.replace("{ id = 2", "{ id = 1")).contains("listed twice"));
 }
 
+const DIRECTORY: &str = "[objects]\ndir = \"/srv/medmesh/objects\"\n";
+
 const BUCKETS: &str = r#"
 [objects.s3]
 bucket = "clinic-audit"
@@ -166,7 +168,7 @@ copies_bucket = "clinic-copies"
 
 #[test]
 fn what_must_stay_and_what_must_go_are_in_different_buckets() {
-    let good = format!("{GOOD}{BUCKETS}");
+    let good = format!("{}{BUCKETS}", GOOD.replace(DIRECTORY, ""));
     let days = |text: &str| load(text).unwrap().objects.s3.unwrap().erasures_days();
     assert_eq!(days(&good), Some(3650));
     // In the bucket of the audit log its lock is the register's, if it is the longer one.
@@ -216,4 +218,92 @@ fn what_must_stay_and_what_must_go_are_in_different_buckets() {
         .replacen("lock_days = 2192\n", "", 1)
         .replace("copies_bucket = \"clinic-copies\"\n", "");
     assert_eq!(days(&apart), Some(3650), "only the register's bucket locks");
+}
+
+/// The example as it stands, and with its files in a directory that has them: what `--check` looks at.
+#[test]
+fn the_example_is_a_configuration_and_names_every_file_it_needs() {
+    let example = include_str!("../../control.example.toml");
+    let config = load(example).unwrap();
+    assert!(config.https.is_some() && config.redis.is_some() && config.mail.is_some());
+    assert_eq!(config.control_nodes().len(), 3);
+    assert!(!config.oidc.allow_loopback, "that is for tests");
+
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    crate::setup::cluster::init(&at("cluster"), "north").unwrap();
+    std::fs::create_dir_all(at("tls")).unwrap();
+    for name in ["tls/fullchain.pem", "tls/privkey.pem"] {
+        std::fs::write(at(name), "").unwrap();
+    }
+    std::fs::create_dir(at("portals")).unwrap();
+    let here = example
+        .replace("/etc/medmesh", &dir.path().display().to_string())
+        .replace("/usr/share/medmesh/portals", &at("portals").display().to_string());
+    assert_eq!(load(&here).unwrap().missing_files(), Vec::<String>::new());
+    std::fs::remove_file(at("tls/privkey.pem")).unwrap();
+    let missing = load(&here).unwrap().missing_files();
+    assert!(
+        missing.len() == 1 && missing[0].starts_with("https.key_file: "),
+        "{missing:?}"
+    );
+}
+
+#[test]
+fn nothing_is_spoken_in_the_clear_over_a_network() {
+    let database = |url: &str| load(&GOOD.replace("postgres://medmesh:geheim@localhost/medmesh", url));
+    for here in [
+        "postgres://medmesh@127.0.0.1:5433/medmesh",
+        "postgres://medmesh@[::1]/medmesh",
+        "postgres://medmesh@db.example.net/medmesh?host=/run/postgresql",
+        "postgres://medmesh@db.example.net/medmesh?sslmode=verify-full",
+    ] {
+        assert!(database(here).is_ok(), "{here}");
+    }
+    for open in [
+        "",
+        "?sslmode=disable",
+        "?sslmode=prefer",
+        "?sslmode=require",
+        "?sslmode=verify-ca",
+    ] {
+        let said = database(&format!("postgres://medmesh:geheim@db.example.net/medmesh{open}"));
+        let said = said.expect_err(open).to_string();
+        assert!(
+            said.contains("database.url: ") && said.contains("verify-full"),
+            "{said}"
+        );
+        assert!(!said.contains("geheim"));
+    }
+
+    let direct = GOOD.replace(
+        "\n[objects]",
+        "direct_url = \"postgres://db.example.net/medmesh\"\n\n[objects]",
+    );
+    assert!(fault(&direct).contains("database.direct_url: "));
+
+    let redis = |said: &str| load(&format!("{GOOD}\n[redis]\n{said}\n"));
+    for here in [
+        "url = \"redis://127.0.0.1:6379\"",
+        "url = \"redis://localhost\"",
+        "url = \"redis://[::1]:6379/2\"",
+        "url = \"unix:///run/redis.sock\"",
+        "url = \"rediss://:geheim@redis.example.net:6380\"",
+        "url = \"rediss://redis.example.net\"\nca_file = \"ca.pem\"",
+    ] {
+        assert!(redis(here).is_ok(), "{here}");
+    }
+    for (open, key) in [
+        ("url = \"redis://:geheim@redis.example.net:6379\"", "redis.url: "),
+        ("url = \"redis://192.0.2.7\"", "redis.url: "),
+        ("url = \"rediss://redis.example.net/#insecure\"", "redis.url: "),
+        ("url = \"http://redis.example.net\"", "redis.url: "),
+        (
+            "url = \"redis://localhost\"\nca_file = \"ca.pem\"",
+            "redis.ca_file: ",
+        ),
+    ] {
+        let said = redis(open).expect_err(open).to_string();
+        assert!(said.contains(key) && !said.contains("geheim"), "{said}");
+    }
 }

@@ -28,8 +28,17 @@ impl Ephemeral {
     /// # Errors
     /// When the URL does not parse.
     pub fn open(url: Option<&str>) -> Result<Self, redis::RedisError> {
-        let shared = url.map(Shared::open).transpose()?;
+        let shared = url.map(|url| Shared::open(url, None)).transpose()?;
         Ok(Self { shared })
+    }
+
+    /// Redis over TLS, whose certificate an authority (PEM) signed that the system does not know.
+    ///
+    /// # Errors
+    /// When the URL does not parse or is not `rediss://`, or the PEM holds no certificate.
+    pub fn open_trusting(url: &str, authority: Vec<u8>) -> Result<Self, redis::RedisError> {
+        let shared = Shared::open(url, Some(authority))?;
+        Ok(Self { shared: Some(shared) })
     }
 
     /// Counters.

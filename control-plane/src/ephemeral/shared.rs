@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{Client, RedisError, Script, SetExpiry, SetOptions};
+use redis::{Client, RedisError, Script, SetExpiry, SetOptions, TlsCertificates};
 
 use tokio::time::Instant;
 
@@ -51,8 +51,20 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn open(url: &str) -> Result<Self, RedisError> {
-        let client = Client::open(url)?;
+    /// Redis under `url`. `authority` (PEM) is trusted in place of those the system knows.
+    pub(super) fn open(url: &str, authority: Option<Vec<u8>>) -> Result<Self, RedisError> {
+        // Harmless if the process has chosen already: there is one provider.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let client = match authority {
+            None => Client::open(url)?,
+            Some(root) => {
+                let certificates = TlsCertificates {
+                    client_tls: None,
+                    root_cert: Some(root),
+                };
+                Client::build_with_tls(url, certificates)?
+            }
+        };
         let config = ConnectionManagerConfig::new()
             .set_response_timeout(Some(RESPONSE_TIMEOUT))
             .set_connection_timeout(Some(CONNECTION_TIMEOUT))

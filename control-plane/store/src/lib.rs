@@ -108,7 +108,7 @@ pub use session::{
     SESSION_LIFETIME, Session, SessionToken, TOUCH_EVERY,
 };
 pub use sessions::SessionEntry;
-pub use store::Store;
+pub use store::{Reach, Store};
 pub use tx::Tx;
 pub use upkeep::{IDEMPOTENCY_KEPT, Upkeep};
 pub use visit::{DayOfVisits, RoomLocation, VISITS_PER_DAY_MAX, VisitPulse};

@@ -7,7 +7,7 @@ use std::time::Duration;
 use medmesh_base::{ClinicId, RequestId};
 use medmesh_clinic::Actor;
 use sqlx::migrate::Migrator;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
 use time::OffsetDateTime;
 use tokio::sync::Notify;
@@ -189,4 +189,40 @@ pub(crate) fn options(url: &str) -> Result<PgConnectOptions, SetupError> {
     Ok(PgConnectOptions::from_str(url)
         .map_err(|_| SetupError::Url)?
         .application_name("medmesh"))
+}
+
+/// How a database is reached, by its URL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// It is on this machine.
+    Here,
+    /// Over TLS, and its certificate is for the host the URL names.
+    Verified,
+    /// Over a network on which somebody else could answer in its place.
+    Open,
+}
+
+impl Reach {
+    /// What a database URL comes to, with what the environment adds to it (`PGSSLMODE`).
+    ///
+    /// # Errors
+    /// [`SetupError::Url`].
+    pub fn of(url: &str) -> Result<Self, SetupError> {
+        let options = options(url)?;
+        let host = options.get_host();
+        let is_loopback = host.eq_ignore_ascii_case("localhost")
+            || host
+                .trim_matches(['[', ']'])
+                .parse::<std::net::IpAddr>()
+                .is_ok_and(|ip| ip.is_loopback());
+        Ok(
+            if options.get_socket().is_some() || host.starts_with('/') || is_loopback {
+                Self::Here
+            } else if matches!(options.get_ssl_mode(), PgSslMode::VerifyFull) {
+                Self::Verified
+            } else {
+                Self::Open
+            },
+        )
+    }
 }
