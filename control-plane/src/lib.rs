@@ -7,6 +7,7 @@
 
 pub mod app;
 pub mod audit;
+pub mod command;
 pub mod config;
 pub mod database;
 mod desk;

@@ -1,64 +1,15 @@
 //! `medmesh-control`: one control node.
 
-use std::path::PathBuf;
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::{Parser, Subcommand};
+use clap::Parser as _;
 use medmesh_base::telemetry::LogFormat;
 use medmesh_base::{drain, telemetry};
 use medmesh_control::app::App;
+use medmesh_control::command::{Arguments, Command, OWNER_URL};
 use medmesh_control::config::Config;
-use medmesh_control::setup;
-
-/// One control node of medmesh: REST API, portals, fleet state, placement.
-#[derive(Debug, Parser)]
-#[command(name = "medmesh-control", version, args_conflicts_with_subcommands = true)]
-struct Arguments {
-    #[command(subcommand)]
-    command: Option<Command>,
-    /// The configuration (TOML). `MEDMESH_TABLE__KEY` in the environment wins over it.
-    #[arg(long, value_name = "FILE", required = true)]
-    config: Option<PathBuf>,
-    /// Validate the configuration and exit.
-    #[arg(long)]
-    check: bool,
-}
-
-/// What is done once, or beside the service.
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Make the keys all control nodes of a cluster share. Harmless to repeat.
-    ClusterInit {
-        /// Where to put them.
-        #[arg(long)]
-        dir: PathBuf,
-        /// The cluster's name, part of every certificate.
-        #[arg(long)]
-        cluster: String,
-    },
-    /// Run a private PostgreSQL from the installed binaries, schema up to date, until a signal.
-    Database {
-        /// Where it lives.
-        #[arg(long)]
-        dir: PathBuf,
-        /// Name under which its socket directory is always found.
-        #[arg(long)]
-        socket_link: PathBuf,
-        /// Clinic and people to be there (JSON).
-        #[arg(long)]
-        seed_file: Option<PathBuf>,
-        /// Where `cluster-init` made `vault.keys` and `vault.unlock`; what seeded people are sealed with.
-        #[arg(long)]
-        vault_dir: Option<PathBuf>,
-        /// Forget everything at the end, and do not pay for durability.
-        #[arg(long)]
-        ephemeral: bool,
-    },
-    /// Bring the schema of an existing database up to date. The URL of the owner role
-    /// comes from `MEDMESH_OWNER_URL`.
-    Migrate,
-}
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -84,7 +35,14 @@ fn complain(text: &str) {
 
 fn run(arguments: &Arguments) -> anyhow::Result<()> {
     if let Some(command) = &arguments.command {
-        return set_up(command);
+        if matches!(command, Command::Database { .. }) {
+            telemetry::init("info", LogFormat::Json);
+        }
+        let text = runtime()?.block_on(command.run(std::env::var(OWNER_URL).ok().as_deref()))?;
+        if !text.is_empty() {
+            writeln!(std::io::stdout(), "{text}").context("cannot write the answer")?;
+        }
+        return Ok(());
     }
     let path = arguments.config.as_deref().context("--config FILE is required")?;
     let config = Config::load(path)?;
@@ -112,31 +70,4 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
         .enable_all()
         .build()
         .context("cannot start the runtime")
-}
-
-fn set_up(command: &Command) -> anyhow::Result<()> {
-    match command {
-        Command::ClusterInit { dir, cluster } => setup::cluster::init(dir, cluster),
-        Command::Database {
-            dir,
-            socket_link,
-            seed_file,
-            vault_dir,
-            ephemeral,
-        } => {
-            telemetry::init("info", LogFormat::Json);
-            let options = setup::database::Options {
-                dir: dir.clone(),
-                socket_link: socket_link.clone(),
-                seed_file: seed_file.clone(),
-                vault_dir: vault_dir.clone(),
-                ephemeral: *ephemeral,
-            };
-            runtime()?.block_on(setup::database::serve(options))
-        }
-        Command::Migrate => {
-            let url = std::env::var("MEDMESH_OWNER_URL").context("MEDMESH_OWNER_URL is not set")?;
-            Ok(runtime()?.block_on(medmesh_store::Store::migrate(&url))?)
-        }
-    }
 }

@@ -10,6 +10,7 @@ mod house;
 mod keys;
 mod nodes;
 mod objects;
+mod opening;
 mod outside;
 mod redis_tls;
 mod restored;

@@ -47,6 +47,7 @@ mod membership;
 mod message;
 mod object_storage;
 mod oidc;
+mod opening;
 mod outbox;
 mod page;
 mod passkey;
@@ -90,6 +91,7 @@ pub use keys::{
 pub use membership::MemberTell;
 pub use message::MESSAGES_PER_LIST_MAX;
 pub use oidc::{IDENTITIES_MAX, IdentityEntry, OidcClient, OidcProvider};
+pub use opening::FirstAdmin;
 pub use outbox::{Event, EventKind, Listener, OUTBOX_BATCH_MAX, OutboxCounts, Relay};
 pub use page::{Cursor, PAGE_DEFAULT, PAGE_MAX, Page, PageRequest};
 pub use passkey::{PASSKEYS_MAX, PasskeyEntry};

@@ -152,9 +152,17 @@ impl Store {
 async fn open_clinic(owner_url: &str, clinic: &Clinic) -> Result<(), SetupError> {
     let mut connection = PgConnection::connect_with(&options(owner_url)?).await?;
     let mut tx = connection.begin().await?;
+    clinic_insert(&mut tx, clinic).await?;
+    tx.commit().await?;
+    connection.close().await?;
+    Ok(())
+}
+
+/// Writes a clinic's row, as the owner; one that is there stays as it is.
+pub(crate) async fn clinic_insert(connection: &mut PgConnection, clinic: &Clinic) -> Result<(), StoreError> {
     sqlx::query("SELECT set_config('medmesh.clinic_id', $1, true)")
         .bind(clinic.id.to_string())
-        .execute(&mut *tx)
+        .execute(&mut *connection)
         .await?;
     sqlx::query(
         "INSERT INTO clinic (id, name, time_zone, home_region, created_at) VALUES ($1, $2, $3, $4, $5)
@@ -165,9 +173,7 @@ async fn open_clinic(owner_url: &str, clinic: &Clinic) -> Result<(), SetupError>
     .bind(clinic.time_zone.as_str())
     .bind(clinic.home_region.as_str())
     .bind(OffsetDateTime::now_utc())
-    .execute(&mut *tx)
+    .execute(&mut *connection)
     .await?;
-    tx.commit().await?;
-    connection.close().await?;
     Ok(())
 }
