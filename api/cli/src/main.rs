@@ -3,34 +3,11 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::Parser as _;
 use medmesh_base::telemetry::{self, LogFormat};
-use medmesh_cli::demo::{self, DemoArgs};
-use medmesh_cli::machine::{self, MachineVerb};
-use medmesh_cli::operator::{Connection, Unsound, Verb, run};
-
-/// Looks after a medmesh cluster
-#[derive(Parser, Debug)]
-#[command(name = "medmesh", version, about)]
-struct Cli {
-    #[command(flatten)]
-    connection: Connection,
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand, Debug)]
-enum Command {
-    #[command(flatten)]
-    Operator(Verb),
-    /// Speak as a machine of a clinic
-    Machine {
-        #[command(subcommand)]
-        verb: MachineVerb,
-    },
-    /// Run the whole system on this machine until Ctrl-C
-    Demo(DemoArgs),
-}
+use medmesh_cli::command::{Cli, Command};
+use medmesh_cli::operator::{Unsound, run};
+use medmesh_cli::{demo, machine};
 
 #[tokio::main]
 async fn main() -> ExitCode {
