@@ -16,9 +16,8 @@ use crate::prepared::{prepared, source};
 pub fn go_program(build_dir: &Path, name: &str) -> PathBuf {
     let dir = build_dir.join("outside-programs").join(name);
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("outside").join(name);
-    prepared(&dir, &source(&sources.join("main.go")), || {
-        build(&sources, &dir, name)
-    });
+    let text = source(&sources.join("main.go"));
+    prepared(&dir, &text, || build(&sources, &dir, name));
     dir.join(name)
 }
 
