@@ -10,9 +10,11 @@ use medmesh_api_types::clinic::{ClinicSettings, ClinicUpdate};
 use medmesh_api_types::message::{Message, MessageCreate, MessageQuery};
 use medmesh_api_types::page::{List, Page};
 use medmesh_api_types::person::{PatientMatches, PatientSearch, Person, PersonCreate, PersonQuery};
-use medmesh_api_types::session::{CSRF_HEADER, IDEMPOTENCY_HEADER, LoginRequest, SESSION_COOKIE, Session};
+use medmesh_api_types::session::{
+    BACKGROUND, BACKGROUND_HEADER, CSRF_HEADER, IDEMPOTENCY_HEADER, LoginRequest, SESSION_COOKIE, Session,
+};
 use medmesh_api_types::signaling::{CandidateQuery, Candidates, SessionRequest, SignalingSession};
-use medmesh_api_types::visit::{ParticipantAdd, Visit, VisitAdmit, VisitQuery};
+use medmesh_api_types::visit::{ParticipantAdd, Visit, VisitAdmit, VisitPulse, VisitQuery};
 use medmesh_base::{AppointmentId, MessageId, ParticipantId, PersonId, Phi, VisitId};
 use reqwest::Method;
 use reqwest::header::{COOKIE, HeaderMap, HeaderName, HeaderValue, IF_MATCH, LINK, SET_COOKIE};
@@ -276,6 +278,18 @@ impl Clinic {
     /// [`ClientError`].
     pub async fn visit_list(&self, query: &VisitQuery) -> Result<List<Visit>, ClientError> {
         self.get(&with_query("/v1/visits", query)?).await
+    }
+
+    /// How far each of the person's visits of a day is; asked for by itself, so that it keeps no
+    /// session from its idle lock.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn visit_pulses(&self, query: &VisitQuery) -> Result<List<VisitPulse>, ClientError> {
+        let path = with_query("/v1/visits/pulses", query)?;
+        let mut headers = HeaderMap::new();
+        headers.insert(BACKGROUND_HEADER, HeaderValue::from_static(BACKGROUND));
+        self.call(Method::GET, &path, headers, None).await
     }
 
     /// One visit.

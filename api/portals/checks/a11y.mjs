@@ -70,6 +70,7 @@ async function run({ language, width, scheme }) {
     await myData(await open(), look, signIn);
     await answering(await open(), look, signIn);
     await visit(await open(), await open(), look, signIn, fixture);
+    await idleLock(await open(), look, signIn, (what) => findings.push(`${name}: ${what}`));
     await enforced(await (await browser.newContext()).newPage(), fixture);
   } finally {
     for (const context of browser.contexts()) await context.close();
@@ -481,6 +482,34 @@ async function visit(patient, clinician, look, signIn, fixture) {
   await look(patient, "50-visit-screen");
   await patient.getByTestId("leave").click();
   await patient.getByTestId("join").waitFor();
+}
+
+/** Nobody touches anything: the warning, its answer, and what is left of the page after the lock, in every tab. */
+async function idleLock(page, look, signIn, report) {
+  await page.clock.install();
+  await signIn(page, "patient", "rosa@example.org");
+  await page.getByTestId("visit-row").first().waitFor();
+  const other = await page.context().newPage();
+  await other.goto(page.url());
+  await other.getByTestId("visit-row").first().waitFor();
+  await page.clock.fastForward(14 * 60_000 + 5_000);
+  await page.getByTestId("idle-warning").waitFor();
+  if (await page.evaluate(() => document.activeElement?.getAttribute("data-testid")) !== "idle-stay") report("the warning's answer has no focus");
+  await look(page, "60-idle-warning");
+  await page.getByTestId("idle-stay").click();
+  for (const tab of [page, other]) await tab.getByTestId("idle-warning").waitFor({ state: "detached" });
+  await page.clock.fastForward(15 * 60_000 + 1_000);
+  for (const tab of [page, other]) {
+    await tab.getByTestId("sign-in").waitFor();
+    const left = await tab.evaluate(() => document.documentElement.outerHTML);
+    if (/Mei Chen|Rosa/.test(left)) report("the locked page still knows somebody");
+  }
+  await look(page, "61-idle-locked");
+  // Who signs in in one tab is signed in in the other; who signs out is out in both.
+  await signIn(page, "patient", "rosa@example.org");
+  for (const tab of [page, other]) await tab.getByTestId("visit-row").first().waitFor();
+  await page.getByTestId("sign-out").click();
+  for (const tab of [page, other]) await tab.getByTestId("sign-in").waitFor();
 }
 
 /** That the policy is in force and not only written down: a string is no markup here, and a stranger's script does not run. */

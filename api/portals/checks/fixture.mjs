@@ -104,13 +104,17 @@ export async function startFixture({ locale = "en" } = {}) {
       return { body: { session: sessionOf(who.slice(0, 2), locale), recovery_codes: Array.from({ length: 10 }, (_, n) => `7K2M-9QX4-${1000 + n}-TBVZ-8HNR-5WJC`) } };
     }
     if (path === "/v1/auth/session") return { body: sessionOf(who, locale) };
-    if (path === "/v1/auth/logout") return { status: 204 };
+    if (path === "/v1/auth/logout") {
+      sessions.delete(cookie);
+      return { status: 204 };
+    }
     if (path === "/v1/clinic") return method === "PATCH" ? { body: Object.assign(state.clinic, body, { version: state.clinic.version + 1 }) } : { body: state.clinic };
     if (path === "/v1/invitations") return { status: 201, body: { person: { id: "p9", display_name: body.display_name, email: body.email, roles: body.roles, active: true, version: 1 }, link: { url: `${"https://clinic.example/patient/"}#set-password=${"k7".repeat(21)}x`, expires_at: at("23:00") } } };
     if (path === "/v1/people") return { body: { items: query.get("role") ? PEOPLE.filter((p) => p.roles.includes(query.get("role"))) : PEOPLE, next_cursor: null } };
     if (path.startsWith("/v1/people/") && method === "PATCH") return problem(409, "state_conflict");
     if (path === "/v1/appointments") return method === "POST" ? problem(409, "slot_taken") : { body: { items: appointments(), next_cursor: null } };
     if (path.startsWith("/v1/appointments/")) return { body: appointments()[0], etag: '"1"' };
+    if (path === "/v1/visits/pulses") return { body: { items: state.visits.filter((visit) => seenBy(visit, who).you).map(({ id, version }) => ({ id, pulse: version })) } };
     if (path === "/v1/visits") return { body: { items: state.visits.map((visit) => seenBy(visit, who)).filter((visit) => visit.you) } };
     if (path === "/v1/signaling/candidates") return { body: { edges: [] } };
     if (path === "/v1/signaling/session") {

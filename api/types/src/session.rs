@@ -18,6 +18,12 @@ pub const SESSION_COOKIE: &str = "__Host-medmesh_session";
 pub const CSRF_HEADER: &str = "x-csrf-token";
 /// The header that makes a creating request safe to repeat.
 pub const IDEMPOTENCY_HEADER: &str = "idempotency-key";
+/// The header by which a page says that it asks by itself and no person caused the request: such a
+/// request does not keep the session from its idle lock. Leaving it out only claims that somebody
+/// is there, which whoever holds the session could claim anyway; on unsafe methods it says nothing.
+pub const BACKGROUND_HEADER: &str = "medmesh-background";
+/// The only value of [`BACKGROUND_HEADER`].
+pub const BACKGROUND: &str = "1";
 
 /// What a person types to sign in.
 #[derive(Clone, Debug, Serialize, Deserialize, Validate, ToSchema)]
@@ -43,7 +49,7 @@ pub struct Session {
     /// Goes into `X-CSRF-Token` of every unsafe request.
     #[schema(value_type = String)]
     pub csrf_token: Secret,
-    /// The session ends after this long without a request.
+    /// The session ends after this long without a request that a person caused.
     pub idle_timeout_seconds: u32,
     /// The person's language.
     pub locale: Locale,

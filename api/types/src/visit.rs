@@ -92,6 +92,17 @@ pub struct Visit {
     pub you: Option<ParticipantId>,
 }
 
+/// How far one visit is, and nothing about anyone: cheap to ask for again and again. What has
+/// another pulse than before is worth reading, and nothing else is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct VisitPulse {
+    /// Which visit.
+    #[schema(value_type = uuid::Uuid)]
+    pub id: VisitId,
+    /// Grows with whatever changes in the `Visit`: its state, its time, who takes part, their names.
+    pub pulse: i64,
+}
+
 /// Which day's visits to list, ordered by begin.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]

@@ -10,6 +10,7 @@
 //! day into instants needs the zone's history and is done by the store.
 
 mod access;
+mod attendance;
 mod audience;
 pub mod audit;
 pub mod authz;
@@ -33,6 +34,7 @@ mod visit;
 mod word;
 
 pub use access::{Actor, Caller, ClientCaller, SystemActor};
+pub use attendance::Attendance;
 pub use audience::Audience;
 pub use break_glass::{
     BREAK_GLASS_DEFAULT, BREAK_GLASS_MAX, BreakGlass, Finding, Review, alert_mail, reviewable,

@@ -344,3 +344,42 @@ fn who_left_comes_back_without_being_admitted_again() {
     );
     assert!(present.may_join(patient.person.id, START).is_ok());
 }
+
+#[test]
+fn who_listens_or_waits_is_not_idle() {
+    let visit = visit();
+    let (patient, doctor) = (&visit.participants[0], &visit.participants[1]);
+    let closes = visit.closes_at();
+    assert_eq!(
+        visit.attendance(patient.person.id),
+        Attendance::Away,
+        "not come yet"
+    );
+
+    let waiting = visit.check_in(patient.person.id, START).unwrap();
+    let waits = Attendance::Waits { until: closes };
+    assert_eq!(waiting.attendance(patient.person.id), waits);
+    assert!(waits.is_at(closes - Duration::SECOND) && !waits.is_at(closes));
+    assert_eq!(waiting.attendance(doctor.person.id), Attendance::Away);
+    assert_eq!(waiting.attendance(PersonId::generate()), Attendance::Away);
+
+    // Having opened it, or been let in, is an act; what follows is theirs to do.
+    let open = waiting.open(doctor.person.id, START).unwrap();
+    let open = open.admit(doctor.person.id, patient.id).unwrap();
+    for person in [patient, doctor] {
+        assert_eq!(open.attendance(person.person.id), Attendance::Away);
+    }
+    let alone = open.presence(patient.id, true);
+    assert_eq!(alone.attendance(patient.person.id), waits);
+    let both = alone.presence(doctor.id, true);
+    for person in [patient, doctor] {
+        assert_eq!(both.attendance(person.person.id), Attendance::Converses);
+    }
+    assert!(Attendance::Converses.is_at(closes + Duration::hours(9)));
+    assert_eq!(
+        both.presence(doctor.id, false).attendance(patient.person.id),
+        waits
+    );
+    let over = both.end(doctor.person.id, START).unwrap();
+    assert_eq!(over.attendance(patient.person.id), Attendance::Away);
+}

@@ -19,7 +19,7 @@ use axum_extra::extract::CookieJar;
 use http::header::{AUTHORIZATION, HeaderName, ORIGIN, SET_COOKIE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method};
-use medmesh_api_types::session::{CSRF_HEADER, SESSION_COOKIE};
+use medmesh_api_types::session::{BACKGROUND, BACKGROUND_HEADER, CSRF_HEADER, SESSION_COOKIE};
 use medmesh_base::{ClinicId, ProblemCode, RequestId};
 use medmesh_clinic::audit::Purpose;
 use medmesh_clinic::authz::{Action, Principal, Reason, gate};
@@ -171,13 +171,14 @@ impl FromRequestParts<Api> for Partial {
         }
         let token = cookie(&parts.headers).ok_or(ProblemCode::Unauthenticated)?;
         let is_unsafe = !is_safe(&parts.method);
+        let by_a_person = is_unsafe || !is_background(&parts.headers)?;
         if is_unsafe {
             check_origin(&parts.headers, &api.origins)?;
         }
         let store = api.database.store()?;
         let now = OffsetDateTime::now_utc();
         let session = store
-            .session_resume(&token, now, true)
+            .session_resume(&token, now, by_a_person)
             .await?
             .ok_or(ProblemCode::Unauthenticated)?;
         if is_unsafe {
@@ -290,6 +291,16 @@ pub(super) fn purpose(headers: &HeaderMap) -> Result<Option<Purpose>, ApiError> 
     known
         .map(Some)
         .ok_or_else(|| ApiError::field("x-purpose-of-use", "is not a purpose of use"))
+}
+
+/// Whether a page asks by itself: what it then reads is no sign that somebody is there. What changes
+/// something always is, whatever the header says.
+fn is_background(headers: &HeaderMap) -> Result<bool, ApiError> {
+    match headers.get(BACKGROUND_HEADER) {
+        None => Ok(false),
+        Some(value) if value.as_bytes() == BACKGROUND.as_bytes() => Ok(true),
+        Some(_) => Err(ApiError::field(BACKGROUND_HEADER, "is 1 or left out")),
+    }
 }
 
 /// Methods that change nothing (RFC 9110 section 9.2.1).

@@ -2,7 +2,7 @@
 
 use http::Method;
 use medmesh_api_types::client::TOKEN_PATH;
-use medmesh_api_types::session::{CSRF_HEADER, SESSION_COOKIE};
+use medmesh_api_types::session::{BACKGROUND, BACKGROUND_HEADER, CSRF_HEADER, SESSION_COOKIE};
 use medmesh_clinic::audit::Purpose;
 use medmesh_clinic::authz::scopes_for;
 use medmesh_clinic::client::Scope;
@@ -44,6 +44,8 @@ pub fn clinic() -> OpenApi {
             }
             if method != Method::GET {
                 require_csrf(operation);
+            } else {
+                offer_background(operation);
             }
             offer_purpose(operation);
         }
@@ -80,7 +82,8 @@ fn offer_scopes(api: &mut OpenApi) {
 const DESCRIPTION: &str = "\
 The API of the clinic's portals. Sign in with `POST /v1/auth/login`; the answer sets a session cookie \
 and holds the CSRF token that every unsafe request repeats in `X-CSRF-Token`. Creating requests carry an \
-`Idempotency-Key`: repeating one replays its answer byte for byte. Machines of a clinic get an access \
+`Idempotency-Key`: repeating one replays its answer byte for byte. A session locks when nobody uses it; \
+what a page reads by itself it marks with `Medmesh-Background: 1`, and such requests do not count. Machines of a clinic get an access \
 token at `/oauth/token` and show it in `Authorization`; they need no CSRF token, and any cookie beside it \
 is not looked at. Errors are RFC 9457 problem documents. \
 What the caller may not know exists is answered with 404.";
@@ -92,6 +95,22 @@ fn require_csrf(operation: &mut Operation) {
         .required(Required::True)
         .description(Some("`csrf_token` of the session."))
         .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
+        .build();
+    operation.parameters.get_or_insert_default().push(header.into());
+}
+
+fn offer_background(operation: &mut Operation) {
+    let schema = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .enum_values(Some([BACKGROUND]));
+    let header = ParameterBuilder::new()
+        .name(BACKGROUND_HEADER)
+        .parameter_in(ParameterIn::Header)
+        .required(Required::False)
+        .description(Some(
+            "A page asks by itself, no person caused it: the session's idle time goes on.",
+        ))
+        .schema(Some(schema))
         .build();
     operation.parameters.get_or_insert_default().push(header.into());
 }

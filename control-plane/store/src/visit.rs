@@ -1,5 +1,6 @@
 //! Visits: loaded whole, stepped by the pure rules, saved where they differ.
 
+mod pulse;
 mod row;
 
 use medmesh_base::{ClinicId, ParticipantId, PersonId, RoomId, VisitId};
@@ -11,6 +12,7 @@ use medmesh_clinic::{
 use time::Date;
 use uuid::Uuid;
 
+pub use pulse::VisitPulse;
 use row::{ParticipantRow, VisitRow, participant_from, visit_from};
 
 use crate::outbox::EventKind;
@@ -27,15 +29,6 @@ pub struct DayOfVisits {
     pub day: Date,
     /// The visits by start, cancelled ones left out, at most [`VISITS_PER_DAY_MAX`].
     pub visits: Vec<Visit>,
-}
-
-/// What of a visit moves: cheap to ask again and again, and no health data.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct VisitPulse {
-    /// Grows with every change of the visit.
-    pub version: Version,
-    /// The place of its last message; 0 without any.
-    pub message_sequence: i64,
 }
 
 /// Whose room it is.
@@ -100,25 +93,6 @@ impl Tx {
         self.audit_each_or_none(Action::VisitRead, ObjectKind::Visit, &leaves)
             .await?;
         Ok(DayOfVisits { day, visits })
-    }
-
-    /// How far a visit is, without reading anything about anyone.
-    ///
-    /// # Errors
-    /// As [`Tx::visit_get`].
-    pub async fn visit_pulse(&mut self, id: VisitId) -> Result<VisitPulse> {
-        self.authorise(authz::Action::VisitEvents, Target::Visit(id))
-            .await?;
-        let (version, message_sequence): (i64, i64) =
-            sqlx::query_as("SELECT v.version, v.message_sequence FROM visit v WHERE v.id = $1")
-                .bind(id.as_uuid())
-                .fetch_optional(self.db())
-                .await?
-                .ok_or(StoreError::NotFound)?;
-        Ok(VisitPulse {
-            version: Version(version),
-            message_sequence,
-        })
     }
 
     /// Whether the actor may know where this visit could run.

@@ -82,6 +82,10 @@ const TELLS_NOTHING: &[(&str, &str)] = &[
     ("oauth_metadata", "how machines ask, to everybody"),
     ("smart_configuration", "how machines ask, to everybody"),
     ("jwks_get", "public keys of this installation"),
+    (
+        "visit_pulses",
+        "opaque ids and counters; what changed is read by a route that leaves its leaf",
+    ),
     ("signaling_candidates", "media servers"),
     ("signaling_session", "media servers and tokens of opaque ids"),
 ];

@@ -14,6 +14,7 @@ mod factor_names;
 mod factors;
 mod fhir;
 mod flood;
+mod idle;
 mod leaves;
 mod limits;
 mod links;

@@ -1,6 +1,7 @@
 //! Rules that hold for every route of their kind, walked from the description: a new route is
 //! walked too, and fails here until it keeps them.
 
+mod background;
 mod creating;
 mod every;
 mod fleet;

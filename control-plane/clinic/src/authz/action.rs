@@ -104,6 +104,8 @@ words! {
         AppointmentCancel = "appointment_cancel",
         /// List one's visits of a day.
         VisitList = "visit_list",
+        /// Learn which of them changed, without reading them.
+        VisitPulses = "visit_pulses",
         /// Read a visit.
         VisitGet = "visit_get",
         /// Enter the waiting room.

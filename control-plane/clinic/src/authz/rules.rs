@@ -112,6 +112,7 @@ const ACCOUNT: &[Action] = &[
 /// What those in a visit do there.
 const TAKING_PART: &[Action] = &[
     VisitList,
+    VisitPulses,
     VisitGet,
     VisitCheckIn,
     VisitEvents,

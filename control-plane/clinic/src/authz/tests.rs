@@ -29,6 +29,7 @@ fn every_relation() -> Relations {
 const CLINICAL: &[Action] = &[
     Action::VisitGet,
     Action::VisitList,
+    Action::VisitPulses,
     Action::VisitEvents,
     Action::VisitCheckIn,
     Action::VisitOpen,

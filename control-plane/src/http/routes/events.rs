@@ -9,8 +9,9 @@ use axum::response::Sse;
 use axum::response::sse::Event;
 use futures::{Stream, stream};
 use http::HeaderMap;
-use medmesh_api_types::visit::{VisitEvent, VisitState};
+use medmesh_api_types::visit::VisitEvent;
 use medmesh_base::{MessageId, ProblemCode, VisitId};
+use medmesh_clinic::Attendance;
 use medmesh_clinic::authz::Action;
 use medmesh_clinic::identity::Standing;
 use medmesh_store::{Tx, VisitPulse};
@@ -62,7 +63,7 @@ async fn visit_events(
         watch,
         seen: None,
         last_message: last_event_id(&headers)?,
-        is_open: false,
+        attendance: Attendance::Away,
         is_resuming: true,
         session_checked: Instant::now(),
         next_ping: Instant::now() + PING_EVERY,
@@ -98,7 +99,7 @@ struct Feed {
     watch: Watch,
     seen: Option<VisitPulse>,
     last_message: Option<MessageId>,
-    is_open: bool,
+    attendance: Attendance,
     is_resuming: bool,
     session_checked: Instant,
     next_ping: Instant,
@@ -177,8 +178,9 @@ impl Feed {
         }
         tx.commit().await?;
         if let Some(visit) = visit {
-            let visit = mapping::visit(visit, self.signed.session.person.id);
-            self.is_open = visit.state == VisitState::Open;
+            let me = self.signed.session.person.id;
+            self.attendance = visit.attendance(me);
+            let visit = mapping::visit(visit, me);
             self.queue
                 .push_back(event("visit").json_data(visit).expect("a visit is plain JSON"));
         }
@@ -207,15 +209,15 @@ impl Feed {
         Ok(())
     }
 
-    /// The session must still live. Following an open visit is using it: nobody is locked
-    /// out in the middle of a conversation.
+    /// The session must still live. Following a visit is not using it, but attending it is: nobody is
+    /// locked out of a conversation, or of the waiting room, for only listening.
     async fn check_session(&mut self) -> Result<(), ApiError> {
         let now = OffsetDateTime::now_utc();
         let store = self.api.database.store()?;
         let old = &self.signed.session;
         // By its id: the token may have changed since the stream began.
         let session = store
-            .session_check(old.clinic.id, old.id, now, self.is_open)
+            .session_check(old.clinic.id, old.id, now, self.attendance.is_at(now))
             .await?;
         let session = session.filter(|session| session.standing() == Standing::Full);
         self.signed.session = session.ok_or(ProblemCode::Unauthenticated)?;

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
 use medmesh_api_types::page::List;
-use medmesh_api_types::visit::{ParticipantAdd, Visit, VisitAdmit, VisitQuery};
+use medmesh_api_types::visit::{ParticipantAdd, Visit, VisitAdmit, VisitPulse, VisitQuery};
 use medmesh_base::VisitId;
 use medmesh_clinic::authz::Action;
 use time::Date;
@@ -26,6 +26,7 @@ type Answer = Result<Json<Visit>, ApiError>;
 pub(super) fn routes() -> Routes {
     Routes::new()
         .signed(Action::VisitList, routes!(visit_list))
+        .signed(Action::VisitPulses, routes!(visit_pulses))
         .signed(Action::VisitGet, routes!(visit_get))
         .signed(Action::VisitCheckIn, routes!(visit_check_in))
         .signed(Action::VisitOpen, routes!(visit_open))
@@ -51,6 +52,28 @@ async fn visit_list(
         .visits
         .into_iter()
         .map(|visit| mapping::visit(visit, viewer))
+        .collect();
+    Ok(Json(List { items }))
+}
+
+/// How far each of the caller's visits of a day is, ordered by begin.
+///
+/// For pages that look again and again: it says nothing about anyone and leaves no trace in anybody's
+/// audit log. Read what has another pulse than before.
+#[utoipa::path(get, path = "/v1/visits/pulses", tag = TAG, params(VisitQuery),
+    responses((status = 200, description = "The day's pulses.", body = List<VisitPulse>)))]
+async fn visit_pulses(
+    State(api): State<Api>,
+    signed: Signed,
+    Query(query): Query<VisitQuery>,
+) -> Result<Json<List<VisitPulse>>, ApiError> {
+    let day = query.day.as_deref().map(day).transpose()?;
+    let mut tx = api.begin(&signed).await?;
+    let pulses = tx.visit_pulses(day).await?;
+    tx.commit().await?;
+    let items = pulses
+        .into_iter()
+        .map(|(id, pulse)| VisitPulse { id, pulse })
         .collect();
     Ok(Json(List { items }))
 }

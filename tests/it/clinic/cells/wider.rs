@@ -28,6 +28,7 @@ enum Ask {
     PatientSearch,
     AppointmentList,
     VisitList,
+    VisitPulses,
     BreakGlassAlerts,
     BreakGlassReview,
     PrivacyOfficerGet,
@@ -54,11 +55,12 @@ const ABOUT_PATIENT: [Ask; 7] = [
     Ask::ConsentRecord,
     Ask::BreakGlassList,
 ];
-const ABOUT_CLINIC: [Ask; 19] = [
+const ABOUT_CLINIC: [Ask; 20] = [
     Ask::PersonList,
     Ask::PatientSearch,
     Ask::AppointmentList,
     Ask::VisitList,
+    Ask::VisitPulses,
     Ask::BreakGlassAlerts,
     Ask::BreakGlassReview,
     Ask::PrivacyOfficerGet,
@@ -182,7 +184,9 @@ fn clinic_roles(ask: Ask) -> Option<Option<&'static [&'static str]>> {
             "scheduler",
             "admin",
         ]),
-        Ask::VisitList => Some(&["patient", "clinician", "nurse", "care_coordinator", "pharmacist"]),
+        Ask::VisitList | Ask::VisitPulses => {
+            Some(&["patient", "clinician", "nurse", "care_coordinator", "pharmacist"])
+        }
         // Nobody here is the privacy officer.
         Ask::BreakGlassAlerts | Ask::BreakGlassReview => Some(&[]),
         Ask::AuditList | Ask::AuditProve | Ask::AuditHeadGet | Ask::AuditConsistencyGet => {
@@ -282,6 +286,7 @@ fn about_clinic(ask: Ask, someone: Uuid) -> (Method, String, Value) {
         Ask::PatientSearch => (post, "/v1/patients/search".into(), json!({"q": "nobody at all"})),
         Ask::AppointmentList => get_of("/v1/appointments"),
         Ask::VisitList => get_of("/v1/visits"),
+        Ask::VisitPulses => get_of("/v1/visits/pulses"),
         Ask::BreakGlassAlerts => get_of("/v1/break-glass"),
         Ask::BreakGlassReview => (
             post,

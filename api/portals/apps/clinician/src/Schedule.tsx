@@ -1,5 +1,5 @@
 import type { Visit } from "@medmesh/client";
-import { Admit, Avatar, Badge, Button, Card, Empty, errorText, go, Icon, Loading, Notice, useAccount, useI18n, useResource } from "@medmesh/ui";
+import { Admit, Avatar, Badge, Button, Card, Empty, errorText, go, Icon, Loading, Notice, useAccount, useDay, useI18n } from "@medmesh/ui";
 import { useState } from "react";
 
 /** Somebody arriving in the waiting room is seen within this time. */
@@ -13,7 +13,7 @@ export function dayIn(zone: string, instant: Date): string {
 
 export function Schedule() {
   const { t, format } = useI18n();
-  const { api, session } = useAccount();
+  const { session } = useAccount();
   const zone = session.clinic.time_zone;
   const today = dayIn(zone, new Date());
   const [chosen, setChosen] = useState<string | null>(null);
@@ -24,7 +24,7 @@ export function Schedule() {
     const next = new Date(noon.getTime() + days * DAY_MS).toISOString().slice(0, 10);
     setChosen(next === today ? null : next);
   };
-  const visits = useResource(day, () => api.visits(chosen ?? undefined), REFRESH_MS);
+  const visits = useDay(chosen ?? undefined, day, REFRESH_MS);
   const sorted = [...(visits.data ?? [])].sort((a, b) => a.starts_at.localeCompare(b.starts_at));
   const waiting = sorted.reduce((sum, visit) => sum + waitingIn(visit), 0);
   const take = (next: Visit) => visits.replace(sorted.map((visit) => (visit.id === next.id ? next : visit)));

@@ -1,5 +1,5 @@
 import type { Appointment, Visit } from "@medmesh/client";
-import { Avatar, Badge, Button, Card, Empty, errorText, go, Icon, Loading, Notice, useAccount, useI18n, useResource } from "@medmesh/ui";
+import { Avatar, Badge, Button, Card, Empty, errorText, go, Icon, Loading, Notice, useAccount, useDay, useI18n, useResource } from "@medmesh/ui";
 
 /** Often enough that a change of the clinic's day is seen in time. */
 const REFRESH_MS = 10_000;
@@ -9,7 +9,7 @@ const DAY_MS = 86_400_000;
 export function Visits() {
   const { t, format } = useI18n();
   const { api, session } = useAccount();
-  const today = useResource("today", () => api.visits(), REFRESH_MS);
+  const today = useDay(undefined, "today", REFRESH_MS);
   const upcoming = useResource("upcoming", async () => {
     const from = new Date();
     const to = new Date(from.getTime() + UPCOMING_DAYS * DAY_MS);

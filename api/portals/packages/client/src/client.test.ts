@@ -136,6 +136,18 @@ describe("requests", () => {
     expect(ended).toBe(1);
   });
 
+  it("say which of them no person caused, and those alone", async () => {
+    const { api, seen } = await listening(answer(200, SESSION), answer(200, { items: [] }));
+    await api.session();
+    await api.session(true);
+    await api.visitPulses("2026-11-22");
+    await api.visits();
+    await api.visit("v", true);
+    await api.visitOpen("v");
+    expect(seen.map((request) => request.headers["medmesh-background"])).toEqual([undefined, "1", "1", undefined, "1", undefined]);
+    expect(seen[2]?.url).toBe("/v1/visits/pulses?day=2026-11-22");
+  });
+
   it("name the version they change", async () => {
     const { api, seen } = await listening(answer(200, { id: "a", version: 4 }, { ETag: '"4"' }), problem(412, "version_mismatch"));
     const { etag } = await api.appointment("a");

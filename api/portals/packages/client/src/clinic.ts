@@ -8,7 +8,7 @@ import { RightsApi } from "./rights.ts";
 import { SystemsApi } from "./systems.ts";
 import { Transport } from "./transport.ts";
 import type {
-  Appointment, Candidate, ClinicSettings, Credential, CredentialStatus, Invitation, Message, NewAppointment, NewCredential, NewInvitation, NewPerson, Page, Person, Role, Session, SignalingRequest, SignalingSession, Visit,
+  Appointment, Candidate, ClinicSettings, Credential, CredentialStatus, Invitation, Message, NewAppointment, NewCredential, NewInvitation, NewPerson, Page, Person, Role, Session, SignalingRequest, SignalingSession, Visit, VisitPulse,
 } from "./types.ts";
 
 /** A fresh key for one intent; keep it for every retry of that intent. */
@@ -55,13 +55,16 @@ export class ClinicApi {
     return this.#keep(await this.#post<Session>("/v1/auth/login", { email, password }));
   }
 
-  async session(): Promise<Session> {
-    return this.#keep((await this.transport.request<Session>("GET", "/v1/auth/session")).data);
+  /** Who is signed in. Not in the background it is also how the service learns that somebody is there. */
+  async session(background = false): Promise<Session> {
+    return this.#keep((await this.transport.request<Session>("GET", "/v1/auth/session", { background })).data);
   }
 
   async logout(): Promise<void> {
-    await this.transport.request("POST", "/v1/auth/logout");
+    const gone = this.transport.request("POST", "/v1/auth/logout");
+    // At once: whoever signs in before the answer is there has a token of their own.
     this.transport.setCsrf(null);
+    await gone;
   }
 
   /** Changes what somebody is to the clinic; refused when somebody else did in the meantime. */
@@ -166,13 +169,19 @@ export class ClinicApi {
   }
 
   /** Visits of one day in the clinic's zone (`YYYY-MM-DD`, default today). */
-  async visits(day?: string): Promise<readonly Visit[]> {
+  async visits(day?: string, background = false): Promise<readonly Visit[]> {
     const query = day === undefined ? {} : { day };
-    return (await this.transport.request<Page<Visit>>("GET", "/v1/visits", { query })).data.items;
+    return (await this.transport.request<Page<Visit>>("GET", "/v1/visits", { query, background })).data.items;
   }
 
-  async visit(visitId: string): Promise<Visit> {
-    return (await this.transport.request<Visit>("GET", `/v1/visits/${id(visitId)}`)).data;
+  /** How far they are, which says nothing about anyone and leaves no entry in their audit logs. */
+  async visitPulses(day?: string): Promise<readonly VisitPulse[]> {
+    const query = day === undefined ? {} : { day };
+    return (await this.transport.request<Page<VisitPulse>>("GET", "/v1/visits/pulses", { query, background: true })).data.items;
+  }
+
+  async visit(visitId: string, background = false): Promise<Visit> {
+    return (await this.transport.request<Visit>("GET", `/v1/visits/${id(visitId)}`, { background })).data;
   }
 
   async visitCheckIn(visitId: string): Promise<Visit> {

@@ -4,6 +4,7 @@ export { Transport } from "./transport.ts";
 export { EventParser, type ServerEvent } from "./sse.ts";
 export type { LiveHandlers } from "./live.ts";
 export { ClinicApi, newIdempotencyKey } from "./clinic.ts";
+export { DayOfVisits } from "./day.ts";
 export { AccountApi } from "./account.ts";
 export * from "./audit.ts";
 export * from "./care.ts";

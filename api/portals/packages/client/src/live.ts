@@ -1,7 +1,7 @@
 /** The live side of a visit: its state and its messages, resumed by `Last-Event-ID` so that none is lost. */
 import { ApiError } from "./problem.ts";
 import { EventParser, type ServerEvent } from "./sse.ts";
-import type { Transport } from "./transport.ts";
+import { BACKGROUND, type Transport } from "./transport.ts";
 import type { Message, Visit } from "./types.ts";
 
 /** The server pings more often than this; a silent stream is a dead one. */
@@ -37,7 +37,7 @@ export function followVisit(transport: Transport, visitId: string, after: string
     const quiet = new AbortController();
     let alarm = setTimeout(() => quiet.abort(), SILENCE_MAX_MS);
     try {
-      const headers: Record<string, string> = { Accept: "text/event-stream" };
+      const headers: Record<string, string> = { Accept: "text/event-stream", ...BACKGROUND };
       if (lastId !== null) headers["Last-Event-ID"] = lastId;
       const signal = AbortSignal.any([stop.signal, quiet.signal]);
       const response = await transport.open(`/v1/visits/${encodeURIComponent(visitId)}/events`, headers, signal);

@@ -9,6 +9,9 @@ const FILE_TIMEOUT_MS = 60_000;
 const ATTEMPTS_MAX = 4;
 const BACKOFF_BASE_MS = 250;
 
+/** Of requests that no person caused. */
+export const BACKGROUND = { "Medmesh-Background": "1" } as const;
+
 export type Method = "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
 
 export interface RequestOptions {
@@ -21,6 +24,8 @@ export interface RequestOptions {
   readonly repeatable?: boolean;
   /** What it is for; the service then goes by the rules for that alone, and says so in the audit log. */
   readonly purpose?: "emergency";
+  /** The page asks by itself: the session's idle time goes on. */
+  readonly background?: boolean;
   readonly signal?: AbortSignal;
 }
 
@@ -105,6 +110,7 @@ export class Transport {
     if (options.idempotencyKey !== undefined) headers["Idempotency-Key"] = options.idempotencyKey;
     if (options.ifMatch !== undefined) headers["If-Match"] = options.ifMatch;
     if (options.purpose !== undefined) headers["X-Purpose-Of-Use"] = options.purpose;
+    if (options.background === true) Object.assign(headers, BACKGROUND);
     if (method !== "GET" && this.#csrf !== null) headers["X-CSRF-Token"] = this.#csrf;
     const limit = AbortSignal.timeout(REQUEST_TIMEOUT_MS);
     const init: RequestInit = {

@@ -149,6 +149,12 @@ export interface VisitParticipant {
   readonly state: ParticipantState;
 }
 
+/** How far a visit is, and nothing about anyone. */
+export interface VisitPulse {
+  readonly id: string;
+  readonly pulse: number;
+}
+
 export interface Visit {
   readonly id: string;
   readonly appointment_id: string;

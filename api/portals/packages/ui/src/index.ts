@@ -19,6 +19,7 @@ export { go, usePath } from "./hooks/path.ts";
 export { CorrectionLine } from "./record/CorrectionLine.tsx";
 export { CorrectionsPage } from "./record/Corrections.tsx";
 export { saveFile } from "./record/save.ts";
+export { useDay } from "./hooks/day.ts";
 export { useResource } from "./hooks/resource.ts";
 export { Admit } from "./visit/People.tsx";
 export { VisitPage } from "./visit/VisitPage.tsx";

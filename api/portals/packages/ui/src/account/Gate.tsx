@@ -3,6 +3,9 @@ import { createContext, useCallback, useContext, useEffect, useMemo, useRef, use
 import { Button, Loading, Notice } from "../components/basics.tsx";
 import { errorText } from "../hooks/errors.ts";
 import { useI18n } from "../i18n/I18n.tsx";
+import { IdleWarning } from "../idle/IdleWarning.tsx";
+import { onStamps, takeTurn } from "../idle/stamps.ts";
+import { IdleContext, useIdle } from "../idle/useIdle.ts";
 import { chooseLanguage } from "../i18n/language.ts";
 import { Enrol } from "./Enrol.tsx";
 import { SecondStep } from "./SecondStep.tsx";
@@ -48,10 +51,10 @@ export function Gate({ portal, roles, children }: { readonly portal: "patient" |
     setState({ kind: "in", session });
   }, [setLanguage]);
 
-  const ask = useCallback(async () => {
+  const ask = useCallback(async (byItself = false) => {
     setState({ kind: "asking" });
     try {
-      enter(await api.session());
+      enter(await api.session(byItself));
     } catch (error) {
       const signedOut = error instanceof ApiError && error.status === 401;
       setState(signedOut ? { kind: "out", ended: false } : { kind: "failed", error });
@@ -62,7 +65,7 @@ export function Gate({ portal, roles, children }: { readonly portal: "patient" |
     api.onSignedOut = () => {
       setAsked(false);
       settle.current(false);
-      setState((before) => ({ kind: "out", ended: before.kind === "in" }));
+      setState((before) => (before.kind === "out" ? before : { kind: "out", ended: before.kind === "in" }));
     };
     api.onStepUp = () => {
       setAsked(true);
@@ -73,12 +76,36 @@ export function Gate({ portal, roles, children }: { readonly portal: "patient" |
   }, [api, ask]);
 
   const signOut = useCallback(() => {
-    api.logout().catch(() => undefined).finally(() => setState({ kind: "out", ended: false }));
+    api.logout().catch(() => undefined).finally(() => {
+      setState({ kind: "out", ended: false });
+      takeTurn();
+    });
   }, [api]);
+
+  const idle = useIdle(state.kind === "in" ? state.session.idle_timeout_seconds : null, {
+    tell: () => void api.session().catch(() => undefined),
+    // Nothing stays in the page; then the service ends the session, and should it not hear of it, it does so by itself.
+    lock: () => {
+      setAsked(false);
+      settle.current(false);
+      setState({ kind: "out", ended: true });
+      api.logout().catch(() => undefined).finally(takeTurn);
+    },
+    overtaken: () => void ask(true),
+  });
+  const isOut = state.kind === "out";
+  useEffect(() => {
+    if (!isOut) return;
+    return onStamps((turned) => {
+      // Somebody signed in in another tab, which is signing in here.
+      if (turned) api.session(true).then(enter, () => undefined);
+    });
+  }, [isOut, api, enter]);
 
   /** By the form: what an outside sign-in came to before is over. */
   const entered = (session: Session) => {
     setRefusal(null);
+    takeTurn();
     enter(session);
   };
   const proved = (yes: boolean) => {
@@ -111,12 +138,16 @@ export function Gate({ portal, roles, children }: { readonly portal: "patient" |
     return <SignIn portal={portal} api={api} onSession={entered} refused={refused} ended={state.kind === "out" && state.ended} refusal={refusal} />;
   }
   const { session } = account;
-  if (session.standing === "mfa_required") return <SecondStep api={api} session={session} onSession={enter} onSignOut={signOut} />;
-  if (session.standing === "mfa_enrolment_required") return <Enrol api={api} onSession={enter} onSignOut={signOut} />;
+  const warning = idle.phase.kind === "warning" && <IdleWarning seconds={idle.phase.seconds} onStay={() => idle.watch?.stay()} onLock={signOut} />;
+  if (session.standing === "mfa_required") return <>{warning}<SecondStep api={api} session={session} onSession={enter} onSignOut={signOut} /></>;
+  if (session.standing === "mfa_enrolment_required") return <>{warning}<Enrol api={api} onSession={enter} onSignOut={signOut} /></>;
   return (
     <Context value={account}>
-      {children}
-      {asked && <StepUp api={api} session={session} onProved={(fresh) => { enter(fresh); proved(true); }} onCancel={() => proved(false)} />}
+      <IdleContext value={idle.watch}>
+        {children}
+        {asked && <StepUp api={api} session={session} onProved={(fresh) => { enter(fresh); proved(true); }} onCancel={() => proved(false)} />}
+        {warning}
+      </IdleContext>
     </Context>
   );
 }

@@ -140,23 +140,26 @@ export function Avatar({ name, id, size = "medium" }: { readonly name: string; r
   return <span className={`avatar avatar-${size} avatar-hue-${hue}`} aria-hidden="true">{shown}</span>;
 }
 
-/** A modal on the platform's own dialog element: focus, Escape and the backdrop are the browser's. */
-export function Dialog({ title, onClose, children, testId, wide = false }: { readonly title: string; readonly onClose: () => void; readonly children: ReactNode; readonly testId?: string; readonly wide?: boolean }) {
+/** A modal on the platform's own dialog element: focus, Escape and the backdrop are the browser's. An `urgent` one is read out whole. */
+export function Dialog({ title, onClose, children, testId, wide = false, urgent = false }: { readonly title: string; readonly onClose: () => void; readonly children: ReactNode; readonly testId?: string; readonly wide?: boolean; readonly urgent?: boolean }) {
   const { t } = useI18n();
   const dialog = useRef<HTMLDialogElement>(null);
   const titleId = useId();
+  const bodyId = useId();
   useEffect(() => {
     const element = dialog.current;
     if (element !== null && !element.open) element.showModal();
-    // The first thing to type, if there is one; else the browser's choice.
-    element?.querySelector<HTMLElement>("input:not([type=checkbox]), textarea")?.focus();
+    // The likely answer, or the first thing to type, if there is one; else the browser's choice.
+    element?.querySelector<HTMLElement>("[data-first], input:not([type=checkbox]), textarea")?.focus();
     return () => element?.close();
   }, []);
   return (
     <dialog
       ref={dialog}
       className={`dialog${wide ? " dialog-wide" : ""}`}
+      role={urgent ? "alertdialog" : undefined}
       aria-labelledby={titleId}
+      aria-describedby={urgent ? bodyId : undefined}
       data-testid={testId}
       onCancel={(event) => { event.preventDefault(); onClose(); }}
       onClick={(event) => { if (event.target === dialog.current) onClose(); }}
@@ -166,7 +169,7 @@ export function Dialog({ title, onClose, children, testId, wide = false }: { rea
           <h2 id={titleId}>{title}</h2>
           <button type="button" className="icon-button" aria-label={t.common.close} onClick={onClose}><Icon name="close" /></button>
         </header>
-        {children}
+        {urgent ? <div id={bodyId} className="dialog-said">{children}</div> : children}
       </div>
     </dialog>
   );

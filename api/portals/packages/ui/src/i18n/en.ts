@@ -2,6 +2,7 @@ import { account } from "./en/account.ts";
 import { audit } from "./en/audit.ts";
 import { care } from "./en/care.ts";
 import { clinic } from "./en/clinic.ts";
+import { idle } from "./en/idle.ts";
 import { record } from "./en/record.ts";
 import { rights } from "./en/rights.ts";
 import { systems } from "./en/systems.ts";
@@ -31,6 +32,7 @@ export const en = {
   audit,
   care,
   clinic,
+  idle,
   record,
   rights,
   systems,

@@ -2,6 +2,7 @@ import { account } from "./es/account.ts";
 import { audit } from "./es/audit.ts";
 import { care } from "./es/care.ts";
 import { clinic } from "./es/clinic.ts";
+import { idle } from "./es/idle.ts";
 import { record } from "./es/record.ts";
 import { rights } from "./es/rights.ts";
 import { systems } from "./es/systems.ts";
@@ -31,6 +32,7 @@ export const es: Catalogue = {
   audit,
   care,
   clinic,
+  idle,
   record,
   rights,
   systems,

@@ -2,6 +2,7 @@ import { account } from "./fr/account.ts";
 import { audit } from "./fr/audit.ts";
 import { care } from "./fr/care.ts";
 import { clinic } from "./fr/clinic.ts";
+import { idle } from "./fr/idle.ts";
 import { record } from "./fr/record.ts";
 import { rights } from "./fr/rights.ts";
 import { systems } from "./fr/systems.ts";
@@ -31,6 +32,7 @@ export const fr: Catalogue = {
   audit,
   care,
   clinic,
+  idle,
   record,
   rights,
   systems,

@@ -51,7 +51,6 @@ export function Call({ live, visitId, session, media, title, onLeave }: Props) {
   useEffect(() => {
     if (strangers) api.visit(visitId).then(take, () => undefined);
   }, [strangers, api, visitId, take]);
-  useStayingSignedIn();
   const end = () => { api.visitEnd(visitId).then(take, reload); };
 
   return (
@@ -178,14 +177,4 @@ function useNews(session: VisitSession, nameOf: (participant: string) => string,
     before.current = { people, phase };
   }, [roster, participant, phase, nameOf, t]);
   return news;
-}
-
-/** Being in a visit is activity: the idle lock must not cut a long conversation off. */
-function useStayingSignedIn(): void {
-  const { api, session } = useAccount();
-  const everyMs = Math.max(session.idle_timeout_seconds / 3, 30) * 1000;
-  useEffect(() => {
-    const timer = setInterval(() => void api.session().catch(() => undefined), everyMs);
-    return () => clearInterval(timer);
-  }, [api, everyMs]);
 }

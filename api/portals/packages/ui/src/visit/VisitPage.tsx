@@ -8,6 +8,8 @@ import { errorText } from "../hooks/errors.ts";
 import { go } from "../hooks/path.ts";
 import { useStore } from "../hooks/store.ts";
 import { useI18n } from "../i18n/I18n.tsx";
+import { attends } from "../idle/attends.ts";
+import { useAwake } from "../idle/useIdle.ts";
 import { Call } from "./Call.tsx";
 import { DeviceCheck } from "./DeviceCheck.tsx";
 import { storedPreference, usePreferenceKept } from "./devices.tsx";
@@ -43,6 +45,10 @@ export function VisitPage({ visitId, inCall }: Props) {
   }, [api, visitId, probes, round]);
   session.relayOnly = relayOnly;
   const state = useStore(session.state);
+  useAwake(() => {
+    const others = state.roster.filter((entry) => entry.participant !== (state.participant ?? you?.participant_id)).length;
+    return attends(visit, you, { connected: state.phase === "connected", others }, Date.now());
+  });
 
   useEffect(() => {
     session.timings.expose(window, () => session.report());

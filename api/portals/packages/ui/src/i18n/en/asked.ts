@@ -7,6 +7,7 @@ export const asked: Readonly<Record<string, string>> = {
   appointment_label: "Wanted to change how sensitive an appointment is",
   appointment_cancel: "Wanted to cancel an appointment",
   visit_list: "Wanted to look at visits",
+  visit_pulses: "Wanted to look at visits",
   visit_get: "Wanted to look at a visit",
   visit_check_in: "Wanted to come to the waiting room",
   visit_open: "Wanted to open a visit",

@@ -6,6 +6,7 @@ export const asked: Readonly<Record<string, string>> = {
   appointment_label: "Quiso cambiar la sensibilidad de una cita",
   appointment_cancel: "Quiso cancelar una cita",
   visit_list: "Quiso consultar visitas",
+  visit_pulses: "Quiso consultar visitas",
   visit_get: "Quiso consultar una visita",
   visit_check_in: "Quiso entrar en la sala de espera",
   visit_open: "Quiso abrir una visita",

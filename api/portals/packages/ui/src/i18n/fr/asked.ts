@@ -6,6 +6,7 @@ export const asked: Readonly<Record<string, string>> = {
   appointment_label: "A voulu changer la sensibilité d’un rendez-vous",
   appointment_cancel: "A voulu annuler un rendez-vous",
   visit_list: "A voulu consulter des visites",
+  visit_pulses: "A voulu consulter des visites",
   visit_get: "A voulu consulter une visite",
   visit_check_in: "A voulu entrer dans la salle d’attente",
   visit_open: "A voulu ouvrir une visite",
