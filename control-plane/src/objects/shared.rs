@@ -157,7 +157,7 @@ impl Sharing {
             match now {
                 State::Shared => tracing::info!("object storage is the cluster's"),
                 State::Not(why) | State::Refused(why) => {
-                    tracing::error!(%why, "object storage is not shared")
+                    tracing::error!(%why, "object storage is not shared");
                 }
             }
         }
