@@ -12,7 +12,7 @@ use sqlx::{Connection as _, PgConnection};
 use crate::clinic::World;
 
 /// Until it holds; the limit is for a machine that is busy with other things.
-async fn eventually(mut holds: impl AsyncFnMut() -> bool) {
+pub(crate) async fn eventually(mut holds: impl AsyncFnMut() -> bool) {
     let waiting = async {
         while !holds().await {
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -24,7 +24,7 @@ async fn eventually(mut holds: impl AsyncFnMut() -> bool) {
 }
 
 /// As `medmesh` is called with these arguments.
-async fn medmesh(world: &World, dir: &Path, verb: Verb) -> anyhow::Result<String> {
+pub(crate) async fn medmesh(world: &World, dir: &Path, verb: Verb) -> anyhow::Result<String> {
     let token_file = dir.join("operator.token");
     std::fs::write(&token_file, world.node.site().operator_token()).unwrap();
     let connection = Connection {
@@ -36,7 +36,7 @@ async fn medmesh(world: &World, dir: &Path, verb: Verb) -> anyhow::Result<String
     run(&connection, verb).await
 }
 
-async fn show(world: &World, dir: &Path) -> KeyList {
+pub(crate) async fn show(world: &World, dir: &Path) -> KeyList {
     let verb = KeyVerb::Show;
     let said = medmesh(world, dir, Verb::Keys { verb }).await.unwrap();
     serde_json::from_str(&said).unwrap()

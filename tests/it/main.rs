@@ -8,6 +8,7 @@ mod cosigned;
 mod fleet;
 mod house;
 mod keys;
+mod kms;
 mod manuals;
 mod nodes;
 mod objects;

@@ -12,6 +12,7 @@ use medmesh_control::app::{Addresses, App, Running};
 use medmesh_control::config::Config;
 use medmesh_control::http::password_hash;
 use medmesh_control::setup::cluster;
+use medmesh_store::Store;
 use medmesh_store::seed::{Seed, SeedPerson};
 use tempfile::TempDir;
 
@@ -48,6 +49,8 @@ pub struct Wishes {
     pub max_connections: Option<u32>,
     /// How long unwrapped keys are used, seconds; five minutes when absent.
     pub key_cache_seconds: Option<u64>,
+    /// The table of `[vault]` that names a KMS; the embedded one when absent.
+    pub kms: Option<String>,
     /// What `[objects]` says; a directory of the site when absent.
     pub objects: Option<String>,
     /// What `[audit]` says; nothing when absent.
@@ -220,8 +223,10 @@ impl ControlNode {
 
 fn toml(site: &Site, id: usize, scratch: &Scratch, wishes: &Wishes) -> String {
     let dir = site.dir.path().display();
-    let root_key = scratch.root_key_file.display();
-    let unlock = scratch.unlock_file.display();
+    let kms = wishes.kms.clone().unwrap_or_else(|| {
+        let (key, unlock) = (scratch.root_key_file.display(), scratch.unlock_file.display());
+        format!("[vault.file]\nkey_file = \"{key}\"\ncredential_file = \"{unlock}\"")
+    });
     let database = wishes.database_url.as_ref().unwrap_or(&scratch.service_url);
     let link = site.links[id - 1];
     let connections = wishes.max_connections.unwrap_or(12);
@@ -271,9 +276,7 @@ url = "{database}"
 max_connections = {connections}
 [vault]
 cache_seconds = {key_cache}
-[vault.file]
-key_file = "{root_key}"
-credential_file = "{unlock}"
+{kms}
 [operator]
 token_file = "{dir}/operator.token"
 [limits]
@@ -335,6 +338,12 @@ const PEOPLE: [(&str, &str, Role); 6] = [
 impl TestClinic {
     /// Opens a clinic with its people.
     pub async fn open(scratch: &Scratch, name: &'static str) -> Self {
+        let store = scratch.store(2).await.expect("the database is there");
+        Self::open_in(store, scratch, name).await
+    }
+
+    /// Opens it through this store, whose keys may come from any KMS; the store is closed then.
+    pub async fn open_in(store: Store, scratch: &Scratch, name: &'static str) -> Self {
         let id = ClinicId::generate();
         let clinic = Clinic {
             id,
@@ -364,7 +373,6 @@ impl TestClinic {
             people: people.into(),
             appointments: Vec::new(),
         };
-        let store = scratch.store(2).await.expect("the database is there");
         let seeded = store
             .seed(&scratch.owner_url, &seed)
             .await

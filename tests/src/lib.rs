@@ -3,6 +3,7 @@
 pub mod control;
 pub mod edge;
 pub mod fhir;
+pub mod kms;
 pub mod oidc;
 pub mod outside;
 pub mod participant;

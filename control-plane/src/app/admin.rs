@@ -47,6 +47,8 @@ struct Readiness {
     redis: bool,
     /// It was heard whose keys are destroyed: until then nobody's record opens here.
     erasures: bool,
+    /// The KMS did what it was asked for the last time.
+    keys: bool,
     /// This node has taken its part in the cluster since it started.
     joined: bool,
     /// The cluster can decide: place people, take edges in.
@@ -57,9 +59,11 @@ struct Readiness {
 async fn readyz(State(health): State<Health>) -> Response {
     let (database, redis) = tokio::join!(health.database.is_ready(), health.ephemeral.is_ready());
     let accepting = !health.front.is_stopping();
-    // Without Redis the node still serves; it is told, but takes nobody out of rotation.
+    // Without Redis the node still serves; it is told, but takes nobody out of rotation. So it does
+    // without its KMS: keys in memory work on, and to other nodes the KMS is as far away.
     // Neither does it without a leader: bookings and open visits go on. But a node that has just
     // started waits until it has found the cluster.
+    let keys = health.keyring.has_kms();
     let (joined, leader) = (health.fleet.has_joined(), health.fleet.has_leader());
     let erasures = health.keyring.is_open();
     let ready = database && erasures && joined && accepting;
@@ -75,6 +79,7 @@ async fn readyz(State(health): State<Health>) -> Response {
             database,
             redis,
             erasures,
+            keys,
             joined,
             leader,
             accepting,

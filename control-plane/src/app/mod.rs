@@ -192,6 +192,7 @@ impl App {
         let registry = Registry::new();
         sharing.register(&registry);
         let metrics = Metrics::new(&registry);
+        keys::watch_kms(&keyring, &registry);
         let front = Drain::new();
         let back = Drain::new();
         let operator = operator_token(&config)?;

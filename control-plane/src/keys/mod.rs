@@ -2,6 +2,7 @@
 
 mod desk;
 mod floors;
+mod metrics;
 mod rotation;
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use crate::config::{AwsVault, FileVault, TransitVault, Vault};
 
 pub(crate) use desk::described;
 pub use floors::watch as watch_floors;
+pub use metrics::watch as watch_kms;
 pub use rotation::handlers;
 
 /// Opens the KMS the configuration names. Only the embedded one is touched by this; the others

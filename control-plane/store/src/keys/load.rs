@@ -99,6 +99,7 @@ async fn unwrap_scope_key(keyring: &Keyring, id: ScopeId, row: ScopeRow) -> Resu
         keyring.note_failure(id, &error);
         unavailable(&error)
     })?;
+    keyring.note_success();
     let count = keyring.seal_count(id, version);
     count.learn(row.sealed.cast_unsigned());
     Key::counted(kind_of(id), version, secret, count).map_err(|error| failed(&error, Column::IndexKey))
@@ -114,6 +115,7 @@ async fn create_scope(db: &mut PgConnection, keyring: &Keyring, id: ScopeId) -> 
         keyring.note_failure(id, &error);
         unavailable(&error)
     })?;
+    keyring.note_success();
     let failed = |error| failed(&error, Column::IndexKey);
     let key = Key::new(kind_of(id), 1, secret, 0).map_err(failed)?;
     let index = DataKey::generate().map_err(failed)?;

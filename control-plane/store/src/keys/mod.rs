@@ -21,7 +21,7 @@ mod seal;
 mod step;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -83,6 +83,9 @@ struct Inner {
     patients: Cache<(ClinicId, PersonId), Ring>,
     /// When the KMS failed last for somebody, and how.
     failures: Mutex<HashMap<ScopeId, (Instant, KmsError)>>,
+    /// How often it failed since the start, and whether it did the last time it was asked.
+    failed: AtomicU64,
+    is_away: AtomicBool,
     /// How much was sealed under which version, longer than the key itself is in memory. One small
     /// entry for each version that was ever used here.
     counts: Mutex<HashMap<(ScopeId, u32), Arc<SealCount>>>,
@@ -106,6 +109,8 @@ impl Keyring {
             scopes: Cache::new(settings.lifetime, CLINICS_MAX),
             patients: Cache::new(settings.lifetime, settings.patients_max),
             failures: Mutex::default(),
+            failed: AtomicU64::new(0),
+            is_away: AtomicBool::new(false),
             counts: Mutex::default(),
             floors: RwLock::default(),
             erased: RwLock::default(),
@@ -210,7 +215,25 @@ impl Keyring {
         (at.elapsed() < FAILURE_HELD).then(|| error.clone())
     }
 
+    /// How often the KMS did not do what it was asked for since the start. For metrics.
+    #[must_use]
+    pub fn kms_failures(&self) -> u64 {
+        self.0.failed.load(Ordering::Relaxed)
+    }
+
+    /// Whether the KMS did what it was asked for the last time; also before it was asked at all.
+    #[must_use]
+    pub fn has_kms(&self) -> bool {
+        !self.0.is_away.load(Ordering::Relaxed)
+    }
+
+    fn note_success(&self) {
+        self.0.is_away.store(false, Ordering::Relaxed);
+    }
+
     fn note_failure(&self, id: ScopeId, error: &KmsError) {
+        self.0.failed.fetch_add(1, Ordering::Relaxed);
+        self.0.is_away.store(true, Ordering::Relaxed);
         let mut failures = self.0.failures.lock().unwrap_or_else(PoisonError::into_inner);
         failures.retain(|_, (at, _)| at.elapsed() < FAILURE_HELD);
         failures.insert(id, (Instant::now(), error.clone()));

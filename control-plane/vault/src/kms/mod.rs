@@ -18,8 +18,6 @@ use medmesh_base::ClinicId;
 
 pub use aws::{AwsCredentials, AwsKms, AwsSettings};
 pub use file::{FileKms, Unlock};
-#[cfg(test)]
-pub(crate) use sigv4::Signer;
 pub use transit::{TransitAuth, TransitKms, TransitSettings};
 
 use crate::DataKey;

@@ -1,8 +1,6 @@
 mod cache;
-mod remote;
 mod root;
 mod sealing;
-mod server;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

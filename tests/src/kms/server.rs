@@ -18,10 +18,13 @@ pub(super) struct Request {
 /// Status and JSON body.
 pub(super) type Response = (u16, serde_json::Value);
 
-/// Serves until the runtime ends; gives the base URL.
-pub(super) async fn serve(answer: impl Fn(Request) -> Response + Send + Sync + 'static) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
+/// Serves until the runtime ends; gives the base URL. Without an answer the connection just ends.
+pub(super) async fn serve(answer: impl Fn(Request) -> Option<Response> + Send + Sync + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("loopback has free ports");
+    let address = listener.local_addr().expect("a bound socket has an address");
+    let url = format!("http://{address}");
     let answer = Arc::new(answer);
     tokio::spawn(async move {
         while let Ok((mut socket, _)) = listener.accept().await {
@@ -30,7 +33,9 @@ pub(super) async fn serve(answer: impl Fn(Request) -> Response + Send + Sync + '
                 let Some(request) = read(&mut socket).await else {
                     return;
                 };
-                let (status, body) = answer(request);
+                let Some((status, body)) = answer(request) else {
+                    return;
+                };
                 let body = body.to_string();
                 let head = format!(
                     "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
@@ -64,7 +69,7 @@ async fn read(socket: &mut tokio::net::TcpStream) -> Option<Request> {
         .collect();
     let length: usize = headers
         .get("content-length")
-        .map_or(0, |length| length.parse().unwrap());
+        .map_or(Some(0), |length| length.parse().ok())?;
     let mut body = bytes[end + 4..].to_vec();
     while body.len() < length {
         let mut part = [0; 4096];
