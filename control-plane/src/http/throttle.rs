@@ -171,6 +171,18 @@ impl Throttle {
         self.counters.add(&attempt.known, KNOWN_FOR).await;
     }
 
+    /// Something here failed before the password was judged: the try counts for nobody, or an outage
+    /// would lock out whoever tries again.
+    pub(crate) async fn unjudged(&self, attempt: Attempt) {
+        let counted = match attempt {
+            Attempt::Device(key) => vec![key],
+            Attempt::Elsewhere(attempt) => vec![attempt.pair, attempt.address, attempt.account],
+        };
+        for key in counted {
+            self.counters.refund(&key).await;
+        }
+    }
+
     /// Counts somebody asking for a new password. `false` when the account has had its share of
     /// mail, which only its owner would notice.
     ///

@@ -29,6 +29,7 @@ use crate::http::caller::{Partial, check_origin, set_cookie};
 use crate::http::error::ApiError;
 use crate::http::extract::Body;
 use crate::http::mapping;
+use crate::http::password::Place;
 use crate::http::server::Peer;
 use crate::http::state::Api;
 
@@ -126,6 +127,30 @@ async fn sign_in(
         .throttle
         .enter(login.email.expose(), from.address, from.known.as_deref())
         .await?;
+    match judge(api, place, from.device, request_id, login).await {
+        Ok(Some(signed_in)) => {
+            api.throttle.succeeded(attempt).await;
+            Ok(signed_in)
+        }
+        Ok(None) => Err(ProblemCode::LoginFailed.into()),
+        Err(error) => {
+            api.throttle.unjudged(attempt).await;
+            Err(error)
+        }
+    }
+}
+
+/// Begins a session where the password is right.
+///
+/// # Errors
+/// What failed here: nothing was learned of the password.
+async fn judge(
+    api: &Api,
+    place: Place,
+    device: String,
+    request_id: RequestId,
+    login: LoginRequest,
+) -> Result<Option<(medmesh_store::Session, SessionToken)>, ApiError> {
     let store = api.database.store()?;
     // What cannot be an address is nobody's, and takes as long as one that is.
     let known: Option<Login> = match login.email.expose().parse::<Email>() {
@@ -144,17 +169,16 @@ async fn sign_in(
             let actor = Actor::System(SystemActor::Login);
             let mut tx = store.begin(membership.clinic_id, actor, request_id).await?;
             let session = tx
-                .session_create(&membership, &token, Factor::Password, &from.device)
+                .session_create(&membership, &token, Factor::Password, &device)
                 .await?;
             tx.commit().await?;
-            api.throttle.succeeded(attempt).await;
-            Ok((session, token))
+            Ok(Some((session, token)))
         }
         membership => {
             if let Some(membership) = membership {
                 record_refusal(api, membership, request_id);
             }
-            Err(ProblemCode::LoginFailed.into())
+            Ok(None)
         }
     }
 }
