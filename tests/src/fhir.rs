@@ -4,23 +4,21 @@
 use std::path::{Path, PathBuf};
 
 use tokio::process::Command;
-use tokio::sync::Mutex;
+
+use crate::prepared::{prepared, source};
 
 /// What a validator says of resources, each a file of JSON: a line for each fault.
 ///
 /// # Panics
 /// When it cannot be asked.
 pub async fn faults(files: &[PathBuf]) -> Vec<String> {
-    static INSTALLING: Mutex<()> = Mutex::const_new(());
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("fhir");
-    {
-        let _installing = INSTALLING.lock().await;
-        if !dir.join("node_modules/@medplum/core").exists() {
-            let mut install = Command::new("npm");
-            install.args(["ci", "--no-audit", "--no-fund"]).current_dir(&dir);
-            assert!(install.status().await.expect("npm runs").success(), "npm ci");
-        }
-    }
+    let packages = source(&dir.join("package-lock.json"));
+    prepared(&dir.join("node_modules"), &packages, || {
+        let mut install = std::process::Command::new("npm");
+        install.args(["ci", "--no-audit", "--no-fund"]).current_dir(&dir);
+        assert!(install.status().expect("npm runs").success(), "npm ci");
+    });
     let said = Command::new("node")
         .arg(dir.join("validate.mjs"))
         .args(files)
