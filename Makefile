@@ -31,7 +31,7 @@ test-portals: portals
 
 test-browser: portals programs ## every state of the portals, and real browsers through two edges
 	@.ci/need $(TEST_NEEDS)
-	cd $(PORTALS) && npm run check:a11y
+	cd $(PORTALS) && npm run check:a11y && npm run check:keyboard
 	tests/browser/run $(TARGET)/debug
 
 portals: $(PORTALS)/node_modules/.package-lock.json

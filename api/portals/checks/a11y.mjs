@@ -1,6 +1,6 @@
 /**
  * `npm run check:a11y`: every state of every portal, in three languages, light and dark, narrow and wide: no axe violation,
- * no sideways scrolling, no message of the content policy. Pictures go to `target/browser/portals` at the root.
+ * no sideways scrolling, no message of the content policy; in one language, narrow and wide, everything is reached by Tab. Pictures go to `target/browser/portals` at the root.
  */
 import { mkdir } from "node:fs/promises";
 import { createRequire } from "node:module";
@@ -8,6 +8,7 @@ import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
 import { attachEdge } from "./edge-page.mjs";
 import { PARTICIPANTS, startFixture } from "./fixture.mjs";
+import { tabThrough } from "./focus.mjs";
 import { proofs, systems } from "./oversight.mjs";
 
 const OUT = fileURLToPath(new URL("../../../target/browser/portals", import.meta.url));
@@ -20,6 +21,8 @@ const VARIANTS = [
   { language: "en", width: 1280, scheme: "light" }, { language: "es", width: 320, scheme: "dark" }, { language: "fr", width: 1280, scheme: "dark" },
   { language: "en", width: 320, scheme: "light" }, { language: "es", width: 1280, scheme: "light" }, { language: "fr", width: 320, scheme: "light" },
 ];
+/** What Tab reaches does not hang on the language or the colours. */
+const BY_KEYBOARD = ["en-1280", "en-320"];
 const only = process.argv[2];
 const findings = [];
 await mkdir(OUT, { recursive: true });
@@ -539,6 +542,7 @@ async function inspect(page, name) {
   if (sideways > 0) findings.push(`${name}: scrolls sideways by ${sideways} px: ${await widest(page)}`);
   const lang = await page.evaluate(() => document.documentElement.lang);
   if (!name.startsWith(lang)) findings.push(`${name}: lang is ${lang}`);
+  if (BY_KEYBOARD.some((variant) => name.startsWith(variant))) await tabThrough(page, (what) => findings.push(`${name}: ${what}`));
   await page.evaluate(await axeSource());
   const { violations } = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ["violations"] }));
   for (const violation of violations) {

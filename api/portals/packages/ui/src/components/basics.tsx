@@ -1,4 +1,5 @@
-import { useEffect, useId, useRef, type ButtonHTMLAttributes, type InputHTMLAttributes, type ReactNode, type SelectHTMLAttributes, type TextareaHTMLAttributes } from "react";
+import { useId, useLayoutEffect, useRef, type ButtonHTMLAttributes, type InputHTMLAttributes, type ReactNode, type SelectHTMLAttributes, type TextareaHTMLAttributes } from "react";
+import { giveFocusBack } from "../hooks/focus.ts";
 import { useI18n } from "../i18n/I18n.tsx";
 import { Icon, type IconName } from "./Icon.tsx";
 
@@ -140,18 +141,23 @@ export function Avatar({ name, id, size = "medium" }: { readonly name: string; r
   return <span className={`avatar avatar-${size} avatar-hue-${hue}`} aria-hidden="true">{shown}</span>;
 }
 
-/** A modal on the platform's own dialog element: focus, Escape and the backdrop are the browser's. An `urgent` one is read out whole. */
+/** A modal on the platform's own dialog element: focus inside, Escape and the backdrop are the browser's. An `urgent` one is read out whole. */
 export function Dialog({ title, onClose, children, testId, wide = false, urgent = false }: { readonly title: string; readonly onClose: () => void; readonly children: ReactNode; readonly testId?: string; readonly wide?: boolean; readonly urgent?: boolean }) {
   const { t } = useI18n();
   const dialog = useRef<HTMLDialogElement>(null);
   const titleId = useId();
   const bodyId = useId();
-  useEffect(() => {
+  // Before it leaves the document: what is out of it cannot be closed, and gives no focus back.
+  useLayoutEffect(() => {
     const element = dialog.current;
+    const before = document.activeElement;
     if (element !== null && !element.open) element.showModal();
     // The likely answer, or the first thing to type, if there is one; else the browser's choice.
     element?.querySelector<HTMLElement>("[data-first], input:not([type=checkbox]), textarea")?.focus();
-    return () => element?.close();
+    return () => {
+      element?.close();
+      giveFocusBack(before);
+    };
   }, []);
   return (
     <dialog

@@ -1,9 +1,10 @@
 import type { LocalMedia, VisitSession } from "@medmesh/media";
-import { useCallback, useEffect, useMemo, useRef, useState } from "react";
+import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from "react";
 import { useAccount } from "../account/Gate.tsx";
 import { Button, Notice } from "../components/basics.tsx";
 import { Icon, Mark } from "../components/Icon.tsx";
 import { useArrival, useTitle } from "../components/Shell.tsx";
+import { giveFocusBack } from "../hooks/focus.ts";
 import { useStore } from "../hooks/store.ts";
 import { useI18n } from "../i18n/I18n.tsx";
 import { AudioOut } from "./AudioOut.tsx";
@@ -102,7 +103,12 @@ export function Call({ live, visitId, session, media, title, onLeave }: Props) {
 function SidePanel({ title, onClose, children }: { readonly title: string; readonly onClose: () => void; readonly children: React.ReactNode }) {
   const { t } = useI18n();
   const head = useRef<HTMLHeadingElement>(null);
-  useEffect(() => head.current?.focus(), [title]);
+  const opener = useRef<Element | null>(null);
+  useLayoutEffect(() => {
+    opener.current = document.activeElement;
+    head.current?.focus();
+  }, [title]);
+  useLayoutEffect(() => () => giveFocusBack(opener.current), []);
   return (
     <aside className="side" aria-label={title} onKeyDown={(event) => { if (event.key === "Escape") onClose(); }}>
       <header className="side-head">
@@ -116,14 +122,15 @@ function SidePanel({ title, onClose, children }: { readonly title: string; reado
 
 function EndForAll({ onEnd }: { readonly onEnd: () => void }) {
   const { t } = useI18n();
-  const [asked, setAsked] = useState(false);
-  if (!asked) return <Button tone="quiet" onClick={() => setAsked(true)} data-testid="end-visit">{t.call.endForAll}</Button>;
+  const [asked, setAsked] = useState<boolean | null>(null);
+  // The question takes the place of the button, and the button that of the question: the focus goes along.
+  if (!asked) return <Button tone="quiet" autoFocus={asked === false} onClick={() => setAsked(true)} data-testid="end-visit">{t.call.endForAll}</Button>;
   return (
     <div className="end-visit" role="group" aria-label={t.call.endQuestion}>
       <p><strong>{t.call.endQuestion}</strong> {t.call.endHint}</p>
       <div className="row">
         <Button tone="danger" onClick={onEnd} data-testid="end-visit-confirm">{t.call.endForAll}</Button>
-        <Button onClick={() => setAsked(false)}>{t.common.cancel}</Button>
+        <Button autoFocus onClick={() => setAsked(false)} data-testid="end-visit-cancel">{t.common.cancel}</Button>
       </div>
     </div>
   );
