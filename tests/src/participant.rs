@@ -1,6 +1,7 @@
-//! Somebody in a visit: a WebRTC connection over real UDP that speaks, listens, and records what
-//! the edge says on the control channel.
+//! Somebody in a visit: a WebRTC connection over real UDP that speaks, may show themselves and their
+//! screen, listens and watches, and records what the edge says on the control channel.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,6 +9,8 @@ use medmesh_api_types::signaling::SignalingSession;
 use parking_lot::Mutex;
 use serde_json::Value;
 use str0m::change::SdpAnswer;
+use str0m::channel::ChannelId;
+use str0m::format::Codec;
 use str0m::media::{Direction, MediaKind, Mid};
 use str0m::net::{Protocol, Receive};
 use str0m::rtp::{ExtensionValues, RtpWrite};
@@ -17,14 +20,50 @@ use tokio::task::JoinHandle;
 
 /// One packet of sound.
 const AUDIO: Duration = Duration::from_millis(20);
+/// One picture, a packet each: enough to be forwarded, little enough for many people on one machine.
+const PICTURE: Duration = Duration::from_millis(100);
 const LARGEST_DATAGRAM: usize = 2048;
-/// Slots for other people's sound.
+/// Slots for other people's sound, of somebody who only speaks.
 const SLOTS: usize = 3;
+/// Slots of each kind, as the portals offer them.
+const PORTAL_SLOTS: usize = 6;
+/// Bytes of a packet of sound and of a picture.
+const AUDIO_BYTES: usize = 80;
+const PICTURE_BYTES: usize = 500;
+
+/// What a packet is of, as its sender wrote into it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Of {
+    /// Their microphone.
+    Voice,
+    /// Their camera.
+    Camera,
+    /// Their screen.
+    Screen,
+}
+
+impl Of {
+    const ALL: [Self; 3] = [Self::Voice, Self::Camera, Self::Screen];
+}
+
+/// What somebody brings beside a microphone.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Equipment {
+    /// Is written into each of their packets, so that others know whose it is.
+    pub mark: u8,
+    /// Sends pictures of themselves, and takes those of others.
+    pub camera: bool,
+    /// Shows their screen.
+    pub screen: bool,
+}
 
 #[derive(Default)]
 struct Seen {
     connected: bool,
+    leaving: bool,
     packets: u64,
+    sent: BTreeMap<Of, u64>,
+    marked: BTreeMap<(u8, Of), u64>,
     said: Vec<Value>,
 }
 
@@ -46,6 +85,14 @@ impl Participant {
     /// # Panics
     /// When the edge refuses.
     pub async fn join(session: &SignalingSession) -> Self {
+        Self::join_with(session, Equipment::default()).await
+    }
+
+    /// As [`Participant::join`], with a camera or a screen.
+    ///
+    /// # Panics
+    /// When the edge refuses.
+    pub async fn join_with(session: &SignalingSession, equipment: Equipment) -> Self {
         let socket = UdpSocket::bind("127.0.0.1:0")
             .await
             .expect("loopback has free ports");
@@ -54,8 +101,25 @@ impl Participant {
         rtc.add_local_candidate(Candidate::host(local, "udp").expect("an address is a candidate"));
         let mut api = rtc.sdp_api();
         let voice = api.add_media(MediaKind::Audio, Direction::SendOnly, None, None, None);
-        for _ in 0..SLOTS {
+        // The edge takes the first picture line for the camera and the second for the screen.
+        let pictures = equipment.camera.then(|| {
+            [Of::Camera, Of::Screen].map(|of| {
+                (
+                    of,
+                    api.add_media(MediaKind::Video, Direction::SendOnly, None, None, None),
+                )
+            })
+        });
+        let (audio, video) = if equipment.camera {
+            (PORTAL_SLOTS, PORTAL_SLOTS)
+        } else {
+            (SLOTS, 0)
+        };
+        for _ in 0..audio {
             api.add_media(MediaKind::Audio, Direction::RecvOnly, None, None, None);
+        }
+        for _ in 0..video {
+            api.add_media(MediaKind::Video, Direction::RecvOnly, None, None, None);
         }
         api.add_channel("control".to_owned());
         let (offer, pending) = api.apply().expect("there are changes");
@@ -80,7 +144,11 @@ impl Participant {
             rtc,
             socket,
             voice,
+            pictures: pictures.into_iter().flatten().collect(),
+            equipment,
             sequence: 0,
+            picture: 0,
+            channel: None,
             seen: Arc::clone(&seen),
         };
         Self {
@@ -93,6 +161,30 @@ impl Participant {
     #[must_use]
     pub fn heard(&self) -> u64 {
         self.seen.lock().packets
+    }
+
+    /// Packets of each source of each sender so far, by the marks in them.
+    #[must_use]
+    pub fn received(&self) -> BTreeMap<(u8, Of), u64> {
+        self.seen.lock().marked.clone()
+    }
+
+    /// Packets of each of their own sources so far.
+    #[must_use]
+    pub fn sent(&self) -> BTreeMap<Of, u64> {
+        self.seen.lock().sent.clone()
+    }
+
+    /// Says goodbye to the edge.
+    pub fn leave(&self) {
+        self.seen.lock().leaving = true;
+    }
+
+    /// How many messages of this type the edge has said.
+    #[must_use]
+    pub fn said_times(&self, kind: &str) -> usize {
+        let seen = self.seen.lock();
+        seen.said.iter().filter(|message| message["type"] == kind).count()
     }
 
     /// Whether ICE and DTLS came up.
@@ -117,7 +209,13 @@ struct Driver {
     rtc: Rtc,
     socket: UdpSocket,
     voice: Mid,
+    pictures: Vec<(Of, Mid)>,
+    equipment: Equipment,
+    /// Of sound.
     sequence: u64,
+    /// Of pictures, of each source.
+    picture: u64,
+    channel: Option<ChannelId>,
     seen: Arc<Mutex<Seen>>,
 }
 
@@ -125,7 +223,7 @@ impl Driver {
     async fn run(&mut self) {
         let local = self.socket.local_addr().expect("a bound socket has an address");
         let mut buffer = vec![0; LARGEST_DATAGRAM];
-        let mut speak_at = Instant::now();
+        let (mut speak_at, mut show_at) = (Instant::now(), Instant::now());
         while let Some(due) = self.settle().await {
             let connected = self.seen.lock().connected;
             let until = if connected { due.min(speak_at) } else { due };
@@ -145,6 +243,20 @@ impl Driver {
                     return;
                 }
                 self.speak(now);
+                self.say_goodbye();
+            }
+            if connected && now >= show_at {
+                show_at = now + PICTURE;
+                self.picture += 1;
+                for (of, mid) in self.pictures.clone() {
+                    if of == Of::Screen && !self.equipment.screen {
+                        continue;
+                    }
+                    if self.settle().await.is_none() {
+                        return;
+                    }
+                    self.show(now, of, mid);
+                }
             }
         }
     }
@@ -168,14 +280,39 @@ impl Driver {
                         .send_to(&transmit.contents, transmit.destination)
                         .await;
                 }
-                Output::Event(Event::Connected) => self.seen.lock().connected = true,
-                Output::Event(Event::ChannelData(data)) => {
-                    let said = serde_json::from_slice(&data.data).expect("edges speak JSON");
-                    self.seen.lock().said.push(said);
-                }
-                Output::Event(Event::RtpPacket(_)) => self.seen.lock().packets += 1,
-                Output::Event(_) => {}
+                Output::Event(event) => self.note(event),
             }
+        }
+    }
+
+    fn note(&mut self, event: Event) {
+        let mut seen = self.seen.lock();
+        match event {
+            Event::Connected => seen.connected = true,
+            Event::ChannelOpen(id, _) => self.channel = Some(id),
+            Event::ChannelData(data) => {
+                let said = serde_json::from_slice(&data.data).expect("edges speak JSON");
+                seen.said.push(said);
+            }
+            Event::RtpPacket(packet) => {
+                seen.packets += 1;
+                if let [.., of, mark] = packet.payload[..]
+                    && let Some(of) = Of::ALL.get(usize::from(of))
+                {
+                    *seen.marked.entry((mark, *of)).or_default() += 1;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn say_goodbye(&mut self) {
+        if !self.seen.lock().leaving {
+            return;
+        }
+        if let Some(mut channel) = self.channel.and_then(|id| self.rtc.channel(id)) {
+            // Said again until the edge ends the connection.
+            let _ = channel.write(false, br#"{"type":"leave"}"#);
         }
     }
 
@@ -189,10 +326,46 @@ impl Driver {
             ..ExtensionValues::default()
         };
         let time = (self.sequence * 960) as u32;
-        let packet = RtpWrite::new(pt, self.sequence.into(), time, now, vec![0x78; 80]).ext_vals(level);
+        let payload = self.mark(vec![0x78; AUDIO_BYTES], Of::Voice);
+        let packet = RtpWrite::new(pt, self.sequence.into(), time, now, payload).ext_vals(level);
         let mut direct = self.rtc.direct_api();
         if let Some(stream) = direct.stream_tx_by_mid(self.voice, None) {
             stream.write_rtp(packet);
         }
     }
+
+    fn show(&mut self, now: Instant, of: Of, mid: Mid) {
+        let vp8 = self.rtc.codec_config().find(|p| p.spec().codec == Codec::Vp8);
+        let pt = vp8.expect("the default codecs have VP8").pt();
+        let time = (self.picture * 9_000) as u32;
+        let payload = self.mark(keyframe(self.picture), of);
+        let packet = RtpWrite::new(pt, self.picture.into(), time, now, payload).marker(true);
+        let mut direct = self.rtc.direct_api();
+        if let Some(stream) = direct.stream_tx_by_mid(mid, None) {
+            stream.write_rtp(packet);
+        }
+    }
+
+    /// Writes into a packet whose it is and what of, and counts it.
+    fn mark(&self, mut payload: Vec<u8>, of: Of) -> Vec<u8> {
+        let end = payload.len() - 2;
+        payload[end..].copy_from_slice(&[of as u8, self.equipment.mark]);
+        *self.seen.lock().sent.entry(of).or_default() += 1;
+        payload
+    }
+}
+
+/// A picture of one packet (RFC 7741), 320 × 180: a keyframe (RFC 6386 section 9.1), so that anybody may
+/// begin with it.
+fn keyframe(picture: u64) -> Vec<u8> {
+    let mut payload = vec![0; PICTURE_BYTES];
+    let id = (picture & 0x7fff) as u16;
+    payload[..2].copy_from_slice(&[0x90, 0xe0]);
+    payload[2..4].copy_from_slice(&(0x8000 | id).to_be_bytes());
+    payload[4] = id as u8;
+    payload[6] = 0x10;
+    payload[9..12].copy_from_slice(&[0x9d, 0x01, 0x2a]);
+    payload[12..14].copy_from_slice(&320_u16.to_le_bytes());
+    payload[14..16].copy_from_slice(&180_u16.to_le_bytes());
+    payload
 }

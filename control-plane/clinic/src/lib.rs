@@ -69,7 +69,7 @@ pub use schedule::{
 pub use settings::{ClinicSettings, MEDIA_REGIONS_MAX, MediaRegions};
 pub use visit::{
     CHECK_IN_LEAD, JOIN_LEAD, JoinWindow, OVERRUN_MAX, PARTICIPANTS_MAX, Participant, ParticipantRole,
-    ParticipantState, Phase, Visit, VisitState,
+    ParticipantState, Phase, SEATS_MAX, Visit, VisitState,
 };
 pub use word::UnknownWord;
 

@@ -250,6 +250,7 @@ impl Refusal {
             | Self::SamePerson => ProblemCode::Unprocessable,
             Self::LinkSpent => ProblemCode::LinkSpent,
             Self::NotAdmitted => ProblemCode::NotAdmitted,
+            Self::VisitFull => ProblemCode::VisitFull,
             Self::AppointmentClosed
             | Self::VisitBegun
             | Self::VisitEnded
@@ -257,7 +258,6 @@ impl Refusal {
             | Self::TooEarly
             | Self::TooLate
             | Self::NotWaiting
-            | Self::VisitFull
             | Self::AlreadyOnTeam
             | Self::AlreadyEnded
             | Self::ConsentTextOld

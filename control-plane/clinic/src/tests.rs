@@ -212,6 +212,9 @@ fn apply(visit: &Visit, step: Step, guest: &PersonRef, now: OffsetDateTime) -> R
 fn check_invariants(before: &Visit, after: &Visit, now: OffsetDateTime) {
     let state = after.phase.state();
     assert!(after.participants.len() <= PARTICIPANTS_MAX);
+    if after.participants.len() > before.participants.len() {
+        assert!(after.seats_held() <= SEATS_MAX, "nobody is asked in to stand");
+    }
     assert_eq!((before.id, before.room_id), (after.id, after.room_id));
     let waiting = after
         .participants
@@ -285,13 +288,50 @@ proptest! {
 fn a_visit_carries_six() {
     let mut present = visit();
     let host = present.participants[1].person.id;
-    for _ in 2..PARTICIPANTS_MAX {
+    for _ in 2..SEATS_MAX {
         present = present
             .add_guest(host, ParticipantId::generate(), person())
             .unwrap();
     }
-    let seventh = present.add_guest(host, ParticipantId::generate(), person());
-    assert_eq!(seventh, Err(Refusal::VisitFull));
+    let add = |visit: &Visit| visit.add_guest(host, ParticipantId::generate(), person());
+    assert_eq!(add(&present), Err(Refusal::VisitFull));
+
+    // A guest who leaves makes room for one; patient and clinician do not.
+    let mut present = present.open(host, START).unwrap();
+    for participant in present.participants.clone() {
+        present = present.presence(participant.id, true);
+    }
+    for keeps in [&present.participants[0], &present.participants[1]] {
+        assert_eq!(add(&present.presence(keeps.id, false)), Err(Refusal::VisitFull));
+    }
+    let guest = present.participants[3].clone();
+    let left = present.presence(guest.id, false);
+    assert!(
+        left.may_join(guest.person.id, START).is_ok(),
+        "the seat is still theirs to take"
+    );
+    let next = add(&left).unwrap();
+    assert_eq!(add(&next), Err(Refusal::VisitFull));
+    assert_eq!(next.may_join(guest.person.id, START), Err(Refusal::VisitFull));
+    let other = next.participants[4].id;
+    let free = next.presence(other, false);
+    assert!(free.may_join(guest.person.id, START).is_ok());
+}
+
+#[test]
+fn a_visit_does_not_grow_without_end() {
+    let mut present = visit();
+    let host = present.participants[1].person.id;
+    present = present.open(host, START).unwrap();
+    for _ in 2..PARTICIPANTS_MAX {
+        present = present
+            .add_guest(host, ParticipantId::generate(), person())
+            .unwrap();
+        let who = present.participants.last().unwrap().id;
+        present = present.presence(who, true).presence(who, false);
+    }
+    let next = present.add_guest(host, ParticipantId::generate(), person());
+    assert_eq!(next, Err(Refusal::VisitFull));
 }
 
 #[test]

@@ -23,8 +23,12 @@ pub const JOIN_LEAD: Duration = Duration::minutes(15);
 /// How long after its planned end a visit still lets people (back) in: clinics run late.
 pub const OVERRUN_MAX: Duration = Duration::hours(2);
 
-/// Most participants of one visit: what a room's receive slots carry.
-pub const PARTICIPANTS_MAX: usize = 6;
+/// Most seats of one visit: what a room's receive slots carry.
+pub const SEATS_MAX: usize = 6;
+
+/// Most people who ever took part in one visit: each keeps a line in its record and a place in the
+/// room's assignment, which has sixteen.
+pub const PARTICIPANTS_MAX: usize = 16;
 
 words! {
     /// The word for a [`Phase`].
@@ -115,6 +119,15 @@ pub struct Participant {
     pub state: ParticipantState,
 }
 
+impl Participant {
+    /// Whether nobody else can have their seat: patient and clinician keep theirs whatever happens,
+    /// a guest's is free once they left.
+    #[must_use]
+    pub fn holds_seat(&self) -> bool {
+        self.role != ParticipantRole::Guest || self.state != ParticipantState::Left
+    }
+}
+
 /// One visit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Visit {
@@ -168,6 +181,12 @@ impl Visit {
         self.participants
             .iter()
             .find(|participant| participant.role == ParticipantRole::Patient)
+    }
+
+    /// How many seats are held; those who are expected hold theirs too.
+    #[must_use]
+    pub fn seats_held(&self) -> usize {
+        self.participants.iter().filter(|one| one.holds_seat()).count()
     }
 
     /// A patient or guest enters the waiting room.
@@ -246,14 +265,14 @@ impl Visit {
     /// The clinician adds somebody. Adding is admitting: it is the clinician's decision already.
     ///
     /// # Errors
-    /// Over, full, present already, or asked by somebody else.
+    /// Over, full, taking part already, or asked by somebody else.
     pub fn add_guest(&self, by: PersonId, id: ParticipantId, person: PersonRef) -> Result<Self, Refusal> {
         self.host(by)?;
         self.not_ended()?;
         if self.of_person(person.id).is_some() {
             return Err(Refusal::AlreadyTakesPart);
         }
-        if self.participants.len() >= PARTICIPANTS_MAX {
+        if self.seats_held() >= SEATS_MAX || self.participants.len() >= PARTICIPANTS_MAX {
             return Err(Refusal::VisitFull);
         }
         let mut next = self.clone();
@@ -270,7 +289,7 @@ impl Visit {
     /// the start, everybody else once the visit is open and they were admitted.
     ///
     /// # Errors
-    /// Too early, too late, over, or not admitted.
+    /// Too early, too late, over, not admitted, or a guest who left and whose seat somebody else has.
     pub fn may_join(&self, by: PersonId, now: OffsetDateTime) -> Result<JoinWindow, Refusal> {
         let me = self.part_of(by)?;
         self.not_ended()?;
@@ -282,6 +301,9 @@ impl Visit {
                 return Err(Refusal::NotAdmitted);
             }
             self.within(CHECK_IN_LEAD, now)?;
+        }
+        if !me.holds_seat() && self.seats_held() >= SEATS_MAX {
+            return Err(Refusal::VisitFull);
         }
         Ok(JoinWindow {
             participant_id: me.id,

@@ -42,7 +42,7 @@ pub(super) async fn observe(State(metrics): State<Metrics>, mut request: Request
     drop(in_flight);
 
     let _entered = span.enter();
-    let mut response = finish(response, id);
+    let mut response = finish(&metrics, response, id);
     secure(response.headers_mut());
     let status = response.status();
     let elapsed = started.elapsed();
@@ -105,7 +105,7 @@ fn method_label(method: &Method) -> &'static str {
 }
 
 /// Turns every error into a problem document and logs what it was, once.
-fn finish(mut response: Response, id: RequestId) -> Response {
+fn finish(metrics: &Metrics, mut response: Response, id: RequestId) -> Response {
     let status = response.status();
     let error = response.extensions_mut().remove::<ApiError>();
     let is_error = status.is_client_error() || status.is_server_error();
@@ -113,6 +113,7 @@ fn finish(mut response: Response, id: RequestId) -> Response {
     if is_error && !is_finished {
         let error = error.unwrap_or_else(|| ApiError::new(code_for(status)));
         log(&error);
+        metrics.problems.with_label_values(&[error.code.code()]).inc();
         response = render(&response, error, id);
     }
     let value = HeaderValue::from_str(&id.to_string()).expect("a UUID is a header value");

@@ -39,7 +39,7 @@ pub struct SfuConfig {
 pub struct Limits {
     /// Rooms a shard holds at once.
     pub rooms_max: usize,
-    /// Local participants of one room: six people are a visit; edges that carry
+    /// Participants of one room, those on other edges included: six people are a visit; edges that carry
     /// webinars or benches raise it.
     pub participants_per_room_max: usize,
     /// Offers larger than this are refused: Chromium's 16 m-lines are about 30 kB.

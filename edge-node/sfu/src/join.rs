@@ -48,6 +48,9 @@ pub enum JoinError {
         /// The epoch the shard knows.
         current: u64,
     },
+    /// As many people are in the room, on this edge and the others, as it carries.
+    #[error("the room is full")]
+    RoomFull,
     /// The shard is at one of its [`crate::Limits`].
     #[error("no room left: {0}")]
     Full(&'static str),

@@ -116,7 +116,7 @@ pub struct MediaSection {
     /// How many shards; 0 means one per core.
     #[serde(default)]
     pub shards: u16,
-    /// Most local participants of one room; the shard's own bound otherwise.
+    /// Most participants of one room, on this edge and others; the shard's own bound otherwise.
     pub participants_per_room_max: Option<usize>,
 }
 

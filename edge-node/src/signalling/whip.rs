@@ -191,6 +191,7 @@ fn join_problem(error: &JoinError) -> Problem {
     match error {
         JoinError::BadOffer(_) => Problem::new(ProblemCode::InvalidRequest, error.to_string()),
         JoinError::StaleEpoch { .. } => ProblemCode::StaleEpoch.into(),
+        JoinError::RoomFull => ProblemCode::VisitFull.into(),
         JoinError::Full(_) => ProblemCode::NoCapacity.into(),
         JoinError::Internal => ProblemCode::Internal.into(),
     }

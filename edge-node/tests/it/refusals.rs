@@ -57,6 +57,40 @@ async fn bodies_that_are_no_offer_leave_the_token_usable() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_visit_takes_nobody_else_until_somebody_leaves() {
+    let fleet = Fleet::start(1, false).await;
+    let room = RoomId::generate();
+    let mut places = Vec::new();
+    for _ in 0..6 {
+        let token = fleet.issuer.sign(&fleet.claims(room, 0));
+        let joined = fleet.post(0, &token, spare_offer()).send().await.unwrap();
+        assert_eq!(joined.status(), 201);
+        let location = joined.headers()["location"].to_str().unwrap().to_owned();
+        places.push((location, token));
+    }
+    let seventh = fleet.claims(room, 0);
+    let token = fleet.issuer.sign(&seventh);
+    refused(fleet.post(0, &token, spare_offer()), 409, "visit_full").await;
+    let counted = "medmesh_edge_joins_total{outcome=\"visit_full\"}";
+    assert_eq!(fleet.metric(0, counted).await, 1.0);
+    fleet.metric_reaches(0, "medmesh_edge_participants", 6.0).await;
+
+    // Another visit is another room.
+    let elsewhere = fleet.issuer.sign(&fleet.claims(RoomId::generate(), 0));
+    let joined = fleet.post(0, &elsewhere, spare_offer()).send().await.unwrap();
+    assert_eq!(joined.status(), 201);
+
+    let (location, leaver) = &places[3];
+    let url = format!("{}{location}", fleet.edge(0).addresses().signalling_url);
+    let left = fleet.http.delete(url).bearer_auth(leaver).send().await.unwrap();
+    assert_eq!(left.status(), 200);
+    // Nothing of the token was used up by the refusal.
+    let joined = fleet.post(0, &token, spare_offer()).send().await.unwrap();
+    assert_eq!(joined.status(), 201);
+    fleet.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tokens_that_do_not_hold_are_refused_and_counted() {
     let fleet = Fleet::start(1, false).await;
     let good = fleet.claims(RoomId::generate(), 0);

@@ -83,6 +83,8 @@ problem_codes! {
     AuditLeafAltered = "audit_leaf_altered", 409, "The entry is not what was logged; the log has to be verified.";
     /// The patient has not been admitted from the waiting room.
     NotAdmitted = "not_admitted", 409, "The clinician has not opened the visit yet.";
+    /// The visit has as many people in it as its room carries.
+    VisitFull = "visit_full", 409, "The visit is full; somebody has to leave first.";
     /// The room's assignment has moved on.
     StaleEpoch = "stale_epoch", 409, "The visit has moved; ask for a new session.";
     /// No edge stands in a region where the clinic lets its visits run.

@@ -6,6 +6,7 @@ mod ended;
 mod joining;
 mod members;
 mod residency;
+mod six;
 mod verbs;
 
 use std::time::Duration;

@@ -116,9 +116,11 @@ impl Sfu {
         if join.epoch < room.epoch {
             return Err(JoinError::StaleEpoch { current: room.epoch });
         }
-        let others = room.local.iter().filter(|(p, _)| *p != join.participant).count();
+        // Those on other edges take a receive slot each as well.
+        let everyone = room.participants();
+        let others = everyone.iter().filter(|p| **p != join.participant).count();
         if others >= limits.participants_per_room_max {
-            return Err(JoinError::Full("participants of the room"));
+            return Err(JoinError::RoomFull);
         }
         Ok(())
     }
@@ -371,6 +373,7 @@ fn refusal(error: &JoinError) -> &'static str {
     match error {
         JoinError::BadOffer(_) => "bad_offer",
         JoinError::StaleEpoch { .. } => "stale_epoch",
+        JoinError::RoomFull => "room_full",
         JoinError::Full(_) => "full",
         JoinError::Internal => "internal",
     }

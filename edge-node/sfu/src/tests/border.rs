@@ -268,7 +268,32 @@ fn a_full_room_is_refused() {
     world.join(0);
     world.join(0);
     let (_, refused) = world.try_join(0, 1, |_| {});
-    assert!(matches!(refused.unwrap_err(), JoinError::Full(_)));
+    assert_eq!(refused.unwrap_err(), JoinError::RoomFull);
+    assert_eq!(world.nodes[0].sfu.stats().joins_refused["room_full"], 1);
+}
+
+/// Two may come: one is here, one on the other edge; a third at neither.
+#[test]
+fn people_on_other_edges_count() {
+    let limits = Limits {
+        participants_per_room_max: 2,
+        ..Limits::default()
+    };
+    let mut world = World::with_limits(2, &limits);
+    let (a, b) = (world.join(0), world.join(1));
+    world.link(0, 1);
+    world.run(SECOND);
+    for node in 0..2 {
+        let (_, refused) = world.try_join(node, 1, |_| {});
+        assert_eq!(refused.unwrap_err(), JoinError::RoomFull);
+        assert_eq!(world.nodes[node].sfu.stats().participants, 1, "nothing changed");
+    }
+    // Whoever moves to the other edge is no third.
+    let mover = world.clients[b].participant;
+    world.try_join(0, 1, |join| join.participant = mover).1.unwrap();
+    world.run(SECOND);
+    let roster = world.clients[a].said("roster").unwrap()["participants"].as_array();
+    assert_eq!(roster.unwrap().len(), 2);
 }
 
 #[test]

@@ -15,6 +15,7 @@ export type ProblemCode =
   | "request_in_flight"
   | "state_conflict"
   | "not_admitted"
+  | "visit_full"
   | "stale_epoch"
   | "token_refused"
   | "version_mismatch"

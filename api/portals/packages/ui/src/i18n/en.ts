@@ -137,6 +137,7 @@ export const en = {
     audit_head_pending: "No signed head covers this entry yet. Try again in a second.",
     audit_leaf_altered: "This entry is not what was logged. Keep everything as it is, and call your security officer: the log has to be verified.",
     not_admitted: "Your clinician has not let you in yet.",
+    visit_full: "The visit is full. Somebody has to leave before another person can come in.",
     version_mismatch: "Somebody changed this in the meantime. Look at it again.",
     invalid_request: "Something in the form is not right. Check the fields.",
     unavailable: "The service is busy or being restarted. Please try again in a moment.",

@@ -137,6 +137,7 @@ export const es: Catalogue = {
     audit_head_pending: "Ninguna cabecera firmada abarca aún esta entrada. Inténtelo en un segundo.",
     audit_leaf_altered: "Esta entrada no es lo que se registró. Deje todo como está y avise a su responsable de seguridad: hay que verificar el registro.",
     not_admitted: "Su profesional todavía no le ha dejado entrar.",
+    visit_full: "La visita está completa. Alguien tiene que salir antes de que entre otra persona.",
     version_mismatch: "Alguien lo cambió mientras tanto. Revíselo de nuevo.",
     invalid_request: "Hay algo incorrecto en el formulario. Revise los campos.",
     unavailable: "El servicio está ocupado o se está reiniciando. Vuelva a intentarlo en un momento.",

@@ -137,6 +137,7 @@ export const fr: Catalogue = {
     audit_head_pending: "Aucun en-tête signé ne couvre encore cette entrée. Réessayez dans une seconde.",
     audit_leaf_altered: "Cette entrée n’est pas ce qui a été journalisé. Laissez tout en l’état et appelez votre responsable de la sécurité : le journal doit être vérifié.",
     not_admitted: "On ne vous a pas encore fait entrer.",
+    visit_full: "La consultation est complète. Quelqu’un doit en sortir avant qu’une autre personne puisse entrer.",
     version_mismatch: "Quelqu’un l’a modifié entre-temps. Vérifiez à nouveau.",
     invalid_request: "Quelque chose ne va pas dans le formulaire. Vérifiez les champs.",
     unavailable: "Le service est occupé ou redémarre. Réessayez dans un instant.",

@@ -74,6 +74,7 @@ const NOBODY: ReadonlySet<string> = new Set();
 
 function joinErrorText(error: unknown, t: ReturnType<typeof useI18n>["t"]): string {
   if (error instanceof ApiError) return errorText(error, t);
+  if (error instanceof WhipError && error.code === "visit_full") return t.errors.visit_full;
   if (error instanceof WhipError && error.status !== 0) return t.errors.other;
   return t.errors.media;
 }
