@@ -46,11 +46,16 @@ pub(crate) fn spawn(
         limits: limits(),
         ..RelayConfig::default()
     };
+    Relay::spawn(relay, secrets(&settings.borrow()), peers(media), registry).map(Some)
+}
+
+/// The media sockets, each by address and port. Nothing else of this host is in reach, nor is any control
+/// node, wherever it stands.
+fn peers(media: &[SocketAddr]) -> PeerPolicy {
     let rules = media
         .iter()
         .map(|address| PeerRule::ports(address.ip(), address.port()..=address.port()));
-    let policy = PeerPolicy::allow_list(rules.collect());
-    Relay::spawn(relay, secrets(&settings.borrow()), policy, registry).map(Some)
+    PeerPolicy::allow_list(rules.collect())
 }
 
 /// No more allocations than half the files this process may hold: each is one, and the other half
@@ -150,5 +155,38 @@ fn secrets(settings: &Settings) -> Secrets {
     match newest_first.next() {
         Some(current) => Secrets::new(current, newest_first.next()),
         None => Secrets::none(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_media_sockets_are_reached_and_nothing_beside_them() {
+        let media = ["203.0.113.9:10000", "203.0.113.9:10001", "[2001:db8::9]:10000"];
+        let media = media.map(|address| address.parse().unwrap());
+        let mut policy = peers(&media);
+        // As the relay itself does when it starts.
+        policy.own.extend(media.map(|address| address.ip()));
+        for address in media {
+            assert!(policy.permits(address), "{address}");
+        }
+        for beside in [
+            "203.0.113.9:10002",
+            "203.0.113.9:3478",
+            "203.0.113.9:4500",
+            "[2001:db8::9]:10001",
+            "[::ffff:203.0.113.9]:10000",
+            "[64:ff9b::203.0.113.9]:10000",
+            "127.0.0.1:10000",
+            "[::1]:10000",
+            "0.0.0.0:10000",
+            // A control node and a database, elsewhere.
+            "203.0.113.20:4500",
+            "10.0.0.7:5432",
+        ] {
+            assert!(!policy.permits(beside.parse().unwrap()), "{beside}");
+        }
     }
 }

@@ -58,7 +58,7 @@ cert_file = "${cert}"
 key_file = "${key}"
 [peers]
 mode = "allow-list"
-allow = ["127.0.0.1"]
+allow = ["127.0.0.1:1024-65535"]
 [admin]
 listen = "127.0.0.1:${ports.admin}"
 `);

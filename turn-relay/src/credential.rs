@@ -116,6 +116,12 @@ impl Secret {
         Self { epoch, key }
     }
 
+    /// Which epoch it is of.
+    #[must_use]
+    pub const fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
     /// The password that belongs to `username` under this secret.
     #[must_use]
     pub fn password(&self, username: &str) -> String {
@@ -156,8 +162,8 @@ impl Secrets {
         }
     }
 
-    /// The secrets to try, newest first.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Secret> {
+    /// The secrets in force, newest first.
+    pub fn iter(&self) -> impl Iterator<Item = &Secret> {
         self.current.iter().chain(&self.previous)
     }
 

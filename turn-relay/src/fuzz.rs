@@ -4,6 +4,7 @@
 //! `fuzz_target!(|data: &[u8]| medmesh_turn::fuzz::server(data));`
 
 mod model;
+mod parsers;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -21,6 +22,7 @@ use crate::server::{
 };
 
 pub use model::model;
+pub use parsers::{probe, stream, text};
 
 const REALM: &str = "medmesh";
 const LISTENER: ListenerId = ListenerId(0);
@@ -293,6 +295,35 @@ mod tests {
         fn random_bytes_break_nothing(data in prop::collection::vec(any::<u8>(), 0..400)) {
             super::codec(&data);
             super::server(&data);
+            super::stream(&data);
+            super::probe(&data);
+            super::text(&data);
+        }
+
+        /// As streams begin, so that pieces of frames are cut, and not only noise.
+        #[test]
+        fn frames_come_out_as_they_went_in(
+            cuts in prop::collection::vec(any::<u8>(), 8),
+            frames in prop::collection::vec((any::<bool>(), 0..60_u8), 0..20),
+        ) {
+            let mut data = cuts;
+            for (is_message, length) in frames {
+                let body = vec![length; usize::from(length.next_multiple_of(4))];
+                if is_message {
+                    data.extend([0, 1, 0, length.next_multiple_of(4)]);
+                    data.extend(super::MAGIC_COOKIE.to_be_bytes());
+                    data.extend([7; 12]);
+                } else {
+                    data.extend([0x40, 0, 0, length]);
+                }
+                data.extend(body);
+            }
+            super::stream(&data);
+        }
+
+        #[test]
+        fn what_operators_write_breaks_nothing(text in r"([0-9]{1,3}[ \t][a-f]{30,40}\n|[0-9.:/\[\]-]{0,30}|#.{0,9}\n){0,5}") {
+            super::text(text.as_bytes());
         }
 
         #[test]

@@ -29,6 +29,8 @@ mod driver;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod policy;
+pub mod probe;
+pub mod secrets_file;
 pub mod server;
 
 pub use credential::{IntegrityKey, PasswordAlgorithm, Secret, Secrets, ShortTermCredential, long_term_key};

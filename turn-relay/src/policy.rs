@@ -5,13 +5,16 @@
 //! and nothing else. The other mode, for a relay that serves arbitrary peers, refuses
 //! every special-purpose address, however it is written.
 //!
-//! The order of judgement: `deny` rules, then `allow` rules, then the relay's own
-//! addresses (refused), then the mode.
+//! The order of judgement: what is no peer at all (port 0, multicast), `deny` rules, the host the relay
+//! stands on, `allow` rules, the mode. The host itself - its addresses, loopback, the wildcard, in
+//! every spelling - is out of reach whatever network an `allow` rule covers: only a rule that names one
+//! address *and ports* of it reaches those, as the media sockets beside an embedded relay are named,
+//! and none reaches the relay's own sockets.
 
 mod special;
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
@@ -74,6 +77,11 @@ impl PeerRule {
             }
             _ => false,
         }
+    }
+
+    /// Whether it names some ports of one address, and so may speak of the relay's own host.
+    fn is_narrow(&self) -> bool {
+        self.prefix == bits(self.network) && self.ports != (0..=u16::MAX)
     }
 
     fn covers(&self, peer: SocketAddr) -> bool {
@@ -146,9 +154,13 @@ pub struct PeerPolicy {
     pub allow: Vec<PeerRule>,
     /// Peers that may never be reached, however they are written; stronger than `allow`.
     pub deny: Vec<PeerRule>,
-    /// The relay's own addresses: refused unless `allow` names them. The driver adds the
-    /// addresses it listens and relays on.
+    /// The addresses of the relay's host, besides loopback and the wildcard: refused in every spelling,
+    /// unless `allow` names the address and ports of it. The driver adds the addresses it listens and
+    /// relays on, and those of the host's interfaces.
     pub own: Vec<IpAddr>,
+    /// Sockets of the relay itself: no rule reaches them. One on the wildcard is on every address of the
+    /// host. The driver adds its listeners.
+    pub own_sockets: Vec<SocketAddr>,
 }
 
 impl PeerPolicy {
@@ -174,8 +186,11 @@ impl PeerPolicy {
     #[must_use]
     pub fn permits_ip(&self, ip: IpAddr) -> bool {
         let any_port = |rule: &PeerRule| rule.ports == (0..=u16::MAX);
-        if self.denied(ip, any_port) {
+        if is_group(ip) || self.denied(ip, any_port) {
             return false;
+        }
+        if self.is_own(ip) {
+            return self.names(ip).next().is_some();
         }
         self.allow.iter().any(|rule| rule.covers_ip(ip)) || self.by_mode(ip)
     }
@@ -184,10 +199,32 @@ impl PeerPolicy {
     #[must_use]
     pub fn permits(&self, peer: SocketAddr) -> bool {
         let ip = peer.ip();
-        if peer.port() == 0 || self.denied(ip, |rule| rule.ports.contains(&peer.port())) {
+        if peer.port() == 0 || is_group(ip) || self.denied(ip, |rule| rule.ports.contains(&peer.port())) {
             return false;
         }
+        if self.is_own(ip) {
+            return !self.is_own_socket(peer) && self.names(ip).any(|rule| rule.covers(peer));
+        }
         self.allow.iter().any(|rule| rule.covers(peer)) || self.by_mode(ip)
+    }
+
+    /// The rules that name ports of an address of the relay's host; none for a disguised one.
+    fn names(&self, ip: IpAddr) -> impl Iterator<Item = &PeerRule> {
+        let plain = embedded_ipv4(ip).is_none();
+        let rules = self.allow.iter();
+        rules.filter(move |rule| plain && rule.is_narrow() && rule.covers_ip(ip))
+    }
+
+    /// Whether packets to `ip` end at the relay's own host, or would if somebody on the way undid the
+    /// disguise.
+    fn is_own(&self, ip: IpAddr) -> bool {
+        let here = |ip: IpAddr| ip.is_loopback() || ip.is_unspecified() || self.own.contains(&ip);
+        here(ip) || embedded_ipv4(ip).is_some_and(|v4| here(v4.into()))
+    }
+
+    fn is_own_socket(&self, peer: SocketAddr) -> bool {
+        let mut sockets = self.own_sockets.iter();
+        sockets.any(|own| own.port() == peer.port() && (own.ip().is_unspecified() || own.ip() == peer.ip()))
     }
 
     /// A deny rule speaks of an address in every spelling of it.
@@ -200,8 +237,15 @@ impl PeerPolicy {
     }
 
     fn by_mode(&self, ip: IpAddr) -> bool {
-        self.mode == PeerMode::PublicOnly && !special::is_special(ip) && !self.own.contains(&ip)
+        self.mode == PeerMode::PublicOnly && !special::is_special(ip)
     }
+}
+
+/// Whether `ip` stands for many hosts, the relay's own perhaps among them: multicast and limited
+/// broadcast, in every spelling. A peer is one host.
+fn is_group(ip: IpAddr) -> bool {
+    let group = |ip: IpAddr| ip.is_multicast() || ip == IpAddr::V4(Ipv4Addr::BROADCAST);
+    group(ip) || embedded_ipv4(ip).is_some_and(|v4| group(v4.into()))
 }
 
 #[cfg(test)]

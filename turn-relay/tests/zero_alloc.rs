@@ -242,7 +242,7 @@ fn a_relayed_packet_costs_no_allocation() {
         workers: 1,
         ..RelayConfig::default()
     };
-    let policy = PeerPolicy::allow_list(vec!["127.0.0.1".parse().unwrap()]);
+    let policy = PeerPolicy::allow_list(vec!["127.0.0.1:1024-65535".parse().unwrap()]);
     let secrets = Secrets::new(Secret::new(1, SECRET), None);
     let server = Relay::spawn(config, secrets, policy, &prometheus::Registry::new()).unwrap();
     let peer = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();

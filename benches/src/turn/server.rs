@@ -137,7 +137,7 @@ workers = 1
 unauthenticated_per_second = 1000000
 [peers]
 mode = "allow-list"
-allow = ["127.0.0.1"]
+allow = ["127.0.0.1:1024-65535"]
 [admin]
 listen = "{admin}"
 "#,

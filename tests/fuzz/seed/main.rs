@@ -6,6 +6,7 @@ mod agreed;
 mod link;
 mod media;
 mod relay;
+mod relay_parsers;
 
 use std::fs;
 use std::path::Path;
@@ -15,6 +16,7 @@ use libfuzzer_sys as _;
 
 fn main() {
     relay::turn();
+    relay_parsers::turn();
     media::signalling();
     media::sfu();
     link::links();

@@ -1,5 +1,6 @@
 //! The configuration file.
 
+mod place;
 mod sections;
 
 use std::net::{IpAddr, SocketAddr};
@@ -13,6 +14,7 @@ use medmesh_base::telemetry::LogFormat;
 use medmesh_turn::{ConnectionLimits, PeerMode, PeerPolicy, PeerRule, RelayAddress, RelayConfig};
 use serde::Deserialize;
 
+pub(crate) use self::place::Source;
 use self::sections::{AlternateSection, Certificate, ConnectionsSection, LimitsSection, Stream};
 use super::secrets;
 
@@ -25,6 +27,9 @@ pub(crate) struct Config {
     pub(crate) admin: Admin,
     #[serde(default)]
     pub(crate) log: Log,
+    /// What all this was read from.
+    #[serde(skip)]
+    pub(crate) source: Source,
 }
 
 /// `[turn]`
@@ -55,7 +60,7 @@ pub(crate) struct Turn {
     port_range: String,
     #[serde(default = "default_realm")]
     realm: String,
-    /// See [`super::secrets`].
+    /// See [`medmesh_turn::secrets_file`].
     pub(crate) secrets_file: PathBuf,
     /// Whether clients of RFC 5766 may bind the channels that RFC 8656 reserves.
     #[serde(default)]
@@ -138,7 +143,9 @@ impl Config {
     pub(crate) fn load(path: &Path) -> anyhow::Result<Self> {
         let text =
             std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        Self::parse(&text).with_context(|| format!("in {}", path.display()))
+        let mut config = Self::parse(&text).with_context(|| format!("in {}", path.display()))?;
+        config.source = Source::new(path.to_owned(), text);
+        Ok(config)
     }
 
     fn parse(text: &str) -> anyhow::Result<Self> {
@@ -211,8 +218,10 @@ impl Config {
     pub(crate) fn relay(&self) -> anyhow::Result<RelayConfig> {
         let defaults = RelayConfig::default();
         let relay: anyhow::Result<Vec<_>> = self.turn.relay.iter().map(|text| relay_address(text)).collect();
-        let tcp = self.turn.tcp.iter().map(|stream| stream.listener(false));
-        let tls = self.turn.tls.iter().map(|stream| stream.listener(true));
+        let tcp = self.turn.tcp.iter().enumerate();
+        let tcp = tcp.map(|(index, stream)| stream.listener(index, false));
+        let tls = self.turn.tls.iter().enumerate();
+        let tls = tls.map(|(index, stream)| stream.listener(index, true));
         let streams: anyhow::Result<Vec<_>> = tcp.chain(tls).collect();
         let connections = &self.turn.connections;
         let binding_credential = self
@@ -265,11 +274,22 @@ fn ports(text: &str) -> anyhow::Result<std::ops::RangeInclusive<u16>> {
     Ok(low.parse().with_context(error)?..=high.parse().with_context(error)?)
 }
 
-impl Peers {
-    /// What may be reached.
+impl Config {
+    /// What may be reached: never this process' own metrics, whatever the rules say.
     pub(crate) fn policy(&self) -> anyhow::Result<PeerPolicy> {
+        let mut policy = self.peers.policy()?;
+        policy.own_sockets.push(self.admin.listen);
+        Ok(policy)
+    }
+}
+
+impl Peers {
+    fn policy(&self) -> anyhow::Result<PeerPolicy> {
         let rules = |name: &'static str, texts: &[String]| -> anyhow::Result<Vec<PeerRule>> {
-            texts.iter().map(|text| text.parse().context(name)).collect()
+            let texts = texts.iter().enumerate();
+            texts
+                .map(|(index, text)| text.parse().with_context(|| format!("{name}[{index}]")))
+                .collect()
         };
         Ok(PeerPolicy {
             mode: match self.mode {
@@ -278,7 +298,7 @@ impl Peers {
             },
             allow: rules("peers.allow", &self.allow)?,
             deny: rules("peers.deny", &self.deny)?,
-            own: Vec::new(),
+            ..PeerPolicy::default()
         })
     }
 }

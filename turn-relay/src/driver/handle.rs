@@ -237,14 +237,16 @@ fn open_stream_listeners(
     Ok((addresses, sockets))
 }
 
-/// A peer policy that knows which addresses are the relay's own: what it listens on, relays
+/// A peer policy that knows which addresses and sockets are the relay's own: what it listens on, relays
 /// on and advertises, and every address of the host, which a wildcard listener answers on too.
 fn with_own_addresses(
     mut policy: PeerPolicy,
     config: &RelayConfig,
     listeners: impl Iterator<Item = SocketAddr>,
 ) -> PeerPolicy {
-    policy.own.extend(listeners.map(|address| address.ip()));
+    policy.own_sockets.extend(listeners);
+    let listeners = policy.own_sockets.iter().map(SocketAddr::ip);
+    policy.own.extend(listeners);
     policy.own.extend(
         config
             .relay

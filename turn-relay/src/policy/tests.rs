@@ -100,7 +100,13 @@ fn public_addresses_pass_unless_they_are_our_own() {
         policy.own = vec![ip];
         refused(&policy, ip, "own");
         policy.allow = vec![PeerRule::address(ip)];
-        assert!(policy.permits_ip(ip), "own, but named by a rule");
+        refused(&policy, ip, "own, and a rule without ports does not reach it");
+        policy.allow = vec![PeerRule::ports(ip, 4000..=4000)];
+        assert!(policy.permits_ip(ip) && policy.permits(SocketAddr::new(ip, 4000)));
+        assert!(
+            !policy.permits(SocketAddr::new(ip, 4001)),
+            "that socket and no other"
+        );
         policy.deny = vec![PeerRule::address(ip)];
         refused(&policy, ip, "deny is stronger than allow");
         policy = PeerPolicy::public_only();
@@ -141,6 +147,125 @@ fn a_denied_address_is_denied_in_every_spelling_and_port_rules_stay_narrow() {
     assert!(policy.permits_ip("9.9.9.9".parse().unwrap()));
     assert!(policy.permits("9.9.9.9:5433".parse().unwrap()));
     assert!(!policy.permits("9.9.9.9:5432".parse().unwrap()));
+}
+
+/// Where an allow list leads that covers every address there is.
+fn everything() -> Vec<PeerRule> {
+    vec!["0.0.0.0/0".parse().unwrap(), "::/0".parse().unwrap()]
+}
+
+/// The host of a relay at 203.0.114.7 and 2a00:1450::7, in every spelling: with what a wildcard
+/// socket of it answers on.
+fn own_spellings() -> Vec<(&'static str, IpAddr)> {
+    let v4 = Ipv4Addr::new(203, 0, 114, 7);
+    let mut found = vec![
+        ("own IPv4", IpAddr::V4(v4)),
+        ("own IPv6", "2a00:1450::7".parse().unwrap()),
+        ("loopback", Ipv4Addr::LOCALHOST.into()),
+        ("loopback, another", Ipv4Addr::new(127, 200, 0, 9).into()),
+        ("IPv6 loopback", Ipv6Addr::LOCALHOST.into()),
+        ("wildcard", Ipv4Addr::UNSPECIFIED.into()),
+        ("IPv6 wildcard", Ipv6Addr::UNSPECIFIED.into()),
+    ];
+    for inside in [v4, Ipv4Addr::LOCALHOST, Ipv4Addr::new(127, 200, 0, 9)] {
+        found.extend(
+            ENCODINGS
+                .iter()
+                .map(|(name, encode)| (*name, encode(inside).into())),
+        );
+    }
+    // `::` and `::0.0.0.0` are the same address; the others carry the wildcard.
+    found.extend(
+        ENCODINGS
+            .iter()
+            .map(|(name, encode)| (*name, encode(Ipv4Addr::UNSPECIFIED).into())),
+    );
+    found
+}
+
+fn of_this_host(mode: PeerMode, allow: Vec<PeerRule>) -> PeerPolicy {
+    PeerPolicy {
+        mode,
+        allow,
+        own: vec![
+            Ipv4Addr::new(203, 0, 114, 7).into(),
+            "2a00:1450::7".parse().unwrap(),
+        ],
+        ..PeerPolicy::default()
+    }
+}
+
+#[test]
+fn the_own_host_is_refused_in_every_spelling_whatever_network_is_allowed() {
+    for mode in [PeerMode::AllowListed, PeerMode::PublicOnly] {
+        let policy = of_this_host(mode, everything());
+        assert!(
+            policy.permits("8.8.8.8:4000".parse().unwrap()),
+            "the list does cover others"
+        );
+        for (name, ip) in own_spellings() {
+            refused(&policy, ip, name);
+            // Named without ports it is a network of one address.
+            let named = of_this_host(mode, vec![PeerRule::address(ip)]);
+            refused(&named, ip, name);
+        }
+    }
+}
+
+#[test]
+fn media_sockets_beside_the_relay_are_reached_by_address_and_port_and_nothing_else_is() {
+    for (name, ip) in own_spellings() {
+        let mut allow = everything();
+        allow.push(PeerRule::ports(ip, 10_000..=10_007));
+        let policy = of_this_host(PeerMode::AllowListed, allow);
+        let plain = embedded_ipv4(ip).is_none();
+        assert_eq!(policy.permits_ip(ip), plain, "{name} {ip}");
+        for (port, there) in [(9_999, false), (10_000, true), (10_007, true), (10_008, false)] {
+            let peer = SocketAddr::new(ip, port);
+            assert_eq!(policy.permits(peer), there && plain, "{name} {peer}");
+        }
+        for (other, ip) in own_spellings().into_iter().filter(|(_, other)| *other != ip) {
+            let peer = SocketAddr::new(ip, 10_000);
+            assert!(!policy.permits(peer), "{other} {peer} where {name} is named");
+        }
+    }
+}
+
+#[test]
+fn the_relays_own_sockets_are_reached_by_no_rule() {
+    let ip = IpAddr::V4(Ipv4Addr::new(203, 0, 114, 7));
+    let mut policy = of_this_host(
+        PeerMode::AllowListed,
+        vec![
+            PeerRule::ports(ip, 1..=u16::MAX),
+            "127.0.0.1:1-65535".parse().unwrap(),
+        ],
+    );
+    policy.own_sockets = vec![SocketAddr::new(ip, 3478), "0.0.0.0:9478".parse().unwrap()];
+    for (peer, reached) in [
+        ("203.0.114.7:3478", false),
+        ("203.0.114.7:9478", false),
+        ("127.0.0.1:9478", false),
+        ("203.0.114.7:10000", true),
+        ("127.0.0.1:3478", true),
+    ] {
+        assert_eq!(policy.permits(peer.parse().unwrap()), reached, "{peer}");
+    }
+}
+
+#[test]
+fn what_stands_for_many_hosts_is_no_peer() {
+    let policy = PeerPolicy::allow_list(everything());
+    for group in [
+        "224.0.0.1",
+        "239.255.255.250",
+        "255.255.255.255",
+        "ff02::1",
+        "::ffff:224.0.0.1",
+        "64:ff9b::ffff:ffff",
+    ] {
+        refused(&policy, group.parse().unwrap(), "a group");
+    }
 }
 
 #[test]

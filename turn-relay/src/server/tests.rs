@@ -10,7 +10,9 @@ mod mobility;
 mod model;
 mod peers;
 mod ports;
+mod probe;
 mod relaying;
+mod strangers_answers;
 mod streams;
 mod tcp_peers;
 

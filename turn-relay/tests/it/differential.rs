@@ -99,7 +99,11 @@ fn every_peer_of_a_permission_request_is_permitted() {
         client.socket.set_read_timeout(Some(SILENCE)).unwrap();
         client.socket.recv(&mut [0; 100]).is_ok()
     };
-    let both = PeerPolicy::allow_list(vec!["127.0.0.0/8".parse().unwrap()]);
+    let both = PeerPolicy::allow_list(
+        ["127.0.0.1:1-65535", "127.0.0.2:1-65535"]
+            .map(|rule| rule.parse().unwrap())
+            .into(),
+    );
     assert!(reached(spawn(config(), both).listeners()[0]));
     assert!(!reached(theirs().address));
 }

@@ -15,7 +15,7 @@ use crate::support::*;
 use crate::wire;
 
 /// Whether the relay presents the certificate `root` to whoever connects now.
-fn presents(server: SocketAddr, root: &CertificateDer<'static>) -> bool {
+pub(crate) fn presents(server: SocketAddr, root: &CertificateDer<'static>) -> bool {
     let stream = TcpStream::connect(server).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut stream = wire::tls(stream, root.clone(), &[]);

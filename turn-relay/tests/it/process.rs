@@ -46,7 +46,7 @@ unauthenticated_per_second = 1000000
 unauthenticated_burst = 1000000
 [peers]
 mode = "allow-list"
-allow = ["127.0.0.1"]
+allow = ["127.0.0.1:1024-65535"]
 [admin]
 listen = "127.0.0.1:{admin}"
 "#,
@@ -259,6 +259,7 @@ fn check_says_what_is_wrong_and_where() {
     fails("everybody may read it");
     write_secrets(&directory, &format!("1 {SECRET}\nx\n"), 0o600);
     fails("line 2");
+    fails("turn.toml:5: turn.secrets_file: in ");
     write_secrets(&directory, &format!("1 {SECRET}\n"), 0o600);
     let good = fs::read_to_string(config).unwrap();
     for (from, to, said) in [
@@ -266,28 +267,47 @@ fn check_says_what_is_wrong_and_where() {
         (
             "relay = [\"127.0.0.1\"]",
             "relay = [\"0.0.0.0\"]",
-            "relay: the wildcard",
+            "turn.toml:4: relay: the wildcard",
         ),
-        ("allow = [\"127.0.0.1\"]", "allow = [\"127.0.0.\"]", "peers.allow"),
+        (
+            "allow = [\"127.0.0.1:1024-",
+            "allow = [\"127.0.0.:1024-",
+            "peers.allow",
+        ),
         (
             "[turn.limits]",
             "[[turn.tls]]\nlisten = \"127.0.0.1:1\"\n[turn.limits]",
-            "a TLS listener needs a certificate",
+            "turn.toml:8: tls: a TLS listener needs a certificate",
         ),
         (
             "[turn.limits]",
             "[[turn.tls]]\nlisten = \"127.0.0.1:1\"\n[turn.certificate]\ncert_file = \"/nowhere/c.pem\"\nkey_file = \"k\"\n[turn.limits]",
-            "cannot use /nowhere/c.pem",
+            "turn.toml:10: turn.certificate: cannot use /nowhere/c.pem",
         ),
         (
             "[turn.limits]",
             "[[turn.tcp]]\nlisten = \"127.0.0.1:1\"\nproxy_protocol = true\n[turn.limits]",
-            "turn.tcp: 127.0.0.1:1: proxy_protocol and proxies go together",
+            "turn.toml:8: turn.tcp[0]: 127.0.0.1:1: proxy_protocol and proxies go together",
         ),
         (
             "[turn.limits]",
             "[turn.limits]\nallocations = 4000000000",
-            "open files, the limit is",
+            "turn.toml:9: turn.limits.allocations and ",
+        ),
+        (
+            "[turn.limits]",
+            "[turn.limits]\nlifetime_max_s = 5",
+            "turn.toml:9: limits.lifetime_max: below",
+        ),
+        (
+            "workers = 1",
+            "workers = 1\nport_range = \"9-10\"",
+            "turn.toml:7: ports: needs",
+        ),
+        (
+            "mode = \"allow-list\"",
+            "mode = \"allow-list\"\ndeny = [\"10.0.0.0/8\",\n  \"10.0.0.0/33\"]",
+            "turn.toml:14: peers.deny[1]: ",
         ),
         (
             "[turn.limits]",

@@ -39,9 +39,13 @@ pub(crate) fn secrets() -> Secrets {
     Secrets::new(Secret::new(1, SECRET), None)
 }
 
-/// Everything on loopback: what tests need and production must not have.
+/// Unprivileged ports of loopback: what tests need and production must not have.
 pub(crate) fn loopback_peers() -> PeerPolicy {
-    PeerPolicy::allow_list(vec!["127.0.0.1".parse().unwrap(), "::1".parse().unwrap()])
+    PeerPolicy::allow_list(
+        ["127.0.0.1:1024-65535", "[::1]:1024-65535"]
+            .map(|rule| rule.parse().unwrap())
+            .into(),
+    )
 }
 
 pub(crate) fn spawn(config: RelayConfig, policy: PeerPolicy) -> RelayHandle {

@@ -23,8 +23,8 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    pub(super) fn listener(&self, tls: bool) -> anyhow::Result<StreamListener> {
-        let section = if tls { "turn.tls" } else { "turn.tcp" };
+    pub(super) fn listener(&self, index: usize, tls: bool) -> anyhow::Result<StreamListener> {
+        let section = format!("turn.{}[{index}]", if tls { "tls" } else { "tcp" });
         ensure!(
             self.proxy_protocol != self.proxies.is_empty(),
             "{section}: {}: proxy_protocol and proxies go together: whoever may say whose a \
@@ -34,9 +34,10 @@ impl Stream {
         let proxies: anyhow::Result<Vec<Network>> = self
             .proxies
             .iter()
-            .map(|text| {
+            .enumerate()
+            .map(|(number, text)| {
                 text.parse()
-                    .with_context(|| format!("{section}.proxies: {text:?}"))
+                    .with_context(|| format!("{section}.proxies[{number}]: {text:?}"))
             })
             .collect();
         Ok(StreamListener {

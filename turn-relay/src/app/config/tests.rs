@@ -25,13 +25,9 @@ fn a_short_file_is_enough() {
     relay.validate().unwrap();
     assert_eq!(relay.limits.allocations_per_user, 3);
     assert_eq!(relay.relay[0].advertise.to_string(), "192.0.2.1");
-    assert!(
-        config
-            .peers
-            .policy()
-            .unwrap()
-            .permits("192.0.2.9:10003".parse().unwrap())
-    );
+    let policy = config.policy().unwrap();
+    assert!(policy.permits("192.0.2.9:10003".parse().unwrap()));
+    assert_eq!(policy.own_sockets, [config.admin.listen]);
 }
 
 #[test]
@@ -39,7 +35,7 @@ fn the_example_is_valid_and_says_the_defaults() {
     let config = Config::parse(include_str!("../../../turn.example.toml")).unwrap();
     let relay = config.relay().unwrap();
     relay.validate().unwrap();
-    config.peers.policy().unwrap();
+    config.policy().unwrap();
     assert_eq!(relay.limits, Limits::default());
     assert_eq!(relay.ports, RelayConfig::default().ports);
     assert_eq!(relay.connections, ConnectionLimits::default());
@@ -93,7 +89,7 @@ fn balancers_are_named() {
     assert!(error.contains("192.0.2.1:443: proxy_protocol"), "{error}");
     with("proxies = [\"10.0.0.0/8\"]").unwrap_err();
     let error = with("proxy_protocol = true\nproxies = [\"10.0.0.0/33\"]").unwrap_err();
-    assert!(error.contains("turn.tls.proxies"), "{error}");
+    assert!(error.contains("turn.tls[0].proxies[0]"), "{error}");
     let error = with("proxy_protocol = 1").unwrap_err();
     assert!(error.contains("line 16"), "{error}");
 }
@@ -115,5 +111,5 @@ fn errors_say_where() {
     let config = Config::parse(&GOOD.replace("10.0.0.1=", "10.0.0=")).unwrap();
     assert!(format!("{:#}", config.relay().unwrap_err()).contains("turn.relay"));
     let config = Config::parse(&GOOD.replace("10000-10007", "2-1")).unwrap();
-    assert!(format!("{:#}", config.peers.policy().unwrap_err()).contains("peers.allow"));
+    assert!(format!("{:#}", config.policy().unwrap_err()).contains("peers.allow"));
 }
