@@ -25,4 +25,5 @@ pub mod objects;
 mod oidc;
 pub mod outbox;
 pub mod record_export;
+pub mod relays;
 pub mod setup;

@@ -17,6 +17,8 @@ use medmesh_vault::{ClusterSecret, TokenSigner, VaultError};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use crate::relays::{Handed, Relays};
+
 /// Edges a browser is asked to time: more costs it seconds on a slow line.
 pub const CANDIDATES_MAX: usize = 4;
 /// Clocks of edges may be behind ours by this much, seconds.
@@ -135,6 +137,8 @@ pub struct Admission {
     pub resume_expires_at: OffsetDateTime,
     /// For the edges' TURN servers.
     pub turn: TurnCredentials,
+    /// Relays that stand by themselves, best first.
+    pub relays: Vec<Handed>,
 }
 
 /// The media side of the API. Cheap to clone.
@@ -142,6 +146,7 @@ pub struct Admission {
 pub struct Media {
     placer: Arc<OnceLock<Arc<dyn Placer>>>,
     keys: Arc<Keys>,
+    relays: Relays,
 }
 
 struct Keys {
@@ -150,12 +155,13 @@ struct Keys {
 }
 
 impl Media {
-    /// Signs with these keys; places nobody until [`Media::adopt`].
+    /// Signs with these keys, and tells of these relays; places nobody until [`Media::adopt`].
     #[must_use]
-    pub fn new(signer: TokenSigner, secret: ClusterSecret) -> Self {
+    pub fn new(signer: TokenSigner, secret: ClusterSecret, relays: Relays) -> Self {
         Self {
             placer: Arc::default(),
             keys: Arc::new(Keys { signer, secret }),
+            relays,
         }
     }
 
@@ -197,13 +203,17 @@ impl Media {
         let resume = claims(wish, &placed, key, TokenUse::Resume, now, until);
         let sign = |claims: &MediaClaims| self.keys.signer.sign(claims).map_err(|error| unsigned(&error));
         let secret = self.keys.secret.turn_secret(placed.turn_epoch);
+        let regions: Vec<&Region> = placed.edges.iter().map(|edge| &edge.region).collect();
+        // Relayed people refresh their allocations with these for as long as the room lasts.
+        let relayed_until = wish.room_ends_at();
+        let relays = &self.relays;
         Ok(Admission {
             join_token: sign(&join)?,
             resume_token: sign(&resume)?,
             resume_expires_at: OffsetDateTime::from_unix_timestamp(until)
                 .expect("it came from such an instant"),
-            // Relayed people refresh their allocations with these for as long as the room lasts.
-            turn: turn::credentials(&secret, wish.participant, wish.room_ends_at().unix_timestamp()),
+            turn: turn::credentials(&secret, wish.participant, relayed_until.unix_timestamp()),
+            relays: relays.hand_out(&regions, &wish.residency, wish.participant, relayed_until),
             placed,
         })
     }

@@ -55,6 +55,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "medmesh-tlog",
             "medmesh-vault",
             "medmesh-fhir",
+            // The codec and the secrets file of standalone relays, which it hands out.
+            "medmesh-turn",
             "medmesh-store",
         ],
     ),

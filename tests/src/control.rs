@@ -55,6 +55,8 @@ pub struct Wishes {
     pub objects: Option<String>,
     /// What `[audit]` says; nothing when absent.
     pub audit: Option<String>,
+    /// What `[turn]` says, with its tables; nothing when absent.
+    pub turn: Option<String>,
 }
 
 /// What the control nodes of one cluster share: keys, and each other's addresses.
@@ -289,6 +291,9 @@ scale = {scale:?}
     }
     if let Some(audit) = &wishes.audit {
         text += &format!("[audit]\n{audit}\n");
+    }
+    if let Some(turn) = &wishes.turn {
+        text += &format!("[turn]\n{turn}\n");
     }
     if let Some(url) = &wishes.redis_url {
         text += &format!("[redis]\nurl = \"{url}\"\n");

@@ -11,5 +11,7 @@ pub mod passkey;
 pub mod postgres;
 mod prepared;
 pub mod redis;
+pub mod relayed;
 pub mod s3;
 pub mod smtp;
+pub mod turn;

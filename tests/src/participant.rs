@@ -2,10 +2,11 @@
 //! screen, listens and watches, and records what the edge says on the control channel.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use medmesh_api_types::signaling::SignalingSession;
+use medmesh_api_types::signaling::{IceServer, SignalingSession};
 use parking_lot::Mutex;
 use serde_json::Value;
 use str0m::change::SdpAnswer;
@@ -16,7 +17,10 @@ use str0m::net::{Protocol, Receive};
 use str0m::rtp::{ExtensionValues, RtpWrite};
 use str0m::{Candidate, Event, Input, Output, Rtc};
 use tokio::net::UdpSocket;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
+
+use crate::relayed::{Received, Relayed};
 
 /// One packet of sound.
 const AUDIO: Duration = Duration::from_millis(20);
@@ -65,12 +69,55 @@ struct Seen {
     sent: BTreeMap<Of, u64>,
     marked: BTreeMap<(u8, Of), u64>,
     said: Vec<Value>,
+    refreshed: Vec<u16>,
 }
 
 /// A joined participant; their media runs in a task until this is dropped.
 pub struct Participant {
     seen: Arc<Mutex<Seen>>,
+    refresh: Arc<Notify>,
     task: JoinHandle<()>,
+}
+
+/// How a participant's packets go.
+enum Way {
+    Direct(UdpSocket),
+    Relayed(Relayed),
+}
+
+impl Way {
+    /// The candidate it is told of, and the address packets are for that come back.
+    fn candidate(&self) -> (Candidate, SocketAddr) {
+        match self {
+            Self::Direct(socket) => {
+                let local = socket.local_addr().expect("a bound socket has an address");
+                let host = Candidate::host(local, "udp");
+                (host.expect("an address is a candidate"), local)
+            }
+            Self::Relayed(relayed) => {
+                let candidate = Candidate::relayed(relayed.address(), relayed.local(), "udp");
+                (candidate.expect("an address is a candidate"), relayed.address())
+            }
+        }
+    }
+
+    /// An edge that has gone answers with ICMP; that is not the participant's fault.
+    async fn send(&self, bytes: &[u8], to: SocketAddr) {
+        match self {
+            Self::Direct(socket) => drop(socket.send_to(bytes, to).await),
+            Self::Relayed(relayed) => relayed.send(to, bytes).await,
+        }
+    }
+
+    async fn receive(&self, buffer: &mut [u8]) -> std::io::Result<Received> {
+        match self {
+            Self::Direct(socket) => {
+                let (size, source) = socket.recv_from(buffer).await?;
+                Ok(Received::Packet(size, source))
+            }
+            Self::Relayed(relayed) => relayed.receive(buffer).await,
+        }
+    }
 }
 
 impl Drop for Participant {
@@ -96,9 +143,26 @@ impl Participant {
         let socket = UdpSocket::bind("127.0.0.1:0")
             .await
             .expect("loopback has free ports");
-        let local = socket.local_addr().expect("a bound socket has an address");
+        Self::join_by(session, equipment, Way::Direct(socket)).await
+    }
+
+    /// Joins with no candidate but one on this relay, with the credentials that came with it.
+    ///
+    /// # Errors
+    /// The error code of the relay.
+    ///
+    /// # Panics
+    /// When the edge refuses, or the relay does not let its packets to it.
+    pub async fn join_relayed(session: &SignalingSession, relay: &IceServer) -> Result<Self, u16> {
+        let relayed = Relayed::allocate(relay).await?;
+        let way = Way::Relayed(relayed);
+        Ok(Self::join_by(session, Equipment::default(), way).await)
+    }
+
+    async fn join_by(session: &SignalingSession, equipment: Equipment, way: Way) -> Self {
+        let (candidate, local) = way.candidate();
         let mut rtc = Rtc::builder().set_rtp_mode(true).build(Instant::now());
-        rtc.add_local_candidate(Candidate::host(local, "udp").expect("an address is a candidate"));
+        rtc.add_local_candidate(candidate);
         let mut api = rtc.sdp_api();
         let voice = api.add_media(MediaKind::Audio, Direction::SendOnly, None, None, None);
         // The edge takes the first picture line for the camera and the second for the screen.
@@ -135,14 +199,21 @@ impl Participant {
         let status = response.status();
         let body = response.text().await.expect("the answer is text");
         assert_eq!(status, 201, "{body}");
+        if let Way::Relayed(relayed) = &way {
+            for peer in candidates(&body) {
+                assert_eq!(relayed.permit(peer).await, 0, "the relay reaches {peer}");
+            }
+        }
         let answer = SdpAnswer::from_sdp_string(&body).expect("an SDP answer");
         rtc.sdp_api()
             .accept_answer(pending, answer)
             .expect("it answers the offer");
         let seen = Arc::new(Mutex::new(Seen::default()));
+        let refresh = Arc::new(Notify::new());
         let mut driver = Driver {
             rtc,
-            socket,
+            way,
+            local,
             voice,
             pictures: pictures.into_iter().flatten().collect(),
             equipment,
@@ -150,9 +221,11 @@ impl Participant {
             picture: 0,
             channel: None,
             seen: Arc::clone(&seen),
+            refresh: Arc::clone(&refresh),
         };
         Self {
             seen,
+            refresh,
             task: tokio::spawn(async move { driver.run().await }),
         }
     }
@@ -193,6 +266,17 @@ impl Participant {
         self.seen.lock().connected
     }
 
+    /// Has a relayed participant's allocation refreshed, with the credentials it was made with.
+    pub fn refresh(&self) {
+        self.refresh.notify_one();
+    }
+
+    /// What the relay said to each of those refreshes so far: 0 or an error code.
+    #[must_use]
+    pub fn refreshed(&self) -> Vec<u16> {
+        self.seen.lock().refreshed.clone()
+    }
+
     /// The last message of this type from the edge.
     #[must_use]
     pub fn said(&self, kind: &str) -> Option<Value> {
@@ -205,9 +289,25 @@ impl Participant {
     }
 }
 
+/// The addresses of an SDP's candidates (RFC 8839 §5.1).
+fn candidates(sdp: &str) -> Vec<SocketAddr> {
+    let lines = sdp.lines().filter_map(|line| line.strip_prefix("a=candidate:"));
+    let addresses = lines.filter_map(|line| {
+        let mut words = line.split(' ').skip(4);
+        let (ip, port) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+        Some(SocketAddr::new(ip, port))
+    });
+    let mut found: Vec<SocketAddr> = addresses.collect();
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
 struct Driver {
     rtc: Rtc,
-    socket: UdpSocket,
+    way: Way,
+    /// Where packets are for that come in.
+    local: SocketAddr,
     voice: Mid,
     pictures: Vec<(Of, Mid)>,
     equipment: Equipment,
@@ -217,23 +317,34 @@ struct Driver {
     picture: u64,
     channel: Option<ChannelId>,
     seen: Arc<Mutex<Seen>>,
+    refresh: Arc<Notify>,
 }
 
 impl Driver {
     async fn run(&mut self) {
-        let local = self.socket.local_addr().expect("a bound socket has an address");
+        let local = self.local;
         let mut buffer = vec![0; LARGEST_DATAGRAM];
         let (mut speak_at, mut show_at) = (Instant::now(), Instant::now());
         while let Some(due) = self.settle().await {
             let connected = self.seen.lock().connected;
             let until = if connected { due.min(speak_at) } else { due };
             let pause = until.saturating_duration_since(Instant::now());
-            match tokio::time::timeout(pause, self.socket.recv_from(&mut buffer)).await {
-                Ok(Ok((size, source))) => {
+            let received = tokio::select! {
+                () = self.refresh.notified() => {
+                    if let Way::Relayed(relayed) = &self.way {
+                        relayed.refresh().await;
+                    }
+                    None
+                }
+                received = tokio::time::timeout(pause, self.way.receive(&mut buffer)) => received.ok()
+            };
+            match received {
+                Some(Ok(Received::Packet(size, source))) => {
                     if let Ok(receive) = Receive::new(Protocol::Udp, source, local, &buffer[..size]) {
                         self.input(Input::Receive(Instant::now(), receive));
                     }
                 }
+                Some(Ok(Received::Refreshed(code))) => self.seen.lock().refreshed.push(code),
                 _ => self.input(Input::Timeout(Instant::now())),
             }
             let now = Instant::now();
@@ -274,11 +385,7 @@ impl Driver {
                 Output::Timeout(at) if self.rtc.is_alive() => return Some(at),
                 Output::Timeout(_) => return None,
                 Output::Transmit(transmit) => {
-                    // An edge that has gone answers with ICMP; that is not the participant's fault.
-                    let _ = self
-                        .socket
-                        .send_to(&transmit.contents, transmit.destination)
-                        .await;
+                    self.way.send(&transmit.contents, transmit.destination).await;
                 }
                 Output::Event(event) => self.note(event),
             }

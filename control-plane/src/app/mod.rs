@@ -40,6 +40,7 @@ use crate::objects::{self, Copies, LockError, PassingError, Sharing};
 use crate::oidc::{Flows, Oidc};
 use crate::outbox::{self, OutboxMetrics, Rabbit};
 use crate::record_export::{self, Copyist, TokenKeys};
+use crate::relays::{Relays, RelaysError};
 
 use listeners::Listeners;
 
@@ -111,6 +112,9 @@ pub enum StartError {
     /// The bucket with the copies of records keeps them for longer than they may lie there.
     #[error("objects.s3.copies_bucket")]
     Kept(#[from] PassingError),
+    /// A relay that stands by itself cannot be used as it is configured.
+    #[error(transparent)]
+    Relays(#[from] RelaysError),
     /// Redis cannot be used as it is configured.
     #[error("redis.url or redis.ca_file is not usable")]
     Redis(#[from] redis::RedisError),
@@ -135,6 +139,7 @@ pub struct App {
     ephemeral: Ephemeral,
     api: Api,
     fleet: Fleet,
+    relays: Relays,
     logs: Logs,
     sharing: Sharing,
     register: Register,
@@ -197,7 +202,8 @@ impl App {
         let back = Drain::new();
         let operator = operator_token(&config)?;
         let digest_key = secret.digest_key().as_bytes().to_vec();
-        let media = Media::new(signer.clone(), secret.clone());
+        let relays = Relays::open(&config.turn, config.node.id, &registry)?;
+        let media = Media::new(signer.clone(), secret.clone(), relays.clone());
         let database = Database::default();
         let token_keys = TokenKeys::default();
         let copying = signer.clone();
@@ -238,6 +244,7 @@ impl App {
             ephemeral,
             api,
             fleet,
+            relays,
             logs,
             sharing,
             register,
@@ -264,6 +271,7 @@ impl App {
         let back = self.back.clone();
         let addresses = self.listeners.addresses();
         self.spawn_jobs(&back);
+        self.relays.watch(&back);
         let admin = admin::router(admin::Health {
             registry: self.registry,
             metrics: self.api.metrics.clone(),

@@ -6,6 +6,7 @@ use http::Uri;
 use medmesh_link::{LEAF_LIFE_MAX, LEAF_LIFE_MIN};
 
 use super::Config;
+use crate::relays;
 
 /// Longest cluster name: it is a part of a URI in every certificate.
 const CLUSTER_NAME_MAX: usize = 32;
@@ -27,6 +28,7 @@ impl Config {
         self.limits.rules(&mut broken);
         self.objects.rules(&mut broken);
         self.audit.rules(&mut broken);
+        self.turn.rules(&mut broken);
         broken
     }
 
@@ -116,7 +118,7 @@ impl Config {
     }
 
     /// Files that `--check` expects to be there: what an operator provides, not what
-    /// the first start makes. Each entry is a fault.
+    /// the first start makes; and what is wrong with the secrets of relays. Each entry is a fault.
     #[must_use]
     pub fn missing_files(&self) -> Vec<String> {
         let mut wanted: Vec<(&str, &Path)> = vec![
@@ -150,6 +152,7 @@ impl Config {
             .into_iter()
             .filter(|(_, path)| !path.exists())
             .map(|(key, path)| format!("{key}: {} does not exist", path.display()))
+            .chain(relays::faults(&self.turn))
             .collect()
     }
 }

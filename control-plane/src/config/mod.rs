@@ -13,6 +13,7 @@ mod objects;
 mod place;
 #[cfg(test)]
 mod tests;
+mod turn;
 mod vault;
 
 use std::net::SocketAddr;
@@ -28,6 +29,7 @@ pub use audit::{Audit, OutsideWitness};
 pub use engines::DATABASE_RULE;
 pub use limits::RateLimits;
 pub use objects::{Objects, S3};
+pub use turn::{ExternalRelay, Turn};
 pub use vault::{AwsVault, FileVault, TransitVault, Vault};
 
 /// Prefix of the variables that override the file.
@@ -74,6 +76,9 @@ pub struct Config {
     /// The audit log.
     #[serde(default)]
     pub audit: Audit,
+    /// Relays that stand by themselves.
+    #[serde(default)]
+    pub turn: Turn,
     /// How often somebody may ask.
     #[serde(default)]
     pub limits: RateLimits,

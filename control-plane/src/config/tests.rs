@@ -307,3 +307,134 @@ fn nothing_is_spoken_in_the_clear_over_a_network() {
         assert!(said.contains(key) && !said.contains("geheim"), "{said}");
     }
 }
+
+const RELAYS: &str = r#"
+[turn]
+probe_seconds = 5
+[[turn.external]]
+name = "hospital-1"
+region = "eu-central"
+urls = ["turn:t1.example.org:3478?transport=udp", "turns:t1.example.org:443?transport=tcp"]
+secrets_file = "/etc/medmesh/turn-1.secrets"
+[[turn.external]]
+name = "hospital-2"
+region = "eu-west"
+serves = ["eu-west", "eu-central"]
+urls = ["turn:t2.example.org"]
+secrets_file = "/etc/medmesh/turn-2.secrets"
+probe_urls = ["turn:10.0.0.7:3478?transport=tcp"]
+"#;
+
+#[test]
+fn relays_are_checked_line_by_line() {
+    let good = format!("{GOOD}{RELAYS}");
+    let relays = load(&good).unwrap().turn.external;
+    let serves = |index: usize| {
+        let regions = ["eu-central", "eu-west"].map(|region| region.parse().unwrap());
+        regions.map(|region| relays[index].is_for(&region))
+    };
+    assert_eq!((serves(0), serves(1)), ([true, false], [true, true]));
+    assert!(load(GOOD).unwrap().turn.external.is_empty());
+    for (from, to, key, told) in [
+        (
+            "probe_seconds = 5",
+            "probe_seconds = 0",
+            "turn.probe_seconds",
+            "must be 1 to 60",
+        ),
+        (
+            "\"hospital-1\"",
+            "\"Hospital 1\"",
+            "turn.external[0].name",
+            "must be 1 to 32",
+        ),
+        (
+            "\"hospital-2\"",
+            "\"hospital-1\"",
+            "turn.external[1].name",
+            "listed twice",
+        ),
+        (
+            "[\"turn:t2.example.org\"]",
+            "[]",
+            "turn.external[1].urls",
+            "must be 1 to 6",
+        ),
+        (
+            "\"turn:t2.example.org\"",
+            "\"stun:t2.example.org\"",
+            "turn.external[1].urls[0]",
+            "must be turn:",
+        ),
+        (
+            "\"turn:t2.example.org\"",
+            "\"turns:t2.example.org?transport=udp\"",
+            "turn.external[1].urls[0]",
+            "DTLS",
+        ),
+        (
+            "\"turn:10.0.0.7:3478?transport=tcp\"",
+            "\"10.0.0.7:3478\"",
+            "turn.external[1].probe_urls[0]",
+            "must be turn:",
+        ),
+        (
+            "region = \"eu-west\"",
+            "region = \"EU West\"",
+            "turn.external",
+            "region",
+        ),
+        ("serves =", "server =", "turn.external", "server"),
+    ] {
+        let text = good.replacen(from, to, 1);
+        let fault = fault(&text);
+        let lines = text.lines().enumerate().filter(|(_, line)| line.contains(to));
+        let broken = lines.last().unwrap().0 + 1;
+        assert!(fault.contains(key) && fault.contains(told), "{fault}");
+        if key.contains('.') && key.contains('[') || key.ends_with("seconds") {
+            assert!(
+                fault.contains(&format!(".toml:{broken}: {key}: ")),
+                "{fault} at {broken}"
+            );
+        }
+    }
+}
+
+#[test]
+fn check_reads_the_secrets_of_relays() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path().display();
+    let good = format!("{GOOD}{RELAYS}").replace("/etc/medmesh", &at.to_string());
+    let write = |name: &str, text: &str, mode| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let secret = "0123456789abcdef0123456789abcdef";
+    write("turn-1.secrets", &format!("1 {secret}\n"), 0o600);
+    let said = || {
+        let missing = load(&good).unwrap().missing_files();
+        let of_relays = missing.into_iter().filter(|line| line.starts_with("turn."));
+        of_relays.collect::<Vec<_>>()
+    };
+    let missing = said();
+    assert!(
+        missing.len() == 1 && missing[0].starts_with("turn.external[1].secrets_file: cannot read "),
+        "{missing:?}"
+    );
+    write("turn-2.secrets", &format!("2 {secret}\n1 {secret}9\n"), 0o640);
+    assert_eq!(said(), Vec::<String>::new());
+    write("turn-2.secrets", &format!("2 {secret}\n1 short\n"), 0o640);
+    let wrong = said();
+    assert!(
+        wrong.len() == 1 && wrong[0].ends_with("line 2: a secret needs 32 characters"),
+        "{wrong:?}"
+    );
+    assert!(
+        !wrong[0].contains(secret) && !wrong[0].contains("short"),
+        "{wrong:?}"
+    );
+    write("turn-2.secrets", &format!("2 {secret}\n"), 0o644);
+    assert!(said()[0].contains("everybody may read it"));
+}

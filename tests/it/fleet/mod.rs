@@ -5,6 +5,7 @@ mod drain;
 mod ended;
 mod joining;
 mod members;
+mod relays;
 mod residency;
 mod six;
 mod verbs;

@@ -99,21 +99,7 @@ fn below(base: &str, path: &str) -> String {
 }
 
 fn answer(wish: &Wish, admission: Admission) -> SignalingSession {
-    let urls: Vec<String> = admission
-        .placed
-        .edges
-        .iter()
-        .flat_map(|edge| edge.turn_urls.clone())
-        .collect();
-    let ice_servers = if urls.is_empty() {
-        Vec::new()
-    } else {
-        vec![IceServer {
-            urls,
-            username: admission.turn.username,
-            credential: Secret::new(admission.turn.password),
-        }]
-    };
+    let ice_servers = ice_servers(&admission);
     let edges = admission
         .placed
         .edges
@@ -135,6 +121,22 @@ fn answer(wish: &Wish, admission: Admission) -> SignalingSession {
         edges,
         ice_servers,
     }
+}
+
+/// The edges' own relays first: they are where the media goes anyway. Then those that stand apart.
+fn ice_servers(admission: &Admission) -> Vec<IceServer> {
+    let edges = admission.placed.edges.iter();
+    let own: Vec<String> = edges.flat_map(|edge| edge.turn_urls.clone()).collect();
+    let own = (!own.is_empty()).then_some((&own, &admission.turn));
+    let apart = admission.relays.iter().map(|relay| (&relay.urls, &relay.turn));
+    own.into_iter()
+        .chain(apart)
+        .map(|(urls, turn)| IceServer {
+            urls: urls.clone(),
+            username: turn.username.clone(),
+            credential: Secret::new(turn.password.clone()),
+        })
+        .collect()
 }
 
 impl From<PlaceError> for ApiError {
