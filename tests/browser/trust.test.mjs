@@ -1,6 +1,7 @@
 /** Whom one can trust with what: one's own devices and factors, a record opened in an emergency, consents, the log of it all. */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
+import { createHash } from "node:crypto";
 import { readFile, writeFile } from "node:fs/promises";
 import { after, before, describe, it } from "node:test";
 import { promisify } from "node:util";
@@ -132,6 +133,55 @@ describe("the ground of trust", () => {
       await until(decision, async () => await row.getAttribute("data-decision") === decision);
     }
     assert.equal(await patient.id("consent-version").count(), 2);
+  });
+
+  it("what was given outside is noted by the privacy officer, what was signed on paper by who treats, and the patient reads both", async () => {
+    const me = (await patient.request("GET", "/v1/auth/session")).body.person.id;
+    await admin.id("nav-disclosures").click();
+    await admin.id("patient-search").fill("Paula Fereira");
+    await admin.id("patient-search-submit").click();
+    await admin.page.locator('[data-testid="patient-match"]', { hasText: "Paula Ferreira" }).first().click();
+    await admin.id("disclosure-new").click();
+    await admin.id("disclosure-recipient").fill("County health department");
+    await admin.id("disclosure-address").fill("1 Mill Lane");
+    await admin.id("disclosure-description").fill("A laboratory report");
+    await admin.id("disclosure-purpose").fill("A notifiable disease");
+    await admin.id("disclosure-basis").selectOption("public_health");
+    await admin.photo("disclosure");
+    await admin.id("disclosure-submit").click();
+    await admin.see("disclosure-noted");
+    assert.equal(await admin.id("disclosure").count(), 1);
+
+    const doctor = await arrive("trust-paper", "clinician", system.logins.colleague);
+    const them = (await doctor.request("GET", "/v1/auth/session")).body.person.id;
+    const joined = await admin.request("POST", `/v1/patients/${me}/care-team`, { person_id: them, role: "clinician" });
+    assert.equal(joined.status, 201, joined.body.code);
+    await doctor.see("nav-patients");
+    await doctor.id("nav-patients").click();
+    await doctor.id("patient-search").fill("Paula Fereira");
+    await doctor.id("patient-search-submit").click();
+    await doctor.page.locator('[data-testid="patient-match"]', { hasText: "Paula Ferreira" }).first().click();
+    await doctor.see("consent-note");
+    await doctor.id("consent-note").click();
+    await doctor.id("consent-note-purpose").selectOption("payment");
+    await doctor.id("consent-note-document").fill("forms/payment/2026-3");
+    const scan = Buffer.from("%PDF-1.7 signed by Paula Ferreira");
+    await doctor.id("consent-note-scan").setInputFiles({ name: "scan.pdf", mimeType: "application/pdf", buffer: scan });
+    await doctor.see("consent-note-digest");
+    await doctor.photo("consent-note");
+    await doctor.id("consent-note-submit").click();
+    await doctor.see("consent-noted");
+    assert.deepEqual(doctor.errors, []);
+
+    await patient.id("nav-accesses").click();
+    await patient.page.locator('[data-testid="disclosure"][data-basis="public_health"]', { hasText: "County health department" }).waitFor({ timeout: 15_000 });
+    await patient.id("nav-consents").click();
+    const row = patient.page.locator('[data-testid="consent"][data-purpose="payment"][data-segment="general"]');
+    await until("granted on paper", async () => await row.getAttribute("data-decision") === "granted");
+    const proof = patient.page.locator('[data-testid="consent-version"][data-signed-by="paper"]').getByTestId("consent-proof");
+    assert.equal(await proof.getAttribute("title"), createHash("sha256").update(scan).digest("hex"));
+    await patient.photo("noted");
+    await doctor.close();
   });
 
   it("and the log of all this is there to be searched, without a page having been refused anything by its policy", async () => {

@@ -9,6 +9,7 @@ import { chromium } from "playwright-core";
 import { attachEdge } from "./edge-page.mjs";
 import { PARTICIPANTS, startFixture } from "./fixture.mjs";
 import { tabThrough } from "./focus.mjs";
+import { consentNoted, disclosures } from "./noted.mjs";
 import { proofs, systems } from "./oversight.mjs";
 
 const OUT = fileURLToPath(new URL("../../../target/browser/portals", import.meta.url));
@@ -192,7 +193,7 @@ async function patientRecord(page, look, signIn) {
   await signIn(page, "patient", "rosa@example.org");
   await page.getByTestId("nav-accesses").click();
   await page.getByTestId("access").first().waitFor();
-  await page.getByTestId("disclosure").waitFor();
+  await page.getByTestId("disclosure").nth(1).waitFor();
   await look(page, "70-patient-accesses");
   await page.getByTestId("nav-consents").click();
   await page.getByTestId("consent-version").first().waitFor();
@@ -289,6 +290,7 @@ async function careAndCredentials(page, look, signIn) {
   await page.getByTestId("referral-add").click();
   await look(page, "77-refer");
   await page.keyboard.press("Escape");
+  await consentNoted(page, look);
   await page.getByTestId("patient-back").click();
   await page.getByTestId("patient-match").nth(1).click();
   await page.getByTestId("patient-hidden").waitFor();
@@ -337,8 +339,11 @@ async function oversight(page, look, signIn) {
   await page.getByTestId("nav-emergencies").click();
   await page.getByTestId("glass-not-officer").waitFor();
   await look(page, "86-emergencies-other");
+  await page.getByTestId("nav-disclosures").click();
+  await page.getByTestId("disclosures-not-officer").waitFor();
+  await page.getByTestId("nav-emergencies").click();
   await page.getByTestId("officer-change").click();
-  await page.getByTestId("officer-person").selectOption({ index: 1 });
+  await page.getByTestId("officer-person").selectOption({ index: 3 });
   await look(page, "87-officer");
   await page.getByTestId("officer-submit").click();
   await page.getByTestId("glass").first().waitFor();
@@ -348,6 +353,7 @@ async function oversight(page, look, signIn) {
   await page.getByTestId("settle-error").waitFor();
   await look(page, "89-emergency-settle");
   await page.keyboard.press("Escape");
+  await disclosures(page, look);
   await systems(page, look);
 }
 

@@ -16,7 +16,11 @@ export function record() {
   return {
     consents: [
       { id: "c2", purpose: "treatment", segment: "general", version: 2, decision: "granted", signed_by: "session", document: "consent/treatment/en/1", recorded_by: ROSA, recorded_at: "2026-09-01T10:00:00Z" },
-      { id: "c1", purpose: "treatment", segment: "general", version: 1, decision: "withdrawn", signed_by: "paper", document: "consent/treatment/en/1", recorded_by: CHEN, recorded_at: "2026-05-01T10:00:00Z" },
+      { id: "c1", purpose: "treatment", segment: "general", version: 1, decision: "withdrawn", signed_by: "paper", document: "consent/treatment/en/1", proof_sha256: "9f".repeat(32), recorded_by: CHEN, recorded_at: "2026-05-01T10:00:00Z" },
+    ],
+    disclosures: [
+      { id: "x1", disclosed_at: "2026-07-01T08:00:00Z", recipient: "Regional health authority", address: "4 Quay Street, Harbour Town", description: "Result of the measles test", purpose: "Notifiable disease", basis: "public_health", recorded_at: "2026-07-02T09:00:00Z" },
+      { id: "x0", disclosed_at: "2025-02-11T15:30:00Z", recipient: "Juan Perez", description: "A letter about another patient in the same envelope", purpose: "Sent by mistake", basis: "breach", recorded_at: "2025-02-12T09:00:00Z" },
     ],
     glass: [
       { id: "g1", patient: ROSA, person: OKAFOR, reason: "Unconscious in the emergency room; allergies must be known before anything is given.", opened_at: "2026-11-20T22:10:00Z", until_at: "2026-11-20T23:10:00Z", version: 1 },
@@ -64,7 +68,7 @@ const HEAD = {
 
 /** The answer, or nothing when the path is not about records. */
 export function records(method, path, query, who, body, state) {
-  const answer = audit(path, query, state) ?? consent(method, path, who, body, state) ?? glass(method, path, body, state) ?? credentials(method, path, query, who, body, state) ?? rights(method, path, query, body, state);
+  const answer = audit(method, path, query, body, state) ?? consent(method, path, who, body, state) ?? glass(method, path, body, state) ?? credentials(method, path, query, who, body, state) ?? rights(method, path, query, body, state);
   if (answer) return answer;
   if (path === "/v1/patients/search") return page(body.q.startsWith("R") ? [{ ...ROSA, roles: ["patient"], active: true }, { ...JUNE, roles: ["patient"], active: true }] : []);
   if (path === `/v1/patients/${JUNE.id}/care-team` || path === `/v1/patients/${JUNE.id}/referrals`) return problem(404, "not_found");
@@ -73,7 +77,7 @@ export function records(method, path, query, who, body, state) {
   return null;
 }
 
-function audit(path, query, state) {
+function audit(method, path, query, body, state) {
   if (path === "/v1/audit") return page(query.get("cursor") ? [] : ENTRIES, query.get("cursor") ? null : "more");
   if (path === "/v1/audit/head") return { body: HEAD };
   if (path === "/v1/audit/consistency") return query.get("from") > HEAD.size ? problem(409, "audit_head_pending") : { body: { from_size: Number(query.get("from")), to_size: HEAD.size, path: [], checkpoint: NOTE, key: LOG_KEY, notices: [] } };
@@ -82,7 +86,12 @@ function audit(path, query, state) {
   if (path.startsWith("/v1/audit/") && path.endsWith("/proof")) return { body: { leaf_index: 1, path: [], checkpoint: NOTE, key: LOG_KEY } };
   if (path === "/v1/audit/export") return state.fresh ? { body: "at,actor\n" } : problem(403, "step_up_required");
   if (path.endsWith("/accesses")) return page(ACCESSES);
-  if (path.endsWith("/disclosures")) return page([{ id: "x1", disclosed_at: "2026-07-01T08:00:00Z", recipient: "Regional health authority", description: "Result of the measles test", purpose: "Notifiable disease", basis: "public_health" }]);
+  if (path.endsWith("/disclosures")) {
+    if (method === "GET") return page(state.record.disclosures);
+    if (body.basis === "required_by_law") return problem(422, "unprocessable");
+    state.record.disclosures.unshift({ ...body, id: `x${Math.random()}`, recorded_at: new Date().toISOString() });
+    return { status: 201, body: state.record.disclosures[0] };
+  }
   return null;
 }
 
@@ -94,16 +103,17 @@ function consent(method, path, who, body, state) {
     state.record.told = true;
     return problem(409, "state_conflict");
   }
-  const { purpose, segment, decision, signed_by, document } = body;
+  if (body.document === "unknown") return problem(422, "unprocessable");
+  const { purpose, segment, decision, signed_by, document, proof_sha256 } = body;
   const version = 1 + state.record.consents.filter((consent) => consent.purpose === purpose && consent.segment === segment).length;
-  const next = { id: `c${Math.random()}`, purpose, segment, version, decision, signed_by, document, recorded_by: who[0], recorded_at: new Date().toISOString() };
+  const next = { id: `c${Math.random()}`, purpose, segment, version, decision, signed_by, document, proof_sha256, recorded_by: who[0], recorded_at: new Date().toISOString() };
   state.record.consents.unshift(next);
   return { status: 201, body: next };
 }
 
 function glass(method, path, body, state) {
   if (path === "/v1/privacy-officer") {
-    if (method === "PUT") state.record.officer = { person: OKAFOR, named_at: new Date().toISOString(), version: 1 };
+    if (method === "PUT") state.record.officer = { person: [CHEN, OKAFOR].find(({ id }) => id === body.person_id) ?? { id: body.person_id, display_name: "Alex Rivera" }, named_at: new Date().toISOString(), version: 1 };
     return { body: state.record.officer };
   }
   if (path === "/v1/break-glass") return state.record.officer.version === 0 ? problem(403, "forbidden") : page(state.record.glass);

@@ -4,6 +4,7 @@ import { Appointments } from "./Appointments.tsx";
 import { Audit } from "./Audit.tsx";
 import { BreakGlass } from "./BreakGlass.tsx";
 import { Credentials } from "./Credentials.tsx";
+import { Disclosures } from "./Disclosures.tsx";
 import { People } from "./People.tsx";
 import { Settings } from "./Settings.tsx";
 import { Systems } from "./Systems.tsx";
@@ -25,6 +26,7 @@ export function Admin() {
     { path: "credentials", name: t.care.credentials.title, testId: "nav-credentials", page: <Credentials />, isMine: is(ADMIN) },
     { path: "audit", name: t.audit.title, testId: "nav-audit", page: <Audit />, isMine: is(AUDIT) },
     { path: "emergencies", name: t.care.review.title, testId: "nav-emergencies", page: <BreakGlass />, isMine: true },
+    { path: "disclosures", name: t.noted.title, testId: "nav-disclosures", page: <Disclosures />, isMine: true },
     { path: "corrections", name: t.rights.corrections.staffTitle, testId: "nav-corrections", page: <CorrectionsPage />, isMine: true },
     { path: "systems", name: t.systems.title, testId: "nav-systems", page: <Systems />, isMine: is(ADMIN) },
     { path: "settings", name: t.clinic.settings, testId: "nav-settings", page: <Settings />, isMine: is(ADMIN) },

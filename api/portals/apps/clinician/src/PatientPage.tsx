@@ -2,6 +2,7 @@ import { ApiError, CARE_ROLES, newIdempotencyKey, type CareRole, type CareTeamMe
 import { Avatar, Badge, Button, Card, Confirm, Dialog, errorText, go, Icon, Loading, Notice, SelectField, TextField, useAccount, useAttempt, useI18n, usePages, useResource } from "@medmesh/ui";
 import { useRef, useState, type FormEvent } from "react";
 import { BreakGlassDialog } from "./BreakGlass.tsx";
+import { Consents } from "./Consents.tsx";
 
 const PEOPLE_MAX = 200;
 type Open = { readonly kind: "glass" | "member" | "referral" } | { readonly kind: "end"; readonly member: CareTeamMember } | { readonly kind: "end-referral"; readonly referral: Referral } | null;
@@ -71,6 +72,7 @@ export function PatientPage({ patientId, name }: { readonly patientId: string; r
               <div className="row"><Button icon="plus" onClick={() => setOpen({ kind: "referral" })} data-testid="referral-add">{t.care.refer}</Button></div>
             </section>
           </Card>
+          <Consents patientId={patientId} />
         </div>
       )}
       {open?.kind === "glass" && <BreakGlassDialog patientId={patientId} name={name} onClose={close} onOpened={(glass) => { close(); setOpened(glass.until_at); }} />}

@@ -1,5 +1,5 @@
 import type { BreakGlass, RecordAccess } from "@medmesh/client";
-import { Avatar, Badge, Card, Check, errorText, Icon, ListFrame, Notice, useAccount, useI18n, usePages } from "@medmesh/ui";
+import { Avatar, Badge, Card, Check, DisclosureLine, errorText, Icon, ListFrame, Notice, useAccount, useI18n, usePages } from "@medmesh/ui";
 import { useState } from "react";
 
 const PAGE = 50;
@@ -84,7 +84,7 @@ function Access({ access, glass }: { readonly access: RecordAccess; readonly gla
 
 /** The account of disclosures. */
 function Outside() {
-  const { t, format } = useI18n();
+  const { t } = useI18n();
   const { api, session } = useAccount();
   const outside = usePages("outside", (cursor) => api.audit.disclosures(session.person.id, cursor === undefined ? {} : { cursor }));
   return (
@@ -93,16 +93,7 @@ function Outside() {
       <ListFrame pages={outside} icon="document" empty={t.record.access.outsideNone}>
         <Card>
           <ul className="lines">
-            {outside.items.map((item) => (
-              <li key={item.id} className="line" data-testid="disclosure">
-                <Icon name="document" />
-                <div className="line-text">
-                  <p className="line-title">{item.recipient}</p>
-                  <p>{t.record.access.outsideLine(item.description, item.purpose)}</p>
-                  <p className="muted">{format.date(item.disclosed_at)}</p>
-                </div>
-              </li>
-            ))}
+            {outside.items.map((item) => <DisclosureLine key={item.id} item={item} />)}
           </ul>
         </Card>
       </ListFrame>

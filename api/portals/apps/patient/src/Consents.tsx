@@ -1,5 +1,5 @@
 import { CONSENT_PURPOSES, newIdempotencyKey, SEGMENTS, type Consent, type ConsentDecision, type ConsentPurpose, type Segment } from "@medmesh/client";
-import { Badge, Button, Card, Check, Dialog, errorText, Icon, Loading, Notice, SelectField, useAccount, useAttempt, useI18n, usePages, useResource } from "@medmesh/ui";
+import { Badge, Button, Card, Check, ConsentHistory, Dialog, errorText, Icon, Loading, Notice, SelectField, useAccount, useAttempt, useI18n, usePages, useResource } from "@medmesh/ui";
 import { useRef, useState } from "react";
 
 const PAGE = 100;
@@ -116,26 +116,11 @@ function Sign({ signing, onClose, onSigned }: { readonly signing: Signing; reado
 }
 
 function History({ said }: { readonly said: readonly Consent[] }) {
-  const { t, format } = useI18n();
-  const by = (consent: Consent) => {
-    if (consent.signed_by === "session") return t.record.consent.bySession;
-    return `${consent.signed_by === "paper" ? t.record.consent.byPaper : t.record.consent.byWitness} ${consent.recorded_by.display_name}`;
-  };
+  const { t } = useI18n();
   return (
     <section className="section" aria-label={t.record.consent.history}>
       <h2>{t.record.consent.history}</h2>
-      <Card>
-        <ul className="lines">
-          {said.map((consent) => (
-            <li key={consent.id} className="line" data-testid="consent-version">
-              <div className="line-text">
-                <p className="line-title">{t.record.consent.decision[consent.decision]}: {t.record.consent.purpose[consent.purpose]}, {t.record.consent.segment[consent.segment]}</p>
-                <p className="muted">{format.dateTime(consent.recorded_at)} · {t.record.consent.version(consent.version)} · {by(consent)} · {consent.document}</p>
-              </div>
-            </li>
-          ))}
-        </ul>
-      </Card>
+      <ConsentHistory said={said} own />
     </section>
   );
 }

@@ -80,14 +80,29 @@ export interface RecordAccess {
   readonly break_glass_id: string | null;
 }
 
-/** What of a record was given to somebody outside the clinic. */
-export interface Disclosure {
-  readonly id: string;
+/** What allowed it, in the order of 45 CFR 164.512. */
+export type DisclosureBasis = "required_by_law" | "public_health" | "abuse" | "oversight" | "judicial" | "law_enforcement" | "decedent" | "donation" | "research" | "threat" | "government" | "workers_compensation" | "breach";
+export const DISCLOSURE_BASES: readonly DisclosureBasis[] = [
+  "required_by_law", "public_health", "abuse", "oversight", "judicial", "law_enforcement", "decedent", "donation", "research", "threat", "government", "workers_compensation", "breach",
+];
+/** Longest name or address of whom it was given to, and longest text of what and why; characters. */
+export const RECIPIENT_CHARS_MAX = 300;
+export const DISCLOSED_CHARS_MAX = 1000;
+
+/** What of a record was given to somebody outside the clinic, as it is noted. */
+export interface DisclosureNew {
   readonly disclosed_at: string;
   readonly recipient: string;
+  readonly address?: string | null;
   readonly description: string;
   readonly purpose: string;
-  readonly basis: string;
+  readonly basis: DisclosureBasis;
+}
+
+/** What of a record was given to somebody outside the clinic. */
+export interface Disclosure extends DisclosureNew {
+  readonly id: string;
+  readonly recorded_at: string;
 }
 
 export interface AuditFilter {
@@ -135,5 +150,10 @@ export class AuditApi {
 
   async disclosures(patientId: string, query: Paging = {}): Promise<Page<Disclosure>> {
     return (await this.transport.request<Page<Disclosure>>("GET", `/v1/patients/${id(patientId)}/disclosures`, { query })).data;
+  }
+
+  /** Notes one; for the privacy officer. */
+  async disclosureCreate(patientId: string, disclosure: DisclosureNew, idempotencyKey: string): Promise<Disclosure> {
+    return (await this.transport.request<Disclosure>("POST", `/v1/patients/${id(patientId)}/disclosures`, { body: disclosure, idempotencyKey })).data;
   }
 }

@@ -51,9 +51,18 @@ export interface Consent {
   readonly decision: ConsentDecision;
   readonly signed_by: "session" | "paper" | "witness";
   readonly document: string;
+  /** Of the scanned paper, hexadecimal. */
+  readonly proof_sha256?: string | null;
   readonly recorded_by: PersonRef;
   readonly recorded_at: string;
 }
+
+/** What was signed on paper, with the digest of its scan, or said before whoever records it. */
+export type ConsentNoted = { readonly purpose: ConsentPurpose; readonly segment: Segment; readonly decision: ConsentDecision; readonly document: string } &
+  ({ readonly signed_by: "paper"; readonly proof_sha256: string } | { readonly signed_by: "witness" });
+
+/** Names of documents, as the service takes them. */
+export const DOCUMENT_NAME = "[A-Za-z0-9._\\/\\-]{1,80}";
 
 export type Finding = "justified" | "unjustified";
 
@@ -127,6 +136,11 @@ export class CareApi {
   async consentSign(patientId: string, what: { purpose: ConsentPurpose; segment: Segment; decision: ConsentDecision }, text: ConsentText, idempotencyKey: string): Promise<Consent> {
     const body = { ...what, signed_by: "session", document: text.document, text_sha256: text.text_sha256 };
     return this.#create(`/v1/patients/${id(patientId)}/consents`, body, idempotencyKey);
+  }
+
+  /** Written down by a clinician for a patient who did not sign on a screen. */
+  async consentNote(patientId: string, noted: ConsentNoted, idempotencyKey: string): Promise<Consent> {
+    return this.#create(`/v1/patients/${id(patientId)}/consents`, noted, idempotencyKey);
   }
 
   async breakGlassOpen(patientId: string, open: { reason: string; minutes: number }, idempotencyKey: string): Promise<BreakGlass> {

@@ -57,6 +57,20 @@ describe("evidence", () => {
   });
 });
 
+describe("what the clinic writes down", () => {
+  it("goes out once, under the key it was written with", async () => {
+    const { api, seen } = await listening(answer(200, SESSION), answer(201, {}));
+    await api.session();
+    const disclosure = { disclosed_at: "2026-11-22T09:00:00Z", recipient: "A", description: "b", purpose: "c", basis: "research" } as const;
+    await api.audit.disclosureCreate("p 1", disclosure, "key-disclosure");
+    const noted = { purpose: "payment", segment: "hiv", decision: "granted", document: "forms/1", signed_by: "paper", proof_sha256: "0".repeat(64) } as const;
+    await api.care.consentNote("p 1", noted, "key-consent");
+    const [, first, second] = seen;
+    expect([first?.url, first?.headers["idempotency-key"], JSON.parse(first?.body ?? "")]).toEqual(["/v1/patients/p%201/disclosures", "key-disclosure", disclosure]);
+    expect([second?.url, second?.headers["idempotency-key"], JSON.parse(second?.body ?? "")]).toEqual(["/v1/patients/p%201/consents", "key-consent", noted]);
+  });
+});
+
 describe("systems", () => {
   it("are changed at the version that was looked at, and only in what changed", async () => {
     const { api, seen } = await listening(answer(200, {}));

@@ -8,6 +8,7 @@ export { DayOfVisits } from "./day.ts";
 export { AccountApi } from "./account.ts";
 export * from "./audit.ts";
 export * from "./care.ts";
+export { sha256Of } from "./digest.ts";
 export * from "./oidc.ts";
 export * from "./rights.ts";
 export * from "./systems.ts";

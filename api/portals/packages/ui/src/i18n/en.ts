@@ -3,6 +3,7 @@ import { audit } from "./en/audit.ts";
 import { care } from "./en/care.ts";
 import { clinic } from "./en/clinic.ts";
 import { idle } from "./en/idle.ts";
+import { noted } from "./en/noted.ts";
 import { record } from "./en/record.ts";
 import { rights } from "./en/rights.ts";
 import { systems } from "./en/systems.ts";
@@ -33,6 +34,7 @@ export const en = {
   care,
   clinic,
   idle,
+  noted,
   record,
   rights,
   systems,

@@ -3,6 +3,7 @@ import { audit } from "./es/audit.ts";
 import { care } from "./es/care.ts";
 import { clinic } from "./es/clinic.ts";
 import { idle } from "./es/idle.ts";
+import { noted } from "./es/noted.ts";
 import { record } from "./es/record.ts";
 import { rights } from "./es/rights.ts";
 import { systems } from "./es/systems.ts";
@@ -33,6 +34,7 @@ export const es: Catalogue = {
   care,
   clinic,
   idle,
+  noted,
   record,
   rights,
   systems,

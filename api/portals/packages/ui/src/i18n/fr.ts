@@ -3,6 +3,7 @@ import { audit } from "./fr/audit.ts";
 import { care } from "./fr/care.ts";
 import { clinic } from "./fr/clinic.ts";
 import { idle } from "./fr/idle.ts";
+import { noted } from "./fr/noted.ts";
 import { record } from "./fr/record.ts";
 import { rights } from "./fr/rights.ts";
 import { systems } from "./fr/systems.ts";
@@ -33,6 +34,7 @@ export const fr: Catalogue = {
   care,
   clinic,
   idle,
+  noted,
   record,
   rights,
   systems,
