@@ -57,6 +57,13 @@ impl ApiError {
         error
     }
 
+    /// Whether it says that something here failed, so that nothing was learned of who asked. A provider
+    /// that is away is somebody else's.
+    #[must_use]
+    pub fn is_ours(&self) -> bool {
+        self.code.status() >= 500 && self.code != ProblemCode::ProviderUnavailable
+    }
+
     /// With a sentence for people.
     #[must_use]
     pub fn saying(mut self, message: impl Into<String>) -> Self {

@@ -90,6 +90,56 @@ pub(crate) struct MachineAttempt {
     address: String,
 }
 
+/// Somebody asking for a mail, counted when asked.
+pub(crate) struct MailAttempt {
+    address: String,
+    mailbox: String,
+    /// Whether the mailbox has not had its share yet. Only its owner would notice.
+    pub(crate) may_send: bool,
+}
+
+/// Somebody going to an outside provider, counted when going.
+pub(crate) struct ProviderAttempt(String);
+
+/// Something that was counted before it was looked at.
+pub(crate) trait Counted {
+    /// Every counter it is in.
+    fn counters(self) -> Vec<String>;
+}
+
+impl Counted for Attempt {
+    fn counters(self) -> Vec<String> {
+        match self {
+            Self::Device(key) => vec![key],
+            Self::Elsewhere(attempt) => vec![attempt.pair, attempt.address, attempt.account],
+        }
+    }
+}
+
+impl Counted for FactorAttempt {
+    fn counters(self) -> Vec<String> {
+        vec![self.session, self.person]
+    }
+}
+
+impl Counted for MachineAttempt {
+    fn counters(self) -> Vec<String> {
+        vec![self.pair, self.address]
+    }
+}
+
+impl Counted for MailAttempt {
+    fn counters(self) -> Vec<String> {
+        vec![self.address, self.mailbox]
+    }
+}
+
+impl Counted for ProviderAttempt {
+    fn counters(self) -> Vec<String> {
+        vec![self.0]
+    }
+}
+
 impl Throttle {
     pub(crate) fn new(counters: Counters, secret: &[u8]) -> Self {
         Self {
@@ -171,44 +221,80 @@ impl Throttle {
         self.counters.add(&attempt.known, KNOWN_FOR).await;
     }
 
-    /// Something here failed before the password was judged: the try counts for nobody, or an outage
-    /// would lock out whoever tries again.
-    pub(crate) async fn unjudged(&self, attempt: Attempt) {
-        let counted = match attempt {
-            Attempt::Device(key) => vec![key],
-            Attempt::Elsewhere(attempt) => vec![attempt.pair, attempt.address, attempt.account],
-        };
-        for key in counted {
+    /// Something here failed before it was judged: the try counts for nobody, or an outage would lock
+    /// out whoever tries again. What the failure costs us is bounded by the limits before this one.
+    pub(crate) async fn unjudged(&self, attempt: impl Counted) {
+        for key in attempt.counters() {
             self.counters.refund(&key).await;
         }
     }
 
-    /// Counts somebody asking for a new password. `false` when the account has had its share of
-    /// mail, which only its owner would notice.
+    /// Hands on how it ended. Where it failed by our own fault, as [`Self::unjudged`].
+    ///
+    /// # Errors
+    /// What `outcome` says.
+    pub(crate) async fn unless_ours<T>(
+        &self,
+        attempt: impl Counted,
+        outcome: Result<T, ApiError>,
+    ) -> Result<T, ApiError> {
+        if outcome.as_ref().is_err_and(ApiError::is_ours) {
+            self.unjudged(attempt).await;
+        }
+        outcome
+    }
+
+    /// Counts somebody asking for a new password.
     ///
     /// # Errors
     /// 429 for an address that asks for many accounts.
-    pub(crate) async fn enter_reset(&self, email: &str, address: IpAddr) -> Result<bool, ApiError> {
-        let from = self.label("reset:address", &subscriber(address).to_string());
-        let account = self.label("reset:account", &email.trim().to_lowercase());
-        let asked = self.counters.add(&from, WINDOW).await;
-        if asked.value > RESET_ADDRESS_MAX {
-            return Err(ApiError::new(ProblemCode::RateLimited).retry_after(asked.ends_in.as_secs().max(1)));
+    pub(crate) async fn enter_reset(&self, email: &str, address: IpAddr) -> Result<MailAttempt, ApiError> {
+        self.enter_mail(
+            "reset:account",
+            ("reset:address", RESET_ADDRESS_MAX),
+            email,
+            address,
+        )
+        .await
+    }
+
+    async fn enter_mail(
+        &self,
+        mailbox: &str,
+        (from, from_max): (&str, u64),
+        email: &str,
+        address: IpAddr,
+    ) -> Result<MailAttempt, ApiError> {
+        let address = self.label(from, &subscriber(address).to_string());
+        let mailbox = self.label(mailbox, &email.trim().to_lowercase());
+        let asked = self.counters.add(&address, WINDOW).await;
+        if asked.value > from_max {
+            return Err(limited(asked.ends_in));
         }
-        Ok(self.counters.add(&account, ACCOUNT_WINDOW).await.value <= RESET_ACCOUNT_MAX)
+        let may_send = self.counters.add(&mailbox, ACCOUNT_WINDOW).await.value <= RESET_ACCOUNT_MAX;
+        Ok(MailAttempt {
+            address,
+            mailbox,
+            may_send,
+        })
     }
 
     /// Counts somebody going to an outside provider, who makes us ask it.
     ///
     /// # Errors
     /// 429 for an address that goes too often.
-    pub(crate) async fn enter_provider(&self, address: IpAddr) -> Result<(), ApiError> {
-        let from = self.label("provider:address", &subscriber(address).to_string());
-        let count = self.counters.add(&from, WINDOW).await;
+    pub(crate) async fn enter_provider(&self, address: IpAddr) -> Result<ProviderAttempt, ApiError> {
+        let attempt = self.went_to_provider(address);
+        let count = self.counters.add(&attempt.0, WINDOW).await;
         if count.value > ADDRESS_MAX {
             return Err(limited(count.ends_in));
         }
-        Ok(())
+        Ok(attempt)
+    }
+
+    /// The count of somebody who went and came back: coming back is not counted again.
+    pub(crate) fn went_to_provider(&self, address: IpAddr) -> ProviderAttempt {
+        ProviderAttempt(self.label("provider:address", &subscriber(address).to_string()))
     }
 
     /// Counts a try to prove to be that machine, before the proof is looked at.
@@ -244,19 +330,18 @@ impl Throttle {
         self.counters.refund(&attempt.address).await;
     }
 
-    /// Counts somebody asking to register. `false` when the mailbox has had its share of mail, which
-    /// only its owner would notice.
+    /// Counts somebody asking to register.
     ///
     /// # Errors
     /// 429 for an address that asks for many mailboxes.
-    pub(crate) async fn enter_registration(&self, email: &str, address: IpAddr) -> Result<bool, ApiError> {
-        let from = self.label("registration:address", &subscriber(address).to_string());
-        let mailbox = self.label("registration:mailbox", &email.trim().to_lowercase());
-        let asked = self.counters.add(&from, WINDOW).await;
-        if asked.value > REGISTRATION_ADDRESS_MAX {
-            return Err(limited(asked.ends_in));
-        }
-        Ok(self.counters.add(&mailbox, ACCOUNT_WINDOW).await.value <= RESET_ACCOUNT_MAX)
+    pub(crate) async fn enter_registration(
+        &self,
+        email: &str,
+        address: IpAddr,
+    ) -> Result<MailAttempt, ApiError> {
+        let from = ("registration:address", REGISTRATION_ADDRESS_MAX);
+        self.enter_mail("registration:mailbox", from, email, address)
+            .await
     }
 
     /// Counts a try at a second factor, before it is looked at.
@@ -284,7 +369,7 @@ impl Throttle {
         }
         match wait {
             None => Ok(attempt),
-            Some(wait) => Err(ApiError::new(ProblemCode::RateLimited).retry_after(wait.as_secs().max(1))),
+            Some(wait) => Err(limited(wait)),
         }
     }
 
@@ -337,141 +422,4 @@ pub(super) fn subscriber(address: IpAddr) -> IpAddr {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn throttle() -> Throttle {
-        Throttle::new(Counters::in_process(), b"test")
-    }
-
-    fn ip(last: u8) -> IpAddr {
-        IpAddr::from([192, 0, 2, last])
-    }
-
-    #[tokio::test]
-    async fn a_pair_is_stopped_and_told_when() {
-        let throttle = throttle();
-        for _ in 0..PAIR_MAX {
-            throttle.enter("a@b.c", ip(1), None).await.unwrap();
-        }
-        let refused = throttle.enter("A@b.C ", ip(1), None).await.err().unwrap();
-        assert_eq!(refused.code, ProblemCode::RateLimited);
-        assert!(refused.retry_after_seconds.unwrap() <= WINDOW.as_secs());
-        assert!(
-            throttle.enter("a@b.c", ip(2), None).await.is_ok(),
-            "another address may try"
-        );
-        assert!(
-            throttle.enter("d@b.c", ip(1), None).await.is_ok(),
-            "another account may try"
-        );
-    }
-
-    #[tokio::test]
-    async fn an_attack_from_many_addresses_stops_but_the_victim_still_gets_in() {
-        let throttle = throttle();
-        let home = throttle.enter("v@b.c", ip(200), None).await.unwrap();
-        throttle.succeeded(home).await;
-        let mut refused = 0;
-        for n in 0..100 {
-            refused += u32::from(throttle.enter("v@b.c", ip(n), None).await.is_err());
-        }
-        assert!(refused >= 49, "{refused}");
-        assert!(throttle.enter("v@b.c", ip(200), None).await.is_ok());
-    }
-
-    #[tokio::test]
-    async fn an_attack_from_next_door_does_not_lock_a_known_browser_out() {
-        let throttle = throttle();
-        let token = throttle.device_token("V@b.c");
-        for _ in 0..2 * ADDRESS_MAX {
-            let _ = throttle.enter("v@b.c", ip(1), None).await;
-        }
-        assert!(throttle.enter("v@b.c", ip(1), None).await.is_err());
-        for _ in 0..PAIR_MAX {
-            throttle.enter("v@b.c", ip(1), Some(&token)).await.unwrap();
-        }
-        assert!(
-            throttle.enter("v@b.c", ip(1), Some(&token)).await.is_err(),
-            "a stolen one tries no more than anybody"
-        );
-        assert!(
-            throttle.enter("w@b.c", ip(1), Some(&token)).await.is_err(),
-            "it is for one account"
-        );
-        assert!(throttle.is_known("v@B.c", Some(&token)) && !throttle.is_known("w@b.c", Some(&token)));
-        assert!(!throttle.is_known("v@b.c", None));
-        let other = Throttle::new(Counters::in_process(), b"other");
-        assert!(
-            throttle
-                .known_device("v@b.c", &other.device_token("v@b.c"))
-                .is_none()
-        );
-        assert!(
-            throttle.known_device("v@b.c", "").is_none() && throttle.known_device("v@b.c", "AAAA").is_none()
-        );
-    }
-
-    #[tokio::test]
-    async fn a_system_with_the_wrong_key_keeps_no_other_out() {
-        let throttle = throttle();
-        let (wrong, right) = (ClientId::generate(), ClientId::generate());
-        for _ in 0..ADDRESS_MAX {
-            throttle.enter_machine(wrong, ip(1)).await.unwrap();
-        }
-        let refused = throttle.enter_machine(wrong, ip(1)).await.err().unwrap();
-        assert_eq!(refused.code, ProblemCode::RateLimited);
-        assert!(
-            throttle.enter_machine(wrong, ip(2)).await.is_ok(),
-            "from elsewhere it may try"
-        );
-        for _ in 0..2 * ADDRESS_MAX {
-            let attempt = throttle.enter_machine(right, ip(1)).await.unwrap();
-            throttle.machine_proved(attempt).await;
-        }
-        let mut refused = 0;
-        for _ in 0..2 * MACHINES_ADDRESS_MAX {
-            let guessed = throttle.enter_machine(ClientId::generate(), ip(3)).await;
-            refused += u64::from(guessed.is_err());
-        }
-        assert_eq!(refused, MACHINES_ADDRESS_MAX, "whoever guesses names is stopped");
-    }
-
-    #[tokio::test]
-    async fn one_machine_trying_many_accounts_is_stopped() {
-        let throttle = throttle();
-        let mut refused = 0;
-        for n in 0..ADDRESS_MAX + 5 {
-            refused += u32::from(throttle.enter(&format!("{n}@b.c"), ip(1), None).await.is_err());
-        }
-        assert_eq!(refused, 5);
-    }
-
-    #[tokio::test]
-    async fn a_whole_clinic_signs_in_from_one_address() {
-        let throttle = throttle();
-        for n in 0..3 * ADDRESS_MAX {
-            let attempt = throttle
-                .enter(&format!("{}@b.c", n % 7), ip(1), None)
-                .await
-                .unwrap();
-            throttle.succeeded(attempt).await;
-        }
-    }
-
-    #[test]
-    fn an_ipv6_subscriber_is_one_and_v4_in_v6_is_v4() {
-        let a: IpAddr = "2001:db8:1:2:3::1".parse().unwrap();
-        let b: IpAddr = "2001:db8:1:2:ffff::9".parse().unwrap();
-        assert_eq!(subscriber(a), subscriber(b));
-        assert_eq!(subscriber("::ffff:192.0.2.1".parse().unwrap()), ip(1));
-    }
-
-    #[test]
-    fn keys_hold_no_address() {
-        let attempt = throttle().attempt("canary@example.org", ip(1));
-        for key in [attempt.pair, attempt.address, attempt.account, attempt.known] {
-            assert!(!key.contains("canary") && !key.contains("192.0.2"), "{key}");
-        }
-    }
-}
+mod tests;

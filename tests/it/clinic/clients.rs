@@ -23,13 +23,13 @@ const CALENDAR: [ClientScope; 2] = [ClientScope::AppointmentRead, ClientScope::A
 
 /// A private key as a machine holds it.
 #[derive(Clone)]
-pub(super) struct Pkcs8 {
+pub(crate) struct Pkcs8 {
     id: &'static str,
     der: Vec<u8>,
 }
 
 impl Pkcs8 {
-    pub(super) fn es384(id: &'static str) -> Self {
+    pub(crate) fn es384(id: &'static str) -> Self {
         let made = EcdsaKeyPair::generate_pkcs8(&ECDSA_P384_SHA384_FIXED_SIGNING, &SystemRandom::new());
         let der = made.unwrap().as_ref().to_vec();
         Self { id, der }
@@ -53,7 +53,7 @@ fn jwks(keys: &[&Pkcs8]) -> Jwks {
 }
 
 /// Registers a machine as the clinic's admin.
-pub(super) async fn register(admin: &Clinic, scopes: &[ClientScope], keys: &[&Pkcs8]) -> Client {
+pub(crate) async fn register(admin: &Clinic, scopes: &[ClientScope], keys: &[&Pkcs8]) -> Client {
     let new = ClientCreate {
         name: "Riverside EHR".to_owned(),
         scopes: scopes.to_vec(),
@@ -62,7 +62,7 @@ pub(super) async fn register(admin: &Clinic, scopes: &[ClientScope], keys: &[&Pk
     admin.client_create(&IdempotencyKey::fresh(), &new).await.unwrap()
 }
 
-pub(super) fn machine(node: &ControlNode, id: ClientId, key: &Pkcs8) -> Machine {
+pub(crate) fn machine(node: &ControlNode, id: ClientId, key: &Pkcs8) -> Machine {
     Machine::new(&node.url(), id, key.key(), None, None).unwrap()
 }
 

@@ -4,7 +4,7 @@ mod auth;
 mod booking;
 mod border;
 mod cells;
-mod clients;
+pub(crate) mod clients;
 mod corrections;
 mod credentials;
 mod devices;

@@ -2,6 +2,7 @@
 //! not, and that it comes back by itself.
 
 mod drivers;
+mod tries;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -154,6 +155,7 @@ async fn lives_through(over: Over) {
     let opened = kms.opened();
     eventually(async || clinician.appointment_get(booked.id).await.is_ok() && kms.opened() > opened).await;
     over.until_served(&clinician, booked.id).await;
+    tries::nobody_is_locked_out(&over).await;
     starts_without(over, booked.id).await;
 }
 

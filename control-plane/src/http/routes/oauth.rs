@@ -121,10 +121,15 @@ async fn token(api: &Api, request: Request) -> Result<TokenAnswer, Refused> {
         Some(address) => Some(api.throttle.enter_machine(unproved.client, address).await?),
         None => None,
     };
-    let proof = proof(api, &unproved, &form, request_id(&extensions)).await?;
-    if let Some(attempt) = attempt {
-        api.throttle.machine_proved(attempt).await;
+    let proof = proof(api, &unproved, &form, request_id(&extensions)).await;
+    match (&proof, attempt) {
+        (Ok(_), Some(attempt)) => api.throttle.machine_proved(attempt).await,
+        (Err(Refused::Problem(error)), Some(attempt)) if error.is_ours() => {
+            api.throttle.unjudged(attempt).await;
+        }
+        _ => {}
     }
+    let proof = proof?;
     give(api, &extensions, &form, &proof).await
 }
 

@@ -95,21 +95,29 @@ async fn totp_confirm(
         .throttle
         .enter_factor(signed.session.id, signed.session.person.id)
         .await?;
+    match confirmed(&api, &signed, &confirm).await {
+        Ok(answer) => {
+            api.throttle.factor_succeeded(attempt).await;
+            Ok(answer)
+        }
+        refused => api.throttle.unless_ours(attempt, refused).await,
+    }
+}
+
+async fn confirmed(api: &Api, signed: &Signed, confirm: &TotpConfirm) -> Result<Response, ApiError> {
     let code: String = confirm
         .code
         .expose()
         .chars()
         .filter(|c| !c.is_whitespace())
         .collect();
-    let mut tx = api.begin(&signed).await?;
+    let mut tx = api.begin(signed).await?;
     if !tx.totp_confirm(&code).await? {
         tx.second_factor_refused().await?;
         tx.commit().await?;
         return Err(ProblemCode::SecondFactorRefused.into());
     }
-    let answer = enrolled(tx, &signed, Factor::Totp).await?;
-    api.throttle.factor_succeeded(attempt).await;
-    Ok(answer)
+    enrolled(tx, signed, Factor::Totp).await
 }
 
 /// Forgets the authenticator app. 409 when it is the only second factor of somebody who must have one.

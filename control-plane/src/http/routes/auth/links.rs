@@ -94,16 +94,23 @@ async fn reset_request(
 ) -> Result<StatusCode, ApiError> {
     check_origin(&headers, &api.origins)?;
     let email = request.email.expose();
-    let may_send = api
+    let asked = api
         .throttle
         .enter_reset(email, api.client_address(peer, &headers))
         .await?;
+    let noted = match asked.may_send {
+        true => note_reset(&api, email).await,
+        false => Ok(()),
+    };
+    api.throttle.unless_ours(asked, noted).await?;
+    Ok(StatusCode::ACCEPTED)
+}
+
+async fn note_reset(api: &Api, email: &str) -> Result<(), ApiError> {
     // What cannot be an address is nobody's, and takes as long as one that is.
     let email: Email = email.parse().or_else(|_| NOBODY.parse())?;
-    if may_send {
-        api.database.store()?.reset_request(&email).await?;
-    }
-    Ok(StatusCode::ACCEPTED)
+    api.database.store()?.reset_request(&email).await?;
+    Ok(())
 }
 
 /// An address nobody can have (RFC 2606).

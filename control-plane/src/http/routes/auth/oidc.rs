@@ -80,12 +80,13 @@ async fn oidc_start(
     headers: HeaderMap,
     Query(query): Query<OidcStartQuery>,
 ) -> Result<Response, ApiError> {
-    api.throttle
+    let went = api
+        .throttle
         .enter_provider(api.client_address(peer, &headers))
         .await?;
     let clinic = ClinicId::from_uuid(query.clinic_id);
     let begun = begin(&api, clinic, (FlowPurpose::Login, query.portal), request_id).await;
-    let (url, cookie) = match begun {
+    let (url, cookie) = match api.throttle.unless_ours(went, begun).await {
         Ok(begun) => begun,
         Err(error) => return sent_back(&api, &Return::to(query.portal), error),
     };
@@ -110,9 +111,20 @@ async fn oidc_accept(
     Body { value: given, .. }: Body<OidcAccept>,
 ) -> Result<Response, ApiError> {
     check_origin(&headers, &api.origins)?;
-    api.throttle
+    let went = api
+        .throttle
         .enter_provider(api.client_address(peer, &headers))
         .await?;
+    let begun = accept(&api, &given, request_id).await;
+    let (url, cookie) = api.throttle.unless_ours(went, begun).await?;
+    Ok(start(url, cookie))
+}
+
+async fn accept(
+    api: &Api,
+    given: &OidcAccept,
+    request_id: RequestId,
+) -> Result<(String, HeaderValue), ApiError> {
     let spent = || ApiError::new(ProblemCode::LinkSpent);
     let token: LinkToken = given.token.expose().parse().map_err(|_| spent())?;
     let link = api
@@ -122,8 +134,7 @@ async fn oidc_accept(
         .await?;
     let link = link.ok_or_else(spent)?;
     let purpose = (FlowPurpose::Invitation(token.expose()), given.portal);
-    let (url, cookie) = begin(&api, link.who.clinic_id, purpose, request_id).await?;
-    Ok(start(url, cookie))
+    begin(api, link.who.clinic_id, purpose, request_id).await
 }
 
 /// Begins to link an identity at the clinic's provider to the caller, who has just proved themselves.
@@ -173,6 +184,7 @@ fn redirect_uri(api: &Api) -> String {
     responses((status = 303, description = "To the portal.")))]
 async fn oidc_callback(
     State(api): State<Api>,
+    Extension(peer): Extension<Peer>,
     Extension(request_id): Extension<RequestId>,
     headers: HeaderMap,
     Query(query): Query<OidcCallbackQuery>,
@@ -183,7 +195,18 @@ async fn oidc_callback(
         .and_then(|cookie| api.flows.read(cookie.value(), &query.state, now));
     let back = flow.as_ref().map_or(Return::to(None), Return::of);
     let outcome = match &flow {
-        Some(flow) => come_back(&api, request_id, &headers, flow, query).await,
+        Some(flow) => {
+            let outcome = come_back(&api, request_id, &headers, flow, query).await;
+            let address = api.client_address(peer, &headers);
+            // Whoever has to go again because of us has not gone yet. Linking was never counted.
+            match matches!(flow.purpose, FlowPurpose::Link(_)) {
+                true => outcome,
+                false => {
+                    let went = api.throttle.went_to_provider(address);
+                    api.throttle.unless_ours(went, outcome).await
+                }
+            }
+        }
         None => Err(ProblemCode::ProviderRefused.into()),
     };
     let label = match &outcome {

@@ -119,9 +119,11 @@ async fn passkey_login(
     let outcome = passkey_sign_in(&api, request_id, &headers, &credential).await;
     let label = if outcome.is_ok() { "accepted" } else { "refused" };
     api.metrics.logins.with_label_values(&[label]).inc();
-    let answer = outcome?;
-    api.throttle.succeeded(attempt).await;
-    Ok(answer)
+    if outcome.is_ok() {
+        api.throttle.succeeded(attempt).await;
+        return outcome;
+    }
+    api.throttle.unless_ours(attempt, outcome).await
 }
 
 async fn passkey_sign_in(
@@ -164,10 +166,21 @@ async fn passkey_sign_in(
 
 /// Checks the proof, notes it in the session, and answers with the session as it then is.
 async fn prove(api: &Api, signed: Signed, proof: Proof) -> Result<Response, ApiError> {
+    let session = &signed.session;
+    let attempt = api.throttle.enter_factor(session.id, session.person.id).await?;
+    match judge(api, &signed, proof).await {
+        Ok(answer) => {
+            api.throttle.factor_succeeded(attempt).await;
+            Ok(answer)
+        }
+        refused => api.throttle.unless_ours(attempt, refused).await,
+    }
+}
+
+async fn judge(api: &Api, signed: &Signed, proof: Proof) -> Result<Response, ApiError> {
     let (session, person) = (&signed.session, signed.session.person.id);
-    let attempt = api.throttle.enter_factor(session.id, person).await?;
     let factor = factor_of(&proof);
-    let mut tx = api.begin(&signed).await?;
+    let mut tx = api.begin(signed).await?;
     let is_right = match proof {
         Proof::Password { password } => {
             // Whoever has a session is no stranger.
@@ -179,7 +192,7 @@ async fn prove(api: &Api, signed: Signed, proof: Proof) -> Result<Response, ApiE
                 .passwords
                 .verify(place, password.expose().to_owned(), Some(stored))
                 .await?;
-            tx = api.begin(&signed).await?;
+            tx = api.begin(signed).await?;
             is_right
         }
         Proof::Totp { code } => {
@@ -208,7 +221,6 @@ async fn prove(api: &Api, signed: Signed, proof: Proof) -> Result<Response, ApiE
     let keeps_old = session.standing() == Standing::Full;
     let (session, token) = tx.session_prove(factor, keeps_old).await?;
     tx.commit().await?;
-    api.throttle.factor_succeeded(attempt).await;
     let cookie = set_cookie(&token.expose(), None);
     Ok(([(SET_COOKIE, cookie)], Json(mapping::session(&session))).into_response())
 }

@@ -44,20 +44,27 @@ async fn registration_request(
         return Err(ProblemCode::NotFound.into());
     }
     let email = request.email.expose();
-    let may_send = api
+    let asked = api
         .throttle
         .enter_registration(email, api.client_address(peer, &headers))
         .await?;
-    if may_send {
-        // What cannot be an address is nobody's, and takes as long as one that is.
-        let email: Email = email.parse().or_else(|_| NOBODY.parse())?;
-        let locale = mapping::locale_in(request.locale);
-        let store = api.database.store()?;
-        store
-            .registration_request(request.clinic_id, &email, locale, request_id)
-            .await?;
-    }
+    let noted = match asked.may_send {
+        true => note(&api, &request, request_id).await,
+        false => Ok(()),
+    };
+    api.throttle.unless_ours(asked, noted).await?;
     Ok(StatusCode::ACCEPTED)
+}
+
+async fn note(api: &Api, request: &RegistrationRequest, request_id: RequestId) -> Result<(), ApiError> {
+    // What cannot be an address is nobody's, and takes as long as one that is.
+    let email: Email = request.email.expose().parse().or_else(|_| NOBODY.parse())?;
+    let locale = mapping::locale_in(request.locale);
+    let store = api.database.store()?;
+    store
+        .registration_request(request.clinic_id, &email, locale, request_id)
+        .await?;
+    Ok(())
 }
 
 /// Completes a registration by its link, which is then used up: the person is a patient of the clinic
