@@ -3,27 +3,19 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use medmesh_api_types::Secret;
-use medmesh_api_types::appointment::{
-    Appointment, AppointmentCancel, AppointmentCreate, AppointmentQuery, AppointmentUpdate,
-};
 use medmesh_api_types::clinic::{ClinicSettings, ClinicUpdate};
-use medmesh_api_types::message::{Message, MessageCreate, MessageQuery};
-use medmesh_api_types::page::{List, Page};
+use medmesh_api_types::page::Page;
 use medmesh_api_types::person::{PatientMatches, PatientSearch, Person, PersonCreate, PersonQuery};
-use medmesh_api_types::session::{
-    BACKGROUND, BACKGROUND_HEADER, CSRF_HEADER, IDEMPOTENCY_HEADER, LoginRequest, SESSION_COOKIE, Session,
-};
-use medmesh_api_types::signaling::{CandidateQuery, Candidates, SessionRequest, SignalingSession};
-use medmesh_api_types::visit::{ParticipantAdd, Visit, VisitAdmit, VisitPulse, VisitQuery};
-use medmesh_base::{AppointmentId, MessageId, ParticipantId, PersonId, Phi, VisitId};
-use reqwest::Method;
+use medmesh_api_types::session::{CSRF_HEADER, IDEMPOTENCY_HEADER, LoginRequest, SESSION_COOKIE, Session};
+use medmesh_base::Phi;
 use reqwest::header::{COOKIE, HeaderMap, HeaderName, HeaderValue, IF_MATCH, LINK, SET_COOKIE};
+use reqwest::{Method, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
+use crate::ClientError;
 use crate::transport::{Transport, encode};
-use crate::{ClientError, Events};
 
 /// Makes a creating request safe to repeat: the same key has the same effect and answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -188,34 +180,6 @@ impl Clinic {
         self.create("/v1/people", key, new).await
     }
 
-    /// Books a time.
-    ///
-    /// # Errors
-    /// [`ClientError`].
-    pub async fn appointment_create(
-        &self,
-        key: &IdempotencyKey,
-        new: &AppointmentCreate,
-    ) -> Result<Appointment, ClientError> {
-        self.create("/v1/appointments", key, new).await
-    }
-
-    /// A page of appointments.
-    ///
-    /// # Errors
-    /// [`ClientError`].
-    pub async fn appointment_list(&self, query: &AppointmentQuery) -> Result<Page<Appointment>, ClientError> {
-        self.get(&with_query("/v1/appointments", query)?).await
-    }
-
-    /// One appointment.
-    ///
-    /// # Errors
-    /// [`ClientError`].
-    pub async fn appointment_get(&self, id: AppointmentId) -> Result<Appointment, ClientError> {
-        self.get(&format!("/v1/appointments/{id}")).await
-    }
-
     /// How the clinic is set up. Admins only.
     ///
     /// # Errors
@@ -242,188 +206,6 @@ impl Clinic {
         .await
     }
 
-    /// Changes an appointment that is still at `version`.
-    ///
-    /// # Errors
-    /// [`ClientError`].
-    pub async fn appointment_update(
-        &self,
-        id: AppointmentId,
-        version: i64,
-        update: &AppointmentUpdate,
-    ) -> Result<Appointment, ClientError> {
-        let path = format!("/v1/appointments/{id}");
-        self.call(Method::PATCH, &path, if_match(version), Some(encode(update)?))
-            .await
-    }
-
-    /// Calls an appointment off that is still at `version`.
-    ///
-    /// # Errors
-    /// [`ClientError`].
-    pub async fn appointment_cancel(
-        &self,
-        id: AppointmentId,
-        version: i64,
-        cancel: &AppointmentCancel,
-    ) -> Result<Appointment, ClientError> {
-        let path = format!("/v1/appointments/{id}/cancel");
-        self.call(Method::POST, &path, if_match(version), Some(encode(cancel)?))
-            .await
-    }
-
-    /// The person's visits of a day.
-    ///
-    /// # Errors
-    /// [`ClientError`].
-    pub async fn visit_list(&self, query: &VisitQuery) -> Result<List<Visit>, ClientError> {
-        self.get(&with_query("/v1/visits", query)?).await
-    }
-
-    /// How far each of the person's visits of a day is; asked for by itself, so that it keeps no
-    /// session from its idle lock.
-    ///
-    /// # Errors
-    /// [`ClientError`].
-    pub async fn visit_pulses(&self, query: &VisitQuery) -> Result<List<VisitPulse>, ClientError> {
-        let path = with_query("/v1/visits/pulses", query)?;
-        let mut headers = HeaderMap::new();
-        headers.insert(BACKGROUND_HEADER, HeaderValue::from_static(BACKGROUND));
-        self.call(Method::GET, &path, headers, None).await
-    }
-
-    /// One visit.
-    ///
-    /// # Errors
-    /// [`ClientError`].
-    pub async fn visit_get(&self, id: VisitId) -> Result<Visit, ClientError> {
-        self.get(&format!("/v1/visits/{id}")).await
-    }
-
-    /// Enters the waiting room.
-    ///
-    /// # Errors
-    /// [`ClientError`].
-    pub async fn visit_check_in(&self, id: VisitId) -> Result<Visit, ClientError> {
-        self.post(&format!("/v1/visits/{id}/check-in")).await
-    }
-
-    /// Opens the visit.
-    ///
-    /// # Errors
-    /// [`ClientError`].
-    pub async fn visit_open(&self, id: VisitId) -> Result<Visit, ClientError> {
-        self.post(&format!("/v1/visits/{id}/open")).await
-    }
-
-    /// Lets somebody in.
-    ///
-    /// # Errors
-    /// [`ClientError`].
-    pub async fn visit_admit(
-        &self,
-        id: VisitId,
-        participant_id: ParticipantId,
-    ) -> Result<Visit, ClientError> {
-        let path = format!("/v1/visits/{id}/admit");
-        let body = encode(&VisitAdmit { participant_id })?;
-        self.call(Method::POST, &path, HeaderMap::new(), Some(body)).await
-    }
-
-    /// Ends the visit for everyone.
-    ///
-    /// # Errors
-    /// [`ClientError`].
-    pub async fn visit_end(&self, id: VisitId) -> Result<Visit, ClientError> {
-        self.post(&format!("/v1/visits/{id}/end")).await
-    }
-
-    /// Asks one more person in.
-    ///
-    /// # Errors
-    /// [`ClientError`].
-    pub async fn participant_add(
-        &self,
-        key: &IdempotencyKey,
-        id: VisitId,
-        person_id: PersonId,
-    ) -> Result<Visit, ClientError> {
-        let path = format!("/v1/visits/{id}/participants");
-        self.create(&path, key, &ParticipantAdd { person_id }).await
-    }
-
-    /// Messages of a visit, oldest first.
-    ///
-    /// # Errors
-    /// [`ClientError`].
-    pub async fn message_list(
-        &self,
-        id: VisitId,
-        query: &MessageQuery,
-    ) -> Result<List<Message>, ClientError> {
-        self.get(&with_query(&format!("/v1/visits/{id}/messages"), query)?)
-            .await
-    }
-
-    /// Writes a message.
-    ///
-    /// # Errors
-    /// [`ClientError`].
-    pub async fn message_create(
-        &self,
-        key: &IdempotencyKey,
-        id: VisitId,
-        body: &str,
-    ) -> Result<Message, ClientError> {
-        let message = MessageCreate {
-            body: Phi::new(body.to_owned()),
-        };
-        self.create(&format!("/v1/visits/{id}/messages"), key, &message)
-            .await
-    }
-
-    /// What happens in a visit, from the first message or after `last`.
-    ///
-    /// # Errors
-    /// [`ClientError`].
-    pub async fn visit_events(&self, id: VisitId, last: Option<MessageId>) -> Result<Events, ClientError> {
-        let mut headers = self.credentials(&Method::GET)?;
-        if let Some(last) = last {
-            headers.insert("last-event-id", value(&last.to_string())?);
-        }
-        let path = format!("/v1/visits/{id}/events");
-        let stream = self.transport.stream(&path, headers).await?;
-        self.renew(stream.headers());
-        Ok(Events::new(stream))
-    }
-
-    /// The edges worth timing.
-    ///
-    /// # Errors
-    /// [`ClientError`].
-    pub async fn signaling_candidates(&self, visit_id: VisitId) -> Result<Candidates, ClientError> {
-        self.get(&with_query(
-            "/v1/signaling/candidates",
-            &CandidateQuery { visit_id },
-        )?)
-        .await
-    }
-
-    /// A place in the visit's media.
-    ///
-    /// # Errors
-    /// [`ClientError`].
-    pub async fn signaling_session(&self, request: &SessionRequest) -> Result<SignalingSession, ClientError> {
-        let body = encode(request)?;
-        self.call(
-            Method::POST,
-            "/v1/signaling/session",
-            HeaderMap::new(),
-            Some(body),
-        )
-        .await
-    }
-
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
         self.call(Method::GET, path, HeaderMap::new(), None).await
     }
@@ -436,6 +218,15 @@ impl Clinic {
         let link = answer.headers.get(LINK).and_then(|link| link.to_str().ok());
         let link = link.map(str::to_owned);
         Ok((answer.bytes, link))
+    }
+
+    /// An answer that goes on.
+    pub(crate) async fn stream(&self, path: &str, headers: HeaderMap) -> Result<Response, ClientError> {
+        let mut all = self.credentials(&Method::GET)?;
+        all.extend(headers);
+        let stream = self.transport.stream(path, all).await?;
+        self.renew(stream.headers());
+        Ok(stream)
     }
 
     pub(crate) async fn post<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
@@ -494,7 +285,7 @@ impl Clinic {
     }
 }
 
-fn value(text: &str) -> Result<HeaderValue, ClientError> {
+pub(crate) fn value(text: &str) -> Result<HeaderValue, ClientError> {
     HeaderValue::from_str(text).map_err(|_| ClientError::Configuration("header"))
 }
 
@@ -532,6 +323,8 @@ pub(crate) fn with_query(path: &str, query: &impl Serialize) -> Result<String, C
 
 #[cfg(test)]
 mod tests {
+    use medmesh_api_types::appointment::AppointmentQuery;
+
     use super::*;
 
     #[test]

@@ -5,6 +5,7 @@
 //! its code and request id.
 
 mod account;
+mod appointment;
 mod audit;
 mod care;
 mod clinic;
@@ -21,6 +22,7 @@ mod record_export;
 mod relay;
 mod rights;
 mod transport;
+mod visit;
 
 pub use audit::AuditExport;
 pub use clinic::{Clinic, IdempotencyKey};

@@ -171,6 +171,11 @@ export async function startFixture({ locale = "en" } = {}) {
       response.writeHead(200, { "Content-Type": "text/event-stream" });
       response.write("event: ping\ndata: {}\n\n");
       const stream = { visitId: events[1], who: sessions.get(cookie), response };
+      const send = (event, id, data) => response.write(`event: ${event}\n${id}data: ${JSON.stringify(data)}\n\n`);
+      const visit = state.visits.find((candidate) => candidate.id === events[1]);
+      if (visit && Number(url.searchParams.get("seen")) !== visit.version) send("visit", "", seenBy(visit, stream.who));
+      const last = state.messages.findIndex((message) => message.id === request.headers["last-event-id"]);
+      for (const message of state.messages.slice(last + 1)) send("message", `id: ${message.id}\n`, message);
       state.streams.add(stream);
       request.on("close", () => state.streams.delete(stream));
       return;

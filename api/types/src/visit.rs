@@ -113,6 +113,16 @@ pub struct VisitQuery {
     pub day: Option<String>,
 }
 
+/// What of a visit is known already, to a stream of its events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct VisitEventsQuery {
+    /// The `version` of the visit last seen: the stream then begins without the visit while that is still it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(minimum = 1)]
+    pub seen: Option<i64>,
+}
+
 /// Lets one who waits in.
 #[derive(Clone, Debug, Serialize, Deserialize, Validate, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -137,7 +147,7 @@ pub struct ParticipantAdd {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "event", content = "data", rename_all = "snake_case")]
 pub enum VisitEvent {
-    /// The visit as it is now. The first event of every stream.
+    /// The visit as it is now. The first event of a stream, unless this version was seen before.
     Visit(Box<Visit>),
     /// A chat message; its id is the event's `id`.
     Message(Box<Message>),

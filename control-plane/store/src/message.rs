@@ -125,6 +125,17 @@ impl Tx {
             .collect()
     }
 
+    /// The place of a message among those of its visit: how far somebody has read who saw it last. It is
+    /// no reading, and leaves no leaf.
+    ///
+    /// # Errors
+    /// As [`Tx::message_list`].
+    pub async fn message_place(&mut self, visit_id: VisitId, id: MessageId) -> Result<i64> {
+        self.authorise(authz::Action::MessageList, Target::Visit(visit_id))
+            .await?;
+        self.message_sequence(visit_id, id).await
+    }
+
     async fn message_sequence(&mut self, visit_id: VisitId, id: MessageId) -> Result<i64> {
         sqlx::query_scalar("SELECT sequence FROM message WHERE visit_id = $1 AND id = $2")
             .bind(visit_id.as_uuid())

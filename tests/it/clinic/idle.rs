@@ -4,7 +4,7 @@
 use medmesh_api_client::{Clinic, IdempotencyKey};
 use medmesh_api_types::appointment::AppointmentUpdate;
 use medmesh_api_types::session::BACKGROUND_HEADER;
-use medmesh_api_types::visit::{ParticipantState, VisitPulse, VisitQuery};
+use medmesh_api_types::visit::{ParticipantState, VisitEventsQuery, VisitPulse, VisitQuery};
 use medmesh_base::{PersonId, VisitId};
 use medmesh_clinic::OVERRUN_MAX;
 use medmesh_store::SESSION_IDLE;
@@ -136,6 +136,19 @@ async fn a_conversation_and_the_waiting_room_keep_a_session_and_an_open_page_doe
         assert_eq!(next_message(&mut events, PATIENCE).await, said);
         assert_eq!(patient_is_seen(&world).await, keeps, "{state:?}");
     }
+    // A stream that comes again and has nothing to read knows it, too.
+    let known = VisitEventsQuery {
+        seen: Some(patient.visit_get(id).await.unwrap().version),
+    };
+    let last = say(&clinician, id, "one moment").await;
+    let mut events = patient
+        .visit_events_after(id, Some(last.id), known)
+        .await
+        .unwrap();
+    pass(&world, NEARLY).await;
+    let said = say(&clinician, id, "I am looking").await;
+    assert_eq!(next_message(&mut events, PATIENCE).await, said);
+    assert!(patient_is_seen(&world).await);
 
     // Waiting has its end: when nobody gets in any more.
     let long_ago = OffsetDateTime::now_utc() - OVERRUN_MAX - Duration::hours(1);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use medmesh_api_client::{Clinic, Events, IdempotencyKey};
 use medmesh_api_types::message::{Message, MessageQuery};
-use medmesh_api_types::visit::{Visit, VisitEvent, VisitState};
+use medmesh_api_types::visit::{Visit, VisitEvent, VisitEventsQuery, VisitState};
 use medmesh_base::{ProblemCode, VisitId};
 use medmesh_tests::control::Wishes;
 use tokio::time::timeout;
@@ -105,6 +105,71 @@ async fn a_stream_resumes_after_the_last_message_seen_without_loss_or_repeat() {
         .await
         .unwrap();
     assert_eq!(listed.items, sent[58..]);
+}
+
+/// How often the patient's own portal left an entry for a visit, and for messages.
+async fn readings(world: &World) -> (i64, i64) {
+    sqlx::query_as(
+        "SELECT count(*) FILTER (WHERE action = 'visit_read'), count(*) FILTER (WHERE action = 'message_read')
+         FROM audit WHERE actor_id = $1",
+    )
+    .bind(world.clinic.person("patient").as_uuid())
+    .fetch_one(&mut world.admin().await)
+    .await
+    .unwrap()
+}
+
+#[tokio::test]
+async fn what_a_stream_reads_is_one_entry_and_coming_again_without_news_is_none() {
+    let world = World::new().await;
+    let id = world.booked_now().await.visit_id;
+    let (clinician, patient) = (
+        world.signed_in("clinician").await,
+        world.signed_in("patient").await,
+    );
+    let said = say(&clinician, id, "Can you hear me?").await;
+    // All a page needs when it opens: the visit and what was said, each read once.
+    let mut events = patient.visit_events(id, None).await.unwrap();
+    let visit = next_visit(&mut events, PATIENCE).await;
+    assert_eq!(next_message(&mut events, PATIENCE).await, said);
+    assert_eq!(readings(&world).await, (1, 1));
+    drop(events);
+    // It comes again and again, as over a bad network: whoever is let in is answered after the look.
+    let known = VisitEventsQuery {
+        seen: Some(visit.version),
+    };
+    for _ in 0..3 {
+        drop(
+            patient
+                .visit_events_after(id, Some(said.id), known)
+                .await
+                .unwrap(),
+        );
+    }
+    assert_eq!(readings(&world).await, (1, 1), "nothing was read");
+    // News are read, and only they.
+    let more = say(&clinician, id, "Hello?").await;
+    let mut events = patient
+        .visit_events_after(id, Some(said.id), known)
+        .await
+        .unwrap();
+    let first = timeout(PATIENCE, events.next()).await.unwrap().unwrap();
+    assert_eq!(first, Some(VisitEvent::Message(Box::new(more.clone()))));
+    assert_eq!(readings(&world).await, (1, 2));
+    drop(events);
+    clinician.visit_open(id).await.unwrap();
+    let mut events = patient
+        .visit_events_after(id, Some(more.id), known)
+        .await
+        .unwrap();
+    assert_eq!(next_visit(&mut events, PATIENCE).await.state, VisitState::Open);
+    assert_eq!(readings(&world).await, (2, 2));
+    // A message of nowhere is refused although nothing would be read.
+    let nowhere = Some(medmesh_base::MessageId::generate());
+    assert_eq!(
+        refused(patient.visit_events_after(id, nowhere, known).await),
+        ProblemCode::InvalidRequest
+    );
 }
 
 #[tokio::test]

@@ -9,11 +9,11 @@ use axum::response::Sse;
 use axum::response::sse::Event;
 use futures::{Stream, stream};
 use http::HeaderMap;
-use medmesh_api_types::visit::VisitEvent;
+use medmesh_api_types::visit::{VisitEvent, VisitEventsQuery};
 use medmesh_base::{MessageId, ProblemCode, VisitId};
-use medmesh_clinic::Attendance;
 use medmesh_clinic::authz::Action;
 use medmesh_clinic::identity::Standing;
+use medmesh_clinic::{Attendance, Version};
 use medmesh_store::{Tx, VisitPulse};
 use prometheus::IntGauge;
 use time::OffsetDateTime;
@@ -23,7 +23,7 @@ use utoipa_axum::routes;
 use crate::http::access::Routes;
 use crate::http::caller::Signed;
 use crate::http::error::ApiError;
-use crate::http::extract::Id;
+use crate::http::extract::{Id, Query};
 use crate::http::mapping;
 use crate::http::state::Api;
 use crate::live::{Reason, Watch};
@@ -38,6 +38,9 @@ const RETRY: Duration = Duration::from_secs(1);
 /// Messages fetched at once; the rest follows when these are written.
 const MESSAGES_AT_ONCE: u32 = 50;
 
+/// Versions begin at one: no visit ever has this one.
+const UNSEEN: i64 = 0;
+
 pub(super) fn routes() -> Routes {
     Routes::new().signed(Action::VisitEvents, routes!(visit_events))
 }
@@ -46,15 +49,17 @@ pub(super) fn routes() -> Routes {
 ///
 /// `event: visit` with a `Visit`, first at once and then on every change; `event: message` with a
 /// `Message`, whose `id` is the event's; `event: ping`. Messages come from the first one on, or with
-/// `Last-Event-ID` after that one, without loss. Participants only.
+/// `Last-Event-ID` after that one, without loss. Whoever connects again says with `seen` which version of
+/// the visit they know; what was not read anew is no reading in the audit log. Participants only.
 #[utoipa::path(get, path = "/v1/visits/{id}/events", tag = TAG,
-    params(("id" = uuid::Uuid, Path),
+    params(("id" = uuid::Uuid, Path), VisitEventsQuery,
         ("Last-Event-ID" = Option<uuid::Uuid>, Header, description = "The last message seen.")),
     responses((status = 200, description = "The events.", body = VisitEvent, content_type = "text/event-stream")))]
 async fn visit_events(
     State(api): State<Api>,
     signed: Signed,
     Id(id): Id<VisitId>,
+    Query(known): Query<VisitEventsQuery>,
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
     let watch = api.live.watch(id, signed.session.id)?;
@@ -62,6 +67,7 @@ async fn visit_events(
         visit: id,
         watch,
         seen: None,
+        known: Version(known.seen.unwrap_or(UNSEEN)),
         last_message: last_event_id(&headers)?,
         attendance: Attendance::Away,
         is_resuming: true,
@@ -98,6 +104,8 @@ struct Feed {
     visit: VisitId,
     watch: Watch,
     seen: Option<VisitPulse>,
+    /// The version that was seen before the stream began.
+    known: Version,
     last_message: Option<MessageId>,
     attendance: Attendance,
     is_resuming: bool,
@@ -159,18 +167,34 @@ impl Feed {
         if is_news { self.read(tx, now).await } else { Ok(()) }
     }
 
+    /// What was seen before the stream began, as whoever connects says. The message they name has to be
+    /// one of this visit.
+    async fn before(&self, tx: &mut Tx) -> Result<VisitPulse, ApiError> {
+        let message_sequence = match self.last_message {
+            Some(last) => tx.message_place(self.visit, last).await?,
+            None => 0,
+        };
+        Ok(VisitPulse {
+            version: self.known,
+            message_sequence,
+        })
+    }
+
     /// Queues what came since the last look.
     async fn read(&mut self, mut tx: Tx, now: VisitPulse) -> Result<(), ApiError> {
+        let seen = match self.seen {
+            Some(seen) => seen,
+            None => self.before(&mut tx).await?,
+        };
         let mut visit = None;
-        if self.seen.is_none_or(|seen| seen.version != now.version) {
+        if seen.version != now.version {
             visit = Some(tx.visit_get(self.visit).await?);
+        } else if self.seen.is_none() {
+            self.attendance = tx.visit_attendance(self.visit).await?;
         }
         let mut messages = Vec::new();
         let mut is_all = true;
-        let known = self.seen.map_or(0, |seen| seen.message_sequence);
-        // Also at a resume without news: it shows whether the message resumed from is of this visit.
-        let is_resume = self.seen.is_none() && self.last_message.is_some();
-        if known < now.message_sequence || is_resume {
+        if seen.message_sequence < now.message_sequence {
             messages = tx
                 .message_list(self.visit, self.last_message, Some(MESSAGES_AT_ONCE))
                 .await?;

@@ -3,7 +3,7 @@
 
 use medmesh_base::VisitId;
 use medmesh_clinic::authz;
-use medmesh_clinic::{AppointmentStatus, Version};
+use medmesh_clinic::{AppointmentStatus, Attendance, Version};
 use time::Date;
 use uuid::Uuid;
 
@@ -38,6 +38,17 @@ impl Tx {
             version: Version(version),
             message_sequence,
         })
+    }
+
+    /// Whether the caller attends the visit. Nothing of it is told to anybody, so that it leaves no leaf.
+    ///
+    /// # Errors
+    /// As [`Tx::visit_get`].
+    pub async fn visit_attendance(&mut self, id: VisitId) -> Result<Attendance> {
+        self.authorise(authz::Action::VisitEvents, Target::Visit(id))
+            .await?;
+        let me = self.person()?;
+        Ok(self.visit_load(id).await?.attendance(me))
     }
 
     /// How far each visit is that [`Tx::visit_list`] would give, in its order: a number that grows

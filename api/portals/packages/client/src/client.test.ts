@@ -196,31 +196,39 @@ describe("server-sent events", () => {
     }).toThrow("too long");
   });
 
-  it("resume after the last message that was seen", async () => {
+  it("resume after the last message and the version that were seen", async () => {
     const message = (id: string): Message => ({ id, participant_id: "p", body: id, sent_at: "" });
-    const stream = (...ids: string[]): Handler => (_, response) => {
+    const stream = (visit: string, ...ids: string[]): Handler => (_, response) => {
       response.writeHead(200, { "Content-Type": "text/event-stream" });
-      response.end(ids.map((id) => `event: message\nid: ${id}\ndata: ${JSON.stringify(message(id))}\n\n`).join(""));
+      response.end(visit + ids.map((id) => `event: message\nid: ${id}\ndata: ${JSON.stringify(message(id))}\n\n`).join(""));
     };
-    const { api, seen } = await listening(stream("m1", "m2"), stream("m3"), (_, response) => response.writeHead(200, { "Content-Type": "text/event-stream" }).write(": open\n\n"));
+    const visit = 'event: visit\ndata: {"version":7}\n\n';
+    const { api, seen } = await listening(
+      problem(503, "unavailable"), stream(visit, "m1", "m2"), stream("", "m3"), (_, response) => response.writeHead(200, { "Content-Type": "text/event-stream" }).write(": open\n\n"),
+    );
     const got: string[] = [];
+    const trouble: unknown[] = [];
     const stop = await new Promise<() => void>((done) => {
-      const end = api.follow("v", "m0", {
-        visit: (_visit: Visit) => undefined,
+      const end = api.follow("v", {
+        visit: ({ version }: Visit) => { got.push(`visit ${version}`); },
         message: ({ id }) => { got.push(id); if (id === "m3") setTimeout(() => done(end)); },
         connected: () => undefined,
+        troubled: (error) => { trouble.push(error); },
         refused: () => undefined,
       });
     });
     stop();
-    expect(got).toEqual(["m1", "m2", "m3"]);
-    expect(seen.slice(0, 2).map((request) => request.headers["last-event-id"])).toEqual(["m0", "m2"]);
+    expect(got).toEqual(["visit 7", "m1", "m2", "m3"]);
+    expect(trouble).toMatchObject([{ code: "unavailable" }]);
+    expect(seen.slice(0, 3).map((request) => [request.url, request.headers["last-event-id"]])).toEqual([
+      ["/v1/visits/v/events", undefined], ["/v1/visits/v/events", undefined], ["/v1/visits/v/events?seen=7", "m2"],
+    ]);
   });
 
   it("stop for good when the visit is not ours", async () => {
     const { api, seen } = await listening(problem(404, "not_found"));
     const error = await new Promise<ApiError>((done) => {
-      api.follow("v", null, { visit: () => undefined, message: () => undefined, connected: () => undefined, refused: done });
+      api.follow("v", { visit: () => undefined, message: () => undefined, connected: () => undefined, troubled: () => undefined, refused: done });
     });
     expect(error.code).toBe("not_found");
     expect(seen).toHaveLength(1);

@@ -204,17 +204,12 @@ export class ClinicApi {
     return this.#post(`/v1/visits/${id(visitId)}/participants`, { person_id: personId }, idempotencyKey);
   }
 
-  async messages(visitId: string, after?: string): Promise<readonly Message[]> {
-    const query = after === undefined ? { limit: 200 } : { after, limit: 200 };
-    return (await this.transport.request<Page<Message>>("GET", `/v1/visits/${id(visitId)}/messages`, { query })).data.items;
-  }
-
   async messageCreate(visitId: string, body: string, idempotencyKey: string): Promise<Message> {
     return this.#post(`/v1/visits/${id(visitId)}/messages`, { body }, idempotencyKey);
   }
 
-  follow(visitId: string, after: string | null, handlers: LiveHandlers): () => void {
-    return followVisit(this.transport, visitId, after, handlers);
+  follow(visitId: string, handlers: LiveHandlers): () => void {
+    return followVisit(this.transport, visitId, handlers);
   }
 
   async candidates(visitId: string): Promise<readonly Candidate[]> {

@@ -14,18 +14,28 @@ export interface LiveHandlers {
   message(message: Message): void;
   /** `true` while the stream is up. */
   connected(up: boolean): void;
+  /** It does not get through, and goes on trying. */
+  troubled(error: unknown): void;
   /** The stream ended for good: signed out, or the visit is gone. */
   refused(error: ApiError): void;
 }
 
-/** Follows a visit until the returned function is called. */
-export function followVisit(transport: Transport, visitId: string, after: string | null, handlers: LiveHandlers): () => void {
+/**
+ * Follows a visit from its first message on until the returned function is called. It is all a page has to read of the
+ * visit, and what comes again after an interruption is only what is new: each reading is an entry in the patient's record.
+ */
+export function followVisit(transport: Transport, visitId: string, handlers: LiveHandlers): () => void {
   const stop = new AbortController();
-  let lastId = after;
+  let lastId: string | null = null;
+  let version: number | null = null;
   let failures = 0;
 
   const dispatch = (event: ServerEvent) => {
-    if (event.event === "visit") handlers.visit(JSON.parse(event.data) as Visit);
+    if (event.event === "visit") {
+      const visit = JSON.parse(event.data) as Visit;
+      version = visit.version;
+      handlers.visit(visit);
+    }
     if (event.event === "message") {
       const message = JSON.parse(event.data) as Message;
       lastId = event.id ?? message.id;
@@ -40,7 +50,8 @@ export function followVisit(transport: Transport, visitId: string, after: string
       const headers: Record<string, string> = { Accept: "text/event-stream", ...BACKGROUND };
       if (lastId !== null) headers["Last-Event-ID"] = lastId;
       const signal = AbortSignal.any([stop.signal, quiet.signal]);
-      const response = await transport.open(`/v1/visits/${encodeURIComponent(visitId)}/events`, headers, signal);
+      const known = version === null ? "" : `?seen=${version}`;
+      const response = await transport.open(`/v1/visits/${encodeURIComponent(visitId)}/events${known}`, headers, signal);
       if (response.body === null) return;
       handlers.connected(true);
       const parser = new EventParser();
@@ -65,6 +76,7 @@ export function followVisit(transport: Transport, visitId: string, after: string
         await readOnce();
       } catch (error) {
         if (error instanceof ApiError && !error.isPassing) return handlers.refused(error);
+        if (!stop.signal.aborted) handlers.troubled(error);
       }
       failures += 1;
       const wait = Math.min(BACKOFF_BASE_MS * 2 ** failures, BACKOFF_MAX_MS) * (0.5 + Math.random() / 2);

@@ -1,4 +1,4 @@
-import { ApiError, type ClinicApi, type Message, type Visit, type VisitParticipant } from "@medmesh/client";
+import type { ClinicApi, Message, Visit, VisitParticipant } from "@medmesh/client";
 import { useCallback, useEffect, useMemo, useState } from "react";
 
 export interface LiveVisit {
@@ -24,43 +24,34 @@ function withMessage(before: readonly Message[], message: Message): readonly Mes
   return [...before, message].sort((a, b) => a.sent_at.localeCompare(b.sent_at) || a.id.localeCompare(b.id));
 }
 
-/** A visit and its messages, first loaded and then followed. */
+/** A visit and its messages, followed from the first one on. */
 export function useVisit(api: ClinicApi, visitId: string): LiveVisit {
   const [visit, setVisit] = useState<Visit | null>(null);
   const [messages, setMessages] = useState<readonly Message[]>([]);
-  const [error, setError] = useState<unknown>(null);
+  const [refused, setRefused] = useState<unknown>(null);
+  /** Why nothing came yet; who has seen the visit is not told of every interruption. */
+  const [trouble, setTrouble] = useState<unknown>(null);
   const [live, setLive] = useState(false);
   const [turn, setTurn] = useState(0);
 
   const take = useCallback((next: Visit) => setVisit((before) => newer(before, next)), []);
   const addMessage = useCallback((message: Message) => setMessages((before) => withMessage(before, message)), []);
 
+  // The stream begins with the visit and all that was said: a second reading would be a second entry in the patient's record.
   useEffect(() => {
-    let over = false;
-    let stop: (() => void) | null = null;
-    setError(null);
-    const start = async () => {
-      const [loaded, past] = await Promise.all([api.visit(visitId), api.messages(visitId).catch(() => [])]);
-      if (over) return;
-      take(loaded);
-      for (const message of past) addMessage(message);
-      stop = api.follow(visitId, past.at(-1)?.id ?? null, {
-        visit: take,
-        message: addMessage,
-        connected: setLive,
-        refused: (cause) => { if (cause.status !== 401) setError(cause); },
-      });
-    };
-    start().catch((cause: unknown) => {
-      if (!over && !(cause instanceof ApiError && cause.status === 401)) setError(cause);
+    setRefused(null);
+    setTrouble(null);
+    return api.follow(visitId, {
+      visit: take,
+      message: addMessage,
+      connected: setLive,
+      troubled: setTrouble,
+      refused: (cause) => { if (cause.status !== 401) setRefused(cause); },
     });
-    return () => {
-      over = true;
-      stop?.();
-    };
   }, [api, visitId, turn, take, addMessage]);
 
   const you = useMemo(() => visit?.participants.find((participant) => participant.participant_id === visit.you) ?? null, [visit]);
   const reload = useCallback(() => setTurn((n) => n + 1), []);
+  const error = refused ?? (visit === null ? trouble : null);
   return { visit, error, messages, live, you, take, addMessage, reload };
 }
