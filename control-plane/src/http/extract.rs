@@ -11,13 +11,17 @@ use http::request::Parts;
 use http::{HeaderMap, StatusCode};
 use medmesh_api_types::session::IDEMPOTENCY_HEADER;
 use medmesh_base::ProblemCode;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::error::ApiError;
+use super::form::misread;
 use super::negotiate::{JSON, MEDMESH_JSON};
 
 /// Deepest nesting of a body: our deepest request has three levels.
 const NESTING_MAX: usize = 16;
+/// What is said of a value that is another kind of thing than the description has there.
+const MISFIT: &str = "is not of the expected form";
 /// Lengths of an idempotency key: 8 keeps accidents apart, 64 takes any UUID form.
 const IDEMPOTENCY_KEY_LENGTH: std::ops::RangeInclusive<usize> = 8..=64;
 
@@ -30,7 +34,7 @@ pub(crate) struct Body<T> {
 impl<S, T> FromRequest<S> for Body<T>
 where
     S: Send + Sync,
-    T: DeserializeOwned + Validate<Context = ()>,
+    T: DeserializeOwned + Serialize + Validate<Context = ()>,
 {
     type Rejection = ApiError;
 
@@ -69,19 +73,11 @@ fn unreadable(rejection: BytesRejection) -> ApiError {
     }
 }
 
-fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+fn parse<T: DeserializeOwned + Serialize>(bytes: &[u8]) -> Result<T, ApiError> {
     if nesting(bytes) > NESTING_MAX {
         return Err(ApiError::invalid(format!(
             "The body nests deeper than {NESTING_MAX} levels."
         )));
-    }
-    // The parser would take a list of a type's members as well, whatever the description says.
-    if bytes
-        .trim_ascii_start()
-        .first()
-        .is_some_and(|first| *first == b'[')
-    {
-        return Err(ApiError::field("body", "is not of the expected form"));
     }
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
@@ -89,7 +85,13 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
         misfit(&field, error.inner())
     })?;
     json.end().map_err(|error| misfit(".", &error))?;
-    Ok(value)
+    let sent = serde_json::from_slice(bytes).map_err(|error| misfit(".", &error))?;
+    let understood = serde_json::to_value(&value).map_err(|error| misfit(".", &error))?;
+    match misread(&sent, &understood) {
+        None => Ok(value),
+        Some(place) if place.is_empty() => Err(ApiError::field("body", MISFIT)),
+        Some(place) => Err(ApiError::field(&place, MISFIT)),
+    }
 }
 
 /// Says where and what kind, and never repeats what was sent, which may be health data:
@@ -105,7 +107,7 @@ fn misfit(field: &str, error: &serde_json::Error) -> ApiError {
             let parent = field.rsplit_once('.').map_or("", |(parent, _)| parent);
             (parent, "has an unknown field".to_owned())
         }
-        serde_json::error::Category::Data => (field, "is not of the expected form".to_owned()),
+        serde_json::error::Category::Data => (field, MISFIT.to_owned()),
         _ => (
             "",
             format!("is not JSON at line {} column {}", error.line(), error.column()),
@@ -239,11 +241,20 @@ mod tests {
 
     #[test]
     fn a_misfit_names_the_place_and_never_the_value() {
-        #[derive(Debug, serde::Deserialize)]
+        #[derive(Debug, serde::Serialize, serde::Deserialize)]
         #[serde(deny_unknown_fields)]
-        #[expect(dead_code, reason = "only parsed")]
         struct Inner {
             n: u8,
+        }
+        #[derive(Debug, serde::Serialize, serde::Deserialize)]
+        #[serde(tag = "kind", rename_all = "snake_case")]
+        enum Outer {
+            One { inner: Inner, word: Word },
+        }
+        #[derive(Debug, serde::Serialize, serde::Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        enum Word {
+            Said,
         }
         for (body, field) in [
             (r#"{"n":"CANARY"}"#, "n"),
@@ -256,6 +267,16 @@ mod tests {
             let fault = &error.fields[0];
             assert_eq!(fault.field, field, "{fault:?}");
             assert!(!fault.message.contains("CANARY"), "{fault:?}");
+        }
+        // What is kept back until its kind is known takes lists and objects as gladly.
+        parse::<Outer>(br#"{"kind":"one","inner":{"n":1},"word":"said"}"#).unwrap();
+        for (body, field) in [
+            (r#"{"kind":"one","inner":[1],"word":"said"}"#, "inner"),
+            (r#"{"kind":"one","inner":{"n":1},"word":{"said":null}}"#, "word"),
+        ] {
+            let error = parse::<Outer>(body.as_bytes()).unwrap_err();
+            assert_eq!(error.code, medmesh_base::ProblemCode::InvalidRequest);
+            assert_eq!(error.fields[0].field, field, "{body}");
         }
     }
 }

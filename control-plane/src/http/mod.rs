@@ -27,6 +27,7 @@ mod challenge;
 mod creation;
 mod error;
 mod extract;
+mod form;
 mod limits;
 mod machine;
 mod mapping;
