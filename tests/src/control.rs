@@ -249,6 +249,7 @@ fn toml(site: &Site, id: usize, scratch: &Scratch, wishes: &Wishes) -> String {
     let join = id > site.founders;
     let key_cache = wishes.key_cache_seconds.unwrap_or(300);
     let scale = wishes.limits_scale.unwrap_or(1000.0);
+    let per_node = wishes.redis_url.is_none();
     let mut text = format!(
         r#"
 [node]
@@ -283,6 +284,7 @@ cache_seconds = {key_cache}
 token_file = "{dir}/operator.token"
 [limits]
 scale = {scale:?}
+per_node = {per_node}
 "#
     );
     match &wishes.objects {

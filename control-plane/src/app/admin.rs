@@ -26,6 +26,7 @@ pub(super) struct Health {
     pub(super) keyring: Keyring,
     pub(super) ephemeral: Ephemeral,
     pub(super) fleet: Fleet,
+    pub(super) limits_shared: bool,
     pub(super) front: Drain,
 }
 
@@ -45,6 +46,8 @@ struct Readiness {
     ready: bool,
     database: bool,
     redis: bool,
+    /// All control nodes count limits together, if Redis is there.
+    limits_shared: bool,
     /// It was heard whose keys are destroyed: until then nobody's record opens here.
     erasures: bool,
     /// The KMS did what it was asked for the last time.
@@ -78,6 +81,7 @@ async fn readyz(State(health): State<Health>) -> Response {
             ready,
             database,
             redis,
+            limits_shared: health.limits_shared,
             erasures,
             keys,
             joined,

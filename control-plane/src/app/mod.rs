@@ -19,7 +19,7 @@ use medmesh_base::drain::Drain;
 use medmesh_store::Keyring;
 use medmesh_vault::{ClusterSecret, TokenSigner, VaultError};
 use object_store::ObjectStore;
-use prometheus::Registry;
+use prometheus::{IntGauge, Registry};
 
 use crate::audit::{self, AuditMetrics, Cosigner, CosignerError, LogKeys, Logs, Publisher, Shelf};
 use crate::config::Config;
@@ -208,6 +208,7 @@ impl App {
         let token_keys = TokenKeys::default();
         let copying = signer.clone();
         let logs = Logs::new(log_keys, shelf, cosigner);
+        say_who_counts(config.shares_limits(), &registry);
         let api = Api::new(Parts {
             database: database.clone(),
             live: Live::new(News::default()),
@@ -279,6 +280,7 @@ impl App {
             keyring: self.keyring.clone(),
             ephemeral: self.ephemeral,
             fleet: self.fleet.clone(),
+            limits_shared: self.config.shares_limits(),
             front: self.front.clone(),
         });
         let desk = desk::router(Desk {
@@ -441,6 +443,22 @@ fn ephemeral(config: &Config) -> Result<Ephemeral, StartError> {
         source,
     })?;
     Ok(Ephemeral::open_trusting(&redis.url, authority)?)
+}
+
+/// Tells whoever watches this node that limits hold on each node by itself.
+fn say_who_counts(is_shared: bool, registry: &Registry) {
+    if !is_shared {
+        tracing::warn!("several control nodes without redis.url: each counts limits by itself");
+    }
+    let gauge = IntGauge::new(
+        "medmesh_limits_shared",
+        "Whether all control nodes count limits together: 0 when there are several and no Redis is configured.",
+    )
+    .expect("metric names are valid");
+    gauge.set(is_shared.into());
+    registry
+        .register(Box::new(gauge))
+        .expect("each metric is registered once");
 }
 
 /// The operator's token, if one is configured.

@@ -63,6 +63,10 @@ impl Config {
             let why = "several nodes need objects.dir or [objects.s3]: storage that all of them see";
             broken.push(("cluster.peers".into(), why.into()));
         }
+        if peers.len() > 1 && self.redis.is_none() && !self.limits.per_node {
+            let why = "several nodes need [redis]: counters that all of them see; or limits.per_node = true";
+            broken.push(("cluster.peers".into(), why.into()));
+        }
         for (index, peer) in peers.iter().enumerate() {
             if peers[..index].iter().any(|other| other.id == peer.id) {
                 broken.push((
@@ -83,6 +87,12 @@ impl Config {
         if !is_host_port(&self.link.advertise) {
             broken.push(("link.advertise".into(), "must be host:port".into()));
         }
+    }
+
+    /// Whether every control node sees what the others count.
+    #[must_use]
+    pub fn shares_limits(&self) -> bool {
+        self.redis.is_some() || self.cluster.peers.len() <= 1
     }
 
     fn listener_rules(&self, broken: &mut Vec<Broken>) {

@@ -20,6 +20,9 @@ pub struct RateLimits {
     pub clinic_per_second: f64,
     /// Multiplies them all.
     pub scale: f64,
+    /// Whether several nodes may count each by itself, for want of a Redis: what one address, account or
+    /// clinic may ask, and how often a password or a code may be tried, is then as often as there are nodes.
+    pub per_node: bool,
 }
 
 impl Default for RateLimits {
@@ -30,6 +33,7 @@ impl Default for RateLimits {
             client_per_second: 50.0,
             clinic_per_second: 500.0,
             scale: 1.0,
+            per_node: false,
         }
     }
 }

@@ -41,7 +41,13 @@ cache_seconds = 300
 [vault.file]
 key_file = "vault.keys"
 credential_file = "vault.unlock"
+
+[limits]
+per_node = true
 "#;
+
+/// What allows several nodes without a Redis, in [`GOOD`].
+const APART: &str = "per_node = true";
 
 fn load(text: &str) -> Result<Config, ConfigError> {
     let mut file = tempfile::Builder::new().suffix(".toml").tempfile().unwrap();
@@ -127,6 +133,30 @@ fn several_faults_are_told_at_once() {
         .replace("127.0.0.1:8001\"\npublic", "192.0.2.1:8001\"\npublic")
         .replace("postgres://", "mysql://");
     assert_eq!(fault(&text).lines().count(), 2, "{}", fault(&text));
+}
+
+#[test]
+fn several_nodes_count_together_unless_somebody_says_otherwise() {
+    let apart = load(GOOD).unwrap();
+    assert!(!apart.shares_limits());
+    let text = GOOD.replace(APART, "");
+    let line = text.lines().position(|l| l.starts_with("peers")).unwrap() + 1;
+    let fault = fault(&text);
+    assert!(
+        fault.contains(&format!(".toml:{line}: cluster.peers: ")),
+        "{fault}"
+    );
+    assert!(
+        fault.contains("[redis]") && fault.contains("limits.per_node"),
+        "{fault}"
+    );
+    let together = format!("{text}\n[redis]\nurl = \"redis://localhost\"\n");
+    assert!(load(&together).unwrap().shares_limits());
+    let alone = text.replace(
+        "  { id = 2, link = \"127.0.0.1:7002\", http = \"http://127.0.0.1:8002\" },\n",
+        "",
+    );
+    assert!(load(&alone).unwrap().shares_limits());
 }
 
 #[test]
