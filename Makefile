@@ -8,7 +8,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 PORTALS := api/portals
 # What the system itself runs on, what a person looks at it with, what peers are measured.
 RUN_NEEDS := initdb=postgresql redis-server curl
-TEST_NEEDS := $(RUN_NEEDS) rabbitmq-server chromium turnutils_uclient=coturn turnserver=coturn ip=iproute2 certutil=libnss3-tools openssl python3=python3-venv go=golang-go
+TEST_NEEDS := $(RUN_NEEDS) rabbitmq-server chromium turnutils_uclient=coturn turnserver=coturn ip=iproute2 ethtool certutil=libnss3-tools openssl python3=python3-venv go=golang-go
 BENCH_NEEDS := $(TEST_NEEDS) janus etcd=etcd-server
 FUZZ_SECONDS ?= 60
 

@@ -38,6 +38,8 @@ enum Bench {
     LoginNode,
     /// Packets the TURN relay carries per second of CPU, beside coturn.
     Turn(turn::Options),
+    /// What the kernel's own relaying saves, in the CPU of the whole machine, beside coturn.
+    TurnXdp(turn::KernelOptions),
     /// The program that only forwards; the `turn` bench starts it.
     #[command(hide = true)]
     TurnForward(turn::ForwardOptions),
@@ -47,9 +49,10 @@ enum Bench {
 }
 
 /// What `all` runs, by subcommand.
-const ALL: [&str; 7] = [
+const ALL: [&str; 8] = [
     "forward",
     "turn",
+    "turn-xdp",
     "raft",
     "audit",
     "rotation",
@@ -92,6 +95,7 @@ fn rows(bench: Bench) -> anyhow::Result<Vec<Row>> {
         Bench::Rotation(options) => clinic::rotation(&options)?,
         Bench::Search(options) => clinic::search(&options)?,
         Bench::Turn(options) => turn::rows(&options)?,
+        Bench::TurnXdp(options) => turn::kernel_rows(&options)?,
         Bench::LoginFlood(options) => login::rows(&options)?,
         Bench::LoginNode => return login::run_node().map(|()| Vec::new()),
         Bench::RaftNode(options) => return raft::run_node(&options).map(|()| Vec::new()),

@@ -15,6 +15,7 @@ mod socket;
 mod stream;
 mod token;
 mod worker;
+mod xdp;
 
 pub use config::{Network, NetworkError, RelayAddress, RelayConfig, RelayError, StreamListener};
 pub use files::{file_limit, raise_file_limit};
@@ -23,3 +24,4 @@ pub use handle::{Relay, RelayHandle, RelayStats};
 pub use stream::fuzz_proxy_header;
 pub use stream::places::ConnectionLimits;
 pub use stream::tls::{CertificateError, TlsFiles};
+pub use xdp::{FastPathError, pass_everything};

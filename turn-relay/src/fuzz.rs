@@ -12,13 +12,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::codec::{
-    Builder, Class, Datagram, Family, Fields, HEADER_BYTES, IntegrityKind, MAGIC_COOKIE, Method, attribute,
-    decode,
+    Builder, ChannelNumber, Class, Datagram, Family, Fields, HEADER_BYTES, IntegrityKind, MAGIC_COOKIE,
+    Method, attribute, decode,
 };
 use crate::credential::{Secret, Secrets, long_term_key};
 use crate::policy::PeerPolicy;
 use crate::server::{
-    Command, Counter, Limits, ListenerId, Now, Quotas, RelayId, Server, ServerConfig, WorkerId,
+    Command, Counter, Limits, ListenerId, Now, Quotas, RelayId, Server, ServerConfig, Shortcut, WorkerId,
 };
 
 pub use model::model;
@@ -74,6 +74,8 @@ struct World {
     policy: PeerPolicy,
     limits: Limits,
     open: BTreeMap<RelayId, SocketAddr>,
+    /// What may be relayed without asking.
+    shortcuts: BTreeMap<(RelayId, ChannelNumber), Shortcut>,
     answers: u64,
     nonce: [Vec<u8>; 4],
 }
@@ -114,6 +116,7 @@ impl World {
             tcp_relays: false,
             dont_fragment: false,
             mobility: false,
+            offload: true,
             worker: WorkerId::default(),
             families: vec![Family::V4],
             limits: limits.clone(),
@@ -133,6 +136,7 @@ impl World {
             policy,
             limits,
             open: BTreeMap::new(),
+            shortcuts: BTreeMap::new(),
             answers: 0,
             nonce: Default::default(),
         }
@@ -244,7 +248,18 @@ impl World {
                     assert_eq!(self.open.insert(relay, address), None);
                     self.server.handle_relay_opened(self.now, relay, Ok(address));
                 }
-                Command::CloseRelay { relay } => assert!(self.open.remove(&relay).is_some()),
+                Command::CloseRelay { relay } => {
+                    assert!(self.open.remove(&relay).is_some());
+                    assert!(!self.shortcuts.keys().any(|(of, _)| *of == relay));
+                }
+                Command::Offload(shortcut) => {
+                    assert!(self.policy.permits(shortcut.peer) && shortcut.until > self.now.monotonic);
+                    assert!(self.open.contains_key(&shortcut.relay));
+                    self.shortcuts.insert((shortcut.relay, shortcut.number), shortcut);
+                }
+                Command::Withdraw { relay, number } => {
+                    assert!(self.shortcuts.remove(&(relay, number)).is_some());
+                }
                 command @ (Command::Disconnect { .. }
                 | Command::Connect { .. }
                 | Command::Splice { .. }
@@ -280,6 +295,7 @@ impl World {
         assert!(get(Counter::Channels) <= allocations * u64::from(self.limits.channels_per_allocation));
         if allocations == 0 {
             assert_eq!((get(Counter::Permissions), get(Counter::Channels)), (0, 0));
+            assert!(self.shortcuts.is_empty());
         } else {
             assert!(self.server.poll_timeout().is_some(), "everything ends some time");
         }

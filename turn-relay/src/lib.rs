@@ -38,9 +38,11 @@ pub use credential::{IntegrityKey, PasswordAlgorithm, Secret, Secrets, ShortTerm
 pub use driver::forward::{FORWARD_ASK, forward};
 #[cfg(fuzzing)]
 pub use driver::fuzz_proxy_header;
+#[doc(hidden)]
+pub use driver::pass_everything;
 pub use driver::{
-    CertificateError, ConnectionLimits, Network, NetworkError, Relay, RelayAddress, RelayConfig, RelayError,
-    RelayHandle, RelayStats, StreamListener, TlsFiles, file_limit, raise_file_limit,
+    CertificateError, ConnectionLimits, FastPathError, Network, NetworkError, Relay, RelayAddress,
+    RelayConfig, RelayError, RelayHandle, RelayStats, StreamListener, TlsFiles, file_limit, raise_file_limit,
 };
 pub use policy::{PeerMode, PeerPolicy, PeerRule, PeerRuleError, embedded_ipv4};
 pub use server::{Alternate, Limits, Transport};

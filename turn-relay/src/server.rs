@@ -60,6 +60,7 @@ mod interface;
 mod limits;
 mod mobility;
 mod nonce;
+mod offload;
 mod quota;
 mod relaying;
 mod request;
@@ -86,6 +87,7 @@ pub use interface::{
 };
 pub use limits::Limits;
 pub use mobility::Moving;
+pub use offload::Shortcut;
 pub use quota::Quotas;
 
 use crate::codec::{self, Class, Datagram, Family, Method};
@@ -115,6 +117,9 @@ pub struct ServerConfig {
     pub dont_fragment: bool,
     /// Whether clients may take their allocations to other addresses (RFC 8016).
     pub mobility: bool,
+    /// Whether the driver is told of channels it may relay without asking ([`Command::Offload`]). With a
+    /// limit of bandwidth there are none: every packet has to be counted.
+    pub offload: bool,
     /// Which of the servers that share listening addresses this is.
     pub worker: WorkerId,
     /// How much anybody may take.
@@ -142,6 +147,7 @@ pub struct Server {
     worker: WorkerId,
     dont_fragment: bool,
     mobility: bool,
+    offload: bool,
     tokens: Tokens,
     tickets: Tickets,
     connections: Connections,
@@ -176,6 +182,7 @@ impl Server {
             worker: config.worker,
             dont_fragment: config.dont_fragment,
             mobility: config.mobility,
+            offload: config.offload && !config.limits.limit_bandwidth(),
             tokens: Tokens::new(&config.nonce_key, config.seed),
             tickets: Tickets::new(&config.nonce_key),
             connections: Connections::default(),
@@ -258,6 +265,7 @@ impl Server {
             } else {
                 let gone = allocation.peers.retain(|_| true, |_| true, now.monotonic);
                 self.release(gone);
+                self.offload(slot);
                 self.table.schedule(slot);
             }
         }
@@ -297,6 +305,7 @@ impl Server {
             );
         }
         self.release(gone);
+        self.offload_all();
         for connection in self.connections.of_peers(|peer| !self.policy.permits(peer)) {
             self.close_connection(connection);
         }
@@ -356,9 +365,10 @@ impl Server {
 
     /// Ends an allocation and gives back what it held.
     fn free(&mut self, slot: u32) {
-        let Some((generation, allocation)) = self.table.remove(slot) else {
+        let Some((generation, mut allocation)) = self.table.remove(slot) else {
             return;
         };
+        self.withdraw(&mut allocation);
         for connection in &allocation.connections {
             self.close_connection(*connection);
         }

@@ -154,6 +154,7 @@ fn framing_and_limits_cost_no_allocation() {
         tcp_relays: false,
         dont_fragment: false,
         mobility: true,
+        offload: false,
         worker: WorkerId::default(),
         limits,
         legacy_channels: false,

@@ -41,7 +41,7 @@ pub(super) struct Flow {
 impl Flow {
     /// A flow of the bare forwarder, which tells its address.
     pub(super) fn bare(server: SocketAddr, peer: SocketAddr) -> anyhow::Result<Self> {
-        let socket = UdpSocket::bind((IpAddr::from(Ipv4Addr::LOCALHOST), 0))?;
+        let socket = UdpSocket::bind((near(server), 0))?;
         socket.connect(server)?;
         socket.set_read_timeout(Some(PATIENCE))?;
         socket.send(medmesh_turn::FORWARD_ASK)?;
@@ -59,7 +59,7 @@ impl Flow {
 
     /// A flow past every server, straight to the peer: what the generator itself can do.
     pub(super) fn direct(peer: SocketAddr) -> anyhow::Result<Self> {
-        let socket = UdpSocket::bind((IpAddr::from(Ipv4Addr::LOCALHOST), 0))?;
+        let socket = UdpSocket::bind((near(peer), 0))?;
         socket.connect(peer)?;
         socket.set_nonblocking(true)?;
         Ok(Self {
@@ -135,6 +135,15 @@ impl Flow {
     }
 }
 
+/// Where to send from to reach `other`: an address of its kind, or whichever the kernel picks.
+pub(super) fn near(other: SocketAddr) -> IpAddr {
+    if other.ip().is_loopback() {
+        Ipv4Addr::LOCALHOST.into()
+    } else {
+        Ipv4Addr::UNSPECIFIED.into()
+    }
+}
+
 /// A client's side of requests and answers.
 struct Caller {
     socket: UdpSocket,
@@ -159,7 +168,7 @@ impl std::error::Error for Refused {}
 
 impl Caller {
     fn new(server: SocketAddr, index: u32) -> anyhow::Result<Self> {
-        let socket = UdpSocket::bind((IpAddr::from(Ipv4Addr::LOCALHOST), 0))?;
+        let socket = UdpSocket::bind((near(server), 0))?;
         socket.connect(server)?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
         let username = format!("{}:bench-{index}", now + 3600);

@@ -1,6 +1,6 @@
 //! The load: packets at a steady rate over some flows, one way, counted and timed where they arrive.
 
-use std::net::UdpSocket;
+use std::net::{IpAddr, UdpSocket};
 use std::os::fd::AsRawFd as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -83,8 +83,8 @@ struct Counts {
 }
 
 /// The peer of every flow.
-pub(super) fn sink() -> anyhow::Result<UdpSocket> {
-    let sink = UdpSocket::bind("127.0.0.1:0")?;
+pub(super) fn sink(ip: IpAddr) -> anyhow::Result<UdpSocket> {
+    let sink = UdpSocket::bind((ip, 0))?;
     sink.set_nonblocking(true)?;
     widen(&sink)?;
     Ok(sink)

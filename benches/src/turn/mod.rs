@@ -6,6 +6,7 @@
 //! varies is how much CPU it takes.
 
 mod flow;
+mod kernel;
 mod load;
 mod server;
 
@@ -18,8 +19,9 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::report::{self, Better, Other, Row};
 use flow::Flow;
+pub use kernel::{Options as KernelOptions, rows as kernel_rows};
 use load::{Direction, Load, Result};
-use server::Server;
+use server::{LOCAL, LOOPBACK, Place, Server};
 
 /// How long and how often.
 #[derive(Args, Clone, Debug)]
@@ -82,11 +84,11 @@ impl World {
         // Each flow is a socket.
         let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
         setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
-        let sink = load::sink()?;
+        let sink = load::sink(LOOPBACK)?;
         Ok(Self {
-            us: server::medmesh()?,
-            coturn: server::coturn().context("coturn")?,
-            limit: server::forwarder(sink.local_addr()?)?,
+            us: server::medmesh(&LOCAL)?,
+            coturn: server::coturn(&LOCAL).context("coturn")?,
+            limit: server::forwarder(&LOCAL, sink.local_addr()?)?,
             sink,
         })
     }
@@ -308,9 +310,9 @@ fn generator(world: &World, options: &Options) -> anyhow::Result<Row> {
 
 /// Memory of the process for one allocation with a channel, socket apart: that is the kernel's.
 fn memory(options: &Options) -> anyhow::Result<Row> {
-    let sink = load::sink()?;
-    let measure = |start: fn() -> anyhow::Result<Server>| -> anyhow::Result<f64> {
-        let server = start()?;
+    let sink = load::sink(LOOPBACK)?;
+    let measure = |start: fn(&Place) -> anyhow::Result<Server>| -> anyhow::Result<f64> {
+        let server = start(&LOCAL)?;
         // What the first allocation brings along is not the others'.
         let _first = server.flows(16, true, &sink)?;
         let before = server.private_bytes()?;

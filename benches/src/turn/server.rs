@@ -1,6 +1,6 @@
 //! The servers under load.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -10,8 +10,27 @@ use anyhow::Context as _;
 use medmesh_turn::codec::{Builder, Class, Method};
 use tempfile::TempDir;
 
-use super::flow::{Flow, REALM, SECRET};
+use super::flow::{Flow, REALM, SECRET, near};
 use super::load;
+
+pub(super) const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+/// On this host.
+pub(super) const LOCAL: Place = Place {
+    server: LOOPBACK,
+    generator: LOOPBACK,
+    interface: None,
+};
+
+/// Where a server stands.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    /// Its address.
+    pub(super) server: IpAddr,
+    /// The address of clients and peers.
+    pub(super) generator: IpAddr,
+    /// Where the kernel relays by itself.
+    pub(super) interface: Option<&'static str>,
+}
 
 /// How long a server may take to answer for the first time.
 const START_PATIENCE: Duration = Duration::from_secs(20);
@@ -20,6 +39,7 @@ const START_PATIENCE: Duration = Duration::from_secs(20);
 pub(super) struct Server {
     child: Child,
     address: SocketAddr,
+    generator: IpAddr,
     bare: bool,
     _directory: TempDir,
 }
@@ -58,7 +78,7 @@ impl Server {
 
     /// Opens flows to `sink`.
     pub(super) fn flows(&self, count: u16, channel: bool, sink: &UdpSocket) -> anyhow::Result<Vec<Flow>> {
-        let peer = sink.local_addr()?;
+        let peer = SocketAddr::new(self.generator, sink.local_addr()?.port());
         let flows: anyhow::Result<Vec<Flow>> = (0..count)
             .map(|_| {
                 if self.bare {
@@ -77,6 +97,7 @@ impl Server {
 
     fn start(
         mut command: Command,
+        place: &Place,
         address: SocketAddr,
         bare: bool,
         directory: TempDir,
@@ -89,6 +110,7 @@ impl Server {
         let mut server = Self {
             child,
             address,
+            generator: place.generator,
             bare,
             _directory: directory,
         };
@@ -112,16 +134,20 @@ impl Drop for Server {
 }
 
 /// Ours, one worker: the numbers are per CPU-second, and coturn is given one relay thread too.
-pub(super) fn medmesh() -> anyhow::Result<Server> {
-    again(start_medmesh)
+pub(super) fn medmesh(place: &Place) -> anyhow::Result<Server> {
+    again(|| start_medmesh(place))
 }
 
-fn start_medmesh() -> anyhow::Result<Server> {
+fn start_medmesh(place: &Place) -> anyhow::Result<Server> {
     let directory = tempfile::tempdir()?;
     let secrets = directory.path().join("secrets");
     std::fs::write(&secrets, format!("1 {SECRET}\n"))?;
     std::fs::set_permissions(&secrets, std::fs::Permissions::from_mode(0o600))?;
-    let (turn, admin) = (free()?, free()?);
+    let (turn, admin) = (free(place.server)?, free(LOOPBACK)?);
+    let Place {
+        server, generator, ..
+    } = place;
+    let interfaces: Vec<_> = place.interface.into_iter().collect();
     let config = directory.path().join("turn.toml");
     std::fs::write(
         &config,
@@ -129,7 +155,7 @@ fn start_medmesh() -> anyhow::Result<Server> {
             r#"
 [turn]
 listen = ["{turn}"]
-relay = ["127.0.0.1"]
+relay = ["{server}"]
 port_range = "20000-65535"
 secrets_file = "{}"
 workers = 1
@@ -137,9 +163,12 @@ workers = 1
 unauthenticated_per_second = 1000000
 [peers]
 mode = "allow-list"
-allow = ["127.0.0.1:1024-65535"]
+allow = ["{generator}:1024-65535"]
 [admin]
 listen = "{admin}"
+[xdp]
+interfaces = {interfaces:?}
+native = true
 "#,
             secrets.display()
         ),
@@ -147,13 +176,14 @@ listen = "{admin}"
     let binary = std::env::current_exe()?.with_file_name("medmesh-turn");
     let mut command = Command::new(binary);
     command.arg("--config").arg(&config);
-    Server::start(command, turn, false, directory)
+    Server::start(command, place, turn, false, directory)
 }
 
 /// Debian's coturn with the same credentials.
-pub(super) fn coturn() -> anyhow::Result<Server> {
+pub(super) fn coturn(place: &Place) -> anyhow::Result<Server> {
     again(|| {
-        let turn = free()?;
+        let turn = free(place.server)?;
+        let ip = place.server.to_string();
         let directory = tempfile::tempdir()?;
         let mut command = Command::new("turnserver");
         command
@@ -161,25 +191,25 @@ pub(super) fn coturn() -> anyhow::Result<Server> {
             .args(["--no-tls", "--no-dtls", "-m", "1", "--no-rfc5780"])
             .args(["--log-file", "/dev/null", "--simple-log"])
             .args([&format!("--static-auth-secret={SECRET}"), "-r", REALM])
-            .args(["-L", "127.0.0.1", "-E", "127.0.0.1"])
+            .args(["-L", &ip, "-E", &ip])
             .args(["--min-port", "20000", "--max-port", "65535"])
             .args(["-p", &turn.port().to_string()])
             .arg(format!("--pidfile={}", directory.path().join("pid").display()))
             .arg(format!("--userdb={}", directory.path().join("db").display()));
-        Server::start(command, turn, false, directory)
+        Server::start(command, place, turn, false, directory)
     })
 }
 
 /// The program that only forwards to `peer`, with our batching.
-pub(super) fn forwarder(peer: SocketAddr) -> anyhow::Result<Server> {
+pub(super) fn forwarder(place: &Place, peer: SocketAddr) -> anyhow::Result<Server> {
     again(|| {
-        let listen = free()?;
+        let listen = free(place.server)?;
         let mut command = Command::new(std::env::current_exe()?);
         command
             .arg("turn-forward")
             .arg(listen.to_string())
             .arg(peer.to_string());
-        Server::start(command, listen, true, tempfile::tempdir()?)
+        Server::start(command, place, listen, true, tempfile::tempdir()?)
     })
 }
 
@@ -191,7 +221,7 @@ fn again(mut start: impl FnMut() -> anyhow::Result<Server>) -> anyhow::Result<Se
 
 /// One Binding request, one answer (the forwarder answers anything).
 fn answers(turn: SocketAddr) -> anyhow::Result<()> {
-    let socket = UdpSocket::bind("127.0.0.1:0")?;
+    let socket = UdpSocket::bind((near(turn), 0))?;
     socket.set_read_timeout(Some(Duration::from_millis(200)))?;
     anyhow::ensure!(socket.local_addr()? != turn, "we would answer ourselves");
     socket.connect(turn)?;
@@ -200,6 +230,6 @@ fn answers(turn: SocketAddr) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn free() -> anyhow::Result<SocketAddr> {
-    Ok(UdpSocket::bind("127.0.0.1:0")?.local_addr()?)
+fn free(ip: IpAddr) -> anyhow::Result<SocketAddr> {
+    Ok(UdpSocket::bind((ip, 0))?.local_addr()?)
 }

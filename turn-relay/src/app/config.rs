@@ -27,6 +27,8 @@ pub(crate) struct Config {
     pub(crate) admin: Admin,
     #[serde(default)]
     pub(crate) log: Log,
+    #[serde(default)]
+    xdp: Xdp,
     /// What all this was read from.
     #[serde(skip)]
     pub(crate) source: Source,
@@ -100,6 +102,17 @@ enum Mode {
 pub(crate) struct Admin {
     /// Where `/metrics`, `/healthz` and `/readyz` are served.
     pub(crate) listen: SocketAddr,
+}
+
+/// `[xdp]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Xdp {
+    /// Interfaces on which the kernel relays channels by itself.
+    interfaces: Vec<String>,
+    /// In the driver of virtual interfaces too.
+    #[serde(default)]
+    native: bool,
 }
 
 /// `[log]`
@@ -251,6 +264,8 @@ impl Config {
             workers: self.turn.workers.unwrap_or(defaults.workers),
             limits: self.turn.connections.limits(&self.turn.limits.limits()),
             legacy_channels: self.turn.legacy_channels,
+            fast_path: self.xdp.interfaces.clone(),
+            fast_path_native: self.xdp.native,
             ..defaults
         })
     }

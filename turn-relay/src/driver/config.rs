@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use super::stream::places::ConnectionLimits;
 use super::stream::tls::{CertificateError, TlsFiles};
+use super::xdp::{self, FastPathError};
 use crate::credential::ShortTermCredential;
 use crate::server::{Alternate, Limits, Transport};
 
@@ -42,6 +43,12 @@ pub struct RelayConfig {
     pub alternates: Vec<Alternate>,
     /// What Binding requests have to be made with; anybody may make them without.
     pub binding_credential: Option<ShortTermCredential>,
+    /// Ethernet interfaces on which the kernel relays bound channels by itself, IPv4 and UDP on both
+    /// sides (XDP). None: the sockets relay everything. Takes CAP_BPF and CAP_NET_ADMIN.
+    pub fast_path: Vec<String>,
+    /// Whether it relays in the driver of virtual interfaces too. Only where the other end of a veth has an XDP
+    /// program as well: without, what the kernel sends there is lost.
+    pub fast_path_native: bool,
 }
 
 /// A TCP address clients connect to.
@@ -156,6 +163,8 @@ impl Default for RelayConfig {
             limits: Limits::default(),
             alternates: Vec::new(),
             binding_credential: None,
+            fast_path: Vec::new(),
+            fast_path_native: false,
         }
     }
 }
@@ -225,10 +234,14 @@ impl RelayConfig {
         .contains(&Some(0))
         {
             "limits: 0 bytes per second let nothing through; leave it out for no limit".to_owned()
+        } else if self.fast_path.len() > xdp::INTERFACES_MAX {
+            format!("xdp.interfaces: {} at most", xdp::INTERFACES_MAX)
+        } else if !self.fast_path.is_empty() && self.limits.limit_bandwidth() {
+            "xdp: limits of bandwidth are kept packet by packet, by the sockets: leave out either".to_owned()
         } else if self.limits.lifetime_max < Limits::LIFETIME_DEFAULT {
             "limits.lifetime_max: below the default lifetime of ten minutes".to_owned()
         } else {
-            return Ok(());
+            return Ok(xdp::check(&self.fast_path)?);
         };
         Err(RelayError::Config(problem))
     }
@@ -267,6 +280,9 @@ pub enum RelayError {
     /// Threads, polls or randomness could not be had.
     #[error("cannot start the relay's workers")]
     Start(#[source] std::io::Error),
+    /// The kernel does not relay by itself, as it was asked to.
+    #[error("no fast path")]
+    FastPath(#[from] FastPathError),
     /// The registry already has a relay's metrics.
     #[error("cannot register metrics")]
     Metrics(#[source] prometheus::Error),

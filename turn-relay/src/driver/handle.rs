@@ -16,6 +16,7 @@ use super::ports::PortPool;
 use super::stream::places::Places;
 use super::stream::tls::{self, Certificate, CertificateError};
 use super::stream::{Inbox, Streams};
+use super::xdp::FastPath;
 use super::{socket, worker};
 use crate::credential::Secrets;
 use crate::policy::PeerPolicy;
@@ -37,6 +38,8 @@ pub(super) struct Shared {
     pub(super) quotas: Arc<Quotas>,
     pub(super) streams: Arc<Streams>,
     pub(super) locals: Locals,
+    /// Where the kernel relays by itself, if it was asked to.
+    pub(super) fast_path: Option<Arc<FastPath>>,
     /// What all workers count time from: allocations and connections move between them.
     pub(super) started: Instant,
     certificate: Option<Arc<Certificate>>,
@@ -111,6 +114,8 @@ impl Relay {
             inboxes: (0..config.workers).map(|_| Inbox::default()).collect(),
             wakers: OnceLock::new(),
         });
+        let started = Instant::now();
+        let fast_path = fast_path(&config, started)?;
         let bound = || listeners.iter().chain(&stream_listeners).copied();
         let policy = with_own_addresses(policy, &config, bound());
         let workers = config.workers;
@@ -130,7 +135,8 @@ impl Relay {
             ports,
             quotas: Arc::new(Quotas::new()),
             streams,
-            started: Instant::now(),
+            started,
+            fast_path,
             locals: Locals::new(listeners.len() + stream_listeners.len()),
             certificate,
             nonce_key,
@@ -139,10 +145,13 @@ impl Relay {
             #[cfg(test)]
             fault: AtomicBool::new(false),
         });
-        let metrics = Arc::new(Metrics::new(workers));
-        metrics
-            .worker(0)
-            .set(Number::AllocationsMax, shared.config.allocations_max());
+        let metrics = Arc::new(Metrics::new(workers, shared.fast_path.clone()));
+        let first = metrics.worker(0);
+        first.set(Number::AllocationsMax, shared.config.allocations_max());
+        if let Some(path) = &shared.fast_path {
+            first.set(Number::FastPathNative, path.native);
+            first.set(Number::FastPathGeneric, path.generic);
+        }
         let mut ready = Vec::with_capacity(workers);
         let mut wakers = Vec::with_capacity(workers);
         for index in 0..workers {
@@ -183,6 +192,17 @@ impl Relay {
         }
         Ok(RelayHandle(Arc::new(running)))
     }
+}
+
+fn fast_path(config: &RelayConfig, started: Instant) -> Result<Option<Arc<FastPath>>, RelayError> {
+    if config.fast_path.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(Arc::new(FastPath::start(
+        &config.fast_path,
+        config.fast_path_native,
+        started,
+    )?)))
 }
 
 /// Sockets by listener, then by worker, and the addresses they got.
@@ -323,6 +343,9 @@ impl RelayHandle {
         for thread in self.0.threads.lock().drain(..) {
             // A panicked worker has already said so through the panic hook.
             let _ = thread.join();
+        }
+        if let Some(path) = &self.0.shared.fast_path {
+            path.detach();
         }
     }
 }

@@ -11,6 +11,7 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::{self, MetricFamily, MetricType};
 
 use super::handle::RelayStats;
+use super::xdp::{Carried, FastPath};
 use crate::server::counters::{Family, Kind};
 use crate::server::{Counter, Counters};
 use numbers::{Histogram, Scale};
@@ -70,12 +71,14 @@ impl WorkerMetrics {
 #[derive(Debug)]
 pub(super) struct Metrics {
     workers: Vec<Arc<WorkerMetrics>>,
+    fast_path: Option<Arc<FastPath>>,
 }
 
 impl Metrics {
-    pub(super) fn new(workers: usize) -> Self {
+    pub(super) fn new(workers: usize, fast_path: Option<Arc<FastPath>>) -> Self {
         Self {
             workers: std::iter::repeat_with(WorkerMetrics::new).take(workers).collect(),
+            fast_path,
         }
     }
 
@@ -100,28 +103,46 @@ impl Metrics {
     }
 
     pub(super) fn stats(&self) -> RelayStats {
+        let carried = self.carried();
         RelayStats {
             allocations: self.sum(Counter::Allocations),
             permissions: self.sum(Counter::Permissions),
             channels: self.sum(Counter::Channels),
             connections: self.sum_number(Number::Connections),
-            packets_to_peers: self.sum(Counter::PacketsToPeers),
-            packets_to_clients: self.sum(Counter::PacketsToClients),
-            bytes_to_peers: self.sum(Counter::BytesToPeers),
-            bytes_to_clients: self.sum(Counter::BytesToClients),
+            packets_to_peers: self.sum(Counter::PacketsToPeers) + carried.packets_to_peers,
+            packets_to_clients: self.sum(Counter::PacketsToClients) + carried.packets_to_clients,
+            bytes_to_peers: self.sum(Counter::BytesToPeers) + carried.bytes_to_peers,
+            bytes_to_clients: self.sum(Counter::BytesToClients) + carried.bytes_to_clients,
         }
     }
 
-    /// Every series that is one number, families together.
+    /// What the kernel has relayed by itself.
+    fn carried(&self) -> Carried {
+        self.fast_path
+            .as_ref()
+            .map_or_else(Carried::default, |path| path.carried())
+    }
+
+    /// Every series that is one number, families together. What was relayed is all that was, by the
+    /// sockets or by the kernel; the kernel's part stands beside it.
     fn series(&self) -> Vec<Series> {
-        let counters = Counter::ALL
-            .iter()
-            .map(|&counter| (counter.family(), self.sum(counter)));
+        let carried = self.carried();
+        let counters = Counter::ALL.iter().map(|&counter| {
+            let by_kernel = match counter {
+                Counter::PacketsToPeers => carried.packets_to_peers,
+                Counter::PacketsToClients => carried.packets_to_clients,
+                Counter::BytesToPeers => carried.bytes_to_peers,
+                Counter::BytesToClients => carried.bytes_to_clients,
+                _ => 0,
+            };
+            (counter.family(), self.sum(counter) + by_kernel)
+        });
         let numbers = Number::ALL
             .iter()
             .map(|&number| (number.family(), self.sum_number(number)));
         let series = |((family, label), value)| Series { family, label, value };
-        counters.chain(numbers).map(series).collect()
+        let by_kernel = numbers::of_fast_path(&carried);
+        counters.chain(numbers).chain(by_kernel).map(series).collect()
     }
 }
 
@@ -281,7 +302,7 @@ mod tests {
 
     #[test]
     fn every_number_is_shown_once_and_adds_up_over_workers() {
-        let metrics = Arc::new(Metrics::new(2));
+        let metrics = Arc::new(Metrics::new(2, None));
         let registry = prometheus::Registry::new();
         metrics.register(&registry).unwrap();
         for index in 0..2 {

@@ -106,6 +106,15 @@ impl RelaySockets {
             .filter(|relay| relay.id == id)
     }
 
+    /// Where the socket of `id` is bound.
+    pub(super) fn address_of(&self, id: RelayId) -> Option<SocketAddr> {
+        let relay = self.get(id)?;
+        Some(SocketAddr::new(
+            self.shared.config.relay[relay.address].bind,
+            relay.port,
+        ))
+    }
+
     /// Opens a socket on a free port; returns the address to advertise.
     pub(super) fn open(
         &mut self,

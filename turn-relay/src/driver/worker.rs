@@ -25,13 +25,14 @@ use mio::{Events, Interest, Poll, Token, Waker};
 
 use super::handle::Shared;
 use super::locals::{self, Met};
-use super::metrics::{Measure, WorkerMetrics};
+use super::metrics::{Measure, Number, WorkerMetrics};
 use super::mmsg::{RecvBatch, SendBatch};
 use super::outbox::{ClientOutbox, PeerOutbox};
 use super::relays::RelaySockets;
 use super::stream::peers::Peers;
 use super::stream::{Connections, Handed};
 use super::token::Source;
+use super::xdp::Shortcuts;
 use crate::codec::{FRAME_BYTES_MAX, Family};
 use crate::server::{Now, Server, ServerConfig, Transport, WorkerId};
 
@@ -59,6 +60,8 @@ pub(super) struct Worker {
     /// Of each listener: whether its clients must be told apart by the address they asked.
     wildcard: Vec<bool>,
     met: Met,
+    /// What the kernel relays by itself of this worker's. Above the sockets, so that it goes before their ports do.
+    shortcuts: Shortcuts,
     relays: RelaySockets,
     connections: Connections,
     peers: Peers,
@@ -116,6 +119,7 @@ impl Worker {
             .collect();
         let wildcard = wildcard?;
         let relays = RelaySockets::new(Arc::clone(&shared));
+        let shortcuts = Shortcuts::new(shared.fast_path.clone());
         let first = u16::try_from(listeners.len()).expect("the configuration bounds listeners");
         let streams = Arc::clone(&shared.streams);
         let connections = Connections::new(streams, acceptors, first, Arc::clone(&metrics));
@@ -129,6 +133,7 @@ impl Worker {
             met: Met::default(),
             listeners,
             relays,
+            shortcuts,
             connections,
             peers: Peers::default(),
             server,
@@ -188,6 +193,8 @@ impl Worker {
     fn begin_again(&mut self) -> io::Result<()> {
         let mut fresh = server(&self.shared, self.worker)?;
         fresh.inherit(self.server.counters());
+        // Before the ports go back: what the old server said is nobody's any more.
+        self.shortcuts.clear();
         self.server = fresh;
         self.relays = RelaySockets::new(Arc::clone(&self.shared));
         self.connections.clear();
@@ -253,6 +260,8 @@ impl Worker {
         self.flush_to_clients(buffers);
         self.flush_connections(now);
         self.metrics.publish(self.server.counters());
+        self.metrics
+            .set(Number::FastPathChannels, self.shortcuts.len() as u64);
         if busy {
             let took = self.clock.now().monotonic.saturating_sub(now.monotonic);
             self.metrics.record_time(Measure::Turn, took);
@@ -335,6 +344,7 @@ fn server(shared: &Shared, worker: WorkerId) -> io::Result<Server> {
         tcp_relays: !shared.config.streams.is_empty(),
         dont_fragment: true,
         mobility: true,
+        offload: shared.fast_path.is_some(),
         worker,
         families: families.collect(),
         limits: shared.config.limits.clone(),

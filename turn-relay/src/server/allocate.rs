@@ -168,6 +168,7 @@ impl Server {
             family_error: None,
             timer: Duration::MAX,
             peers: Peers::default(),
+            shortcuts: Vec::new(),
         }
     }
 
@@ -257,6 +258,7 @@ impl Server {
         allocation.relays.set(family, Relay::None);
         let gone = allocation.peers.forget_family(family);
         self.release(gone);
+        self.offload(slot);
         self.commands.push_back(Command::CloseRelay {
             relay: RelayId {
                 slot,

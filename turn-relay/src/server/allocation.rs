@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::bandwidth::Meter;
 use super::mobility::Mobility;
 use super::reservation::ReservationToken;
-use super::{Client, ConnectionId, Limits, Protocol};
+use super::{Client, ConnectionId, Limits, Protocol, Shortcut};
 use crate::codec::{ChannelNumber, Family, IntegrityKind, TransactionId};
 use crate::credential::{IntegrityKey, Username};
 
@@ -120,6 +120,8 @@ pub(super) struct Allocation {
     /// When the table looks at it next.
     pub(super) timer: Duration,
     pub(super) peers: Peers,
+    /// What the driver relays without asking, as it was last told.
+    pub(super) shortcuts: Vec<Shortcut>,
 }
 
 impl Allocation {
@@ -204,6 +206,16 @@ impl Peers {
 
     pub(super) fn has_permission(&self, ip: IpAddr) -> bool {
         self.permissions.binary_search_by_key(&ip, |(ip, _)| *ip).is_ok()
+    }
+
+    /// The channels whose peers are permitted, and when the first of both ends.
+    pub(super) fn bound_until(&self) -> impl Iterator<Item = (ChannelNumber, SocketAddr, Duration)> {
+        self.channels.iter().filter_map(|channel| {
+            let ip = channel.peer.ip();
+            let at = self.permissions.binary_search_by_key(&ip, |(ip, _)| *ip).ok()?;
+            let until = channel.expires.min(self.permissions[at].1);
+            Some((channel.number, channel.peer, until))
+        })
     }
 
     /// Installs or refreshes a permission.

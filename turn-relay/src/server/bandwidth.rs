@@ -94,7 +94,7 @@ pub enum Direction {
 }
 
 impl Limits {
-    fn limit_bandwidth(&self) -> bool {
+    pub(crate) fn limit_bandwidth(&self) -> bool {
         self.bandwidth_per_allocation.is_some()
             || self.bandwidth_per_user.is_some()
             || self.bandwidth.is_some()

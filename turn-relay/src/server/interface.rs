@@ -5,8 +5,8 @@ use std::ops::Range;
 use std::time::Duration;
 
 #[expect(unused_imports, reason = "named by the documentation")]
-use super::{ConnectionId, Limits, Server};
-use crate::codec::{self, Family};
+use super::{ConnectionId, Limits, Server, ServerConfig, Shortcut};
+use crate::codec::{self, ChannelNumber, Family};
 
 /// The time a call happens at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -195,6 +195,17 @@ pub enum Command {
         from: RelayId,
         /// As it is called from now on.
         relay: RelayId,
+    },
+    /// Packets of a channel may be relayed without asking, until a time; instead of what was said of
+    /// the same relayed transport address and number before. Nothing but time is lost if the
+    /// driver does not. Only with [`ServerConfig::offload`].
+    Offload(Shortcut),
+    /// They may not any more: ask again, from before the next command on.
+    Withdraw {
+        /// From which relayed transport address.
+        relay: RelayId,
+        /// Over which channel.
+        number: ChannelNumber,
     },
 }
 

@@ -236,6 +236,7 @@ impl Server {
             self.admit_stranger(request.now, old);
         }
         self.counters.increment(Counter::Moves);
+        self.offload(slot);
         Ok(())
     }
 
@@ -262,6 +263,7 @@ impl Server {
         }
         let old = allocation.client;
         let (generation, mut allocation) = self.table.remove(slot)?;
+        self.withdraw(&mut allocation);
         self.counters.set(Counter::Allocations, self.table.len() as u64);
         self.uncount(allocation.peers.held());
         if !mobility.away && self.transport(old).is_stream() {
@@ -317,6 +319,7 @@ impl Server {
                     },
                 });
             }
+            self.offload(slot);
         }
         self.authenticated(now, client, &message, &self.read(&message));
     }

@@ -301,6 +301,7 @@ impl Server {
             let left = age_end.saturating_sub(request.now.monotonic);
             let lifetime = lifetime(request.fields.lifetime_s, &self.limits).min(left);
             allocation.expires = request.now.monotonic + lifetime;
+            self.offload(slot);
             self.table.schedule(slot);
             lifetime
         };
@@ -394,6 +395,7 @@ impl Server {
         self.counters
             .add(Counter::Permissions, granted.permissions.into());
         self.counters.add(Counter::Channels, granted.channels.into());
+        self.offload(slot);
         self.table.schedule(slot);
         Ok(())
     }

@@ -62,6 +62,12 @@ impl Table {
             .filter_map(|slot| slot.allocation.as_deref_mut())
     }
 
+    /// The slots of those that are there.
+    pub(super) fn slots(&self) -> impl Iterator<Item = u32> {
+        let taken = self.slots.iter().zip(0..);
+        taken.filter_map(|(slot, number)| slot.allocation.as_ref().map(|_| number))
+    }
+
     /// Adds an allocation of a client that has none; returns slot and generation.
     pub(super) fn insert(&mut self, allocation: Allocation) -> (u32, u32) {
         let slot = self.free.pop().unwrap_or_else(|| {

@@ -8,6 +8,7 @@ mod flood;
 mod lifetimes;
 mod mobility;
 mod model;
+mod offload;
 mod peers;
 mod ports;
 mod probe;
@@ -57,6 +58,8 @@ pub(super) struct World {
     pub(super) fetched: Vec<(Client, u16, Vec<u8>)>,
     pub(super) adopted: Vec<(RelayId, RelayId)>,
     pub(super) handed_over: Vec<(Client, u16, Vec<u8>)>,
+    /// What the driver may relay without asking.
+    pub(super) shortcuts: HashMap<(RelayId, u16), Shortcut>,
     /// Families whose addresses cannot be opened.
     pub(super) closed: Vec<Family>,
     next_port: u16,
@@ -103,6 +106,7 @@ impl World {
             held: std::collections::BTreeSet::new(),
             fetched: Vec::new(),
             adopted: Vec::new(),
+            shortcuts: HashMap::new(),
             closed: Vec::new(),
             next_port: 50_000,
             next_transaction: 0,
@@ -152,6 +156,11 @@ impl World {
                 }
                 Command::CloseRelay { relay } => {
                     self.relays.remove(&relay).expect("only open relays are closed");
+                    let of = |shortcut: &Shortcut| shortcut.relay == relay;
+                    assert!(
+                        !self.shortcuts.values().any(of),
+                        "a port is not given up before its shortcuts"
+                    );
                 }
                 Command::ReleasePort { family, port } => {
                     assert!(self.held.remove(&(family, port)), "{port} was held");
@@ -179,6 +188,14 @@ impl World {
                     request,
                 } => {
                     self.handed_over.push((client, worker, request));
+                }
+                Command::Offload(shortcut) => {
+                    let key = (shortcut.relay, shortcut.number.get());
+                    self.shortcuts.insert(key, shortcut);
+                }
+                Command::Withdraw { relay, number } => {
+                    let told = self.shortcuts.remove(&(relay, number.get()));
+                    assert!(told.is_some(), "nothing is taken back that was not said");
                 }
             }
         }
@@ -234,6 +251,7 @@ pub(super) fn config() -> ServerConfig {
         tcp_relays: true,
         dont_fragment: true,
         mobility: true,
+        offload: true,
         worker: WorkerId::default(),
         families: vec![Family::V4, Family::V6],
         limits: Limits::default(),

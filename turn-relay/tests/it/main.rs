@@ -17,3 +17,4 @@ mod streams;
 mod support;
 mod tcp_peers;
 mod wire;
+mod xdp;

@@ -95,6 +95,36 @@ fn balancers_are_named() {
 }
 
 #[test]
+fn the_fast_path_is_named_and_checked() {
+    let with = |lines: &str| {
+        let config = Config::parse(&GOOD.replace("[peers]", &format!("[xdp]\n{lines}\n[peers]")));
+        let checked = config.and_then(|config| Ok(config.relay()?.validate()?));
+        checked.map_err(|error| format!("{error:#}"))
+    };
+    assert!(Config::parse(GOOD).unwrap().relay().unwrap().fast_path.is_empty());
+    for (lines, said) in [
+        ("interfaces = \"eth0\"", "line 9"),
+        ("interface = [\"eth0\"]", "line 9"),
+        (
+            "interfaces = [\"medmesh-none\"]",
+            "xdp.interfaces: there is no \"medmesh-none\"",
+        ),
+        ("interfaces = [\"lo\"]", "\"lo\" is not an Ethernet interface"),
+        (
+            &format!("interfaces = {:?}", ["lo"; 9]),
+            "xdp.interfaces: 8 at most",
+        ),
+    ] {
+        let error = with(lines).unwrap_err();
+        assert!(error.contains(said), "{error}");
+    }
+    let both = GOOD.replace("allocations_per_user = 3", "bytes_per_second = 1000");
+    let both = Config::parse(&format!("{both}\n[xdp]\ninterfaces = [\"lo\"]\n")).unwrap();
+    let error = both.relay().unwrap().validate().unwrap_err().to_string();
+    assert!(error.contains("limits of bandwidth"), "{error}");
+}
+
+#[test]
 fn errors_say_where() {
     for (from, to, said) in [
         ("allocations_per_user = 3", "allocations_per_usr = 3", "line 7"),

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::super::xdp::Carried;
 use crate::server::counters::{Family, Kind};
 
 const CONNECTIONS: Family = Family {
@@ -36,6 +37,47 @@ const ALLOCATIONS_MAX: Family = Family {
     kind: Kind::Gauge,
 };
 
+const FAST_PATH_INTERFACES: Family = Family {
+    name: "fast_path_interfaces",
+    help: "Interfaces on which the kernel relays channels by itself.",
+    label: "mode",
+    kind: Kind::Gauge,
+};
+const FAST_PATH_CHANNELS: Family = Family {
+    name: "fast_path_channels",
+    help: "Channels the kernel relays by itself.",
+    label: "",
+    kind: Kind::Gauge,
+};
+const FAST_PATH_REFUSED: Family = Family {
+    name: "fast_path_refused_total",
+    help: "Channels that stayed with the sockets though there is a fast path.",
+    label: "",
+    kind: Kind::Counter,
+};
+const FAST_PATH_PACKETS: Family = Family {
+    name: "fast_path_packets_total",
+    help: "Packets the kernel relayed by itself.",
+    label: "direction",
+    kind: Kind::Counter,
+};
+const FAST_PATH_BYTES: Family = Family {
+    name: "fast_path_bytes_total",
+    help: "Payload bytes the kernel relayed by itself.",
+    label: "direction",
+    kind: Kind::Counter,
+};
+
+/// What is known of the kernel's own relaying, families together.
+pub(super) fn of_fast_path(carried: &Carried) -> [((&'static Family, &'static str), u64); 4] {
+    [
+        ((&FAST_PATH_PACKETS, "to_peer"), carried.packets_to_peers),
+        ((&FAST_PATH_PACKETS, "to_client"), carried.packets_to_clients),
+        ((&FAST_PATH_BYTES, "to_peer"), carried.bytes_to_peers),
+        ((&FAST_PATH_BYTES, "to_client"), carried.bytes_to_clients),
+    ]
+}
+
 /// One number the driver keeps; those of one family are neighbours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::driver) enum Number {
@@ -57,6 +99,14 @@ pub(in crate::driver) enum Number {
     EndedUnread,
     /// Most allocations of the whole relay; the first worker keeps it.
     AllocationsMax,
+    /// Interfaces whose driver runs the program; the first worker keeps this and the next.
+    FastPathNative,
+    /// Interfaces for which the kernel runs it.
+    FastPathGeneric,
+    /// Channels the kernel relays by itself.
+    FastPathChannels,
+    /// Channels it was not given, or did not take.
+    FastPathRefused,
 }
 
 impl Number {
@@ -70,6 +120,10 @@ impl Number {
         Self::EndedFraming,
         Self::EndedUnread,
         Self::AllocationsMax,
+        Self::FastPathNative,
+        Self::FastPathGeneric,
+        Self::FastPathChannels,
+        Self::FastPathRefused,
     ];
 
     /// The family it belongs to and its label value there.
@@ -84,6 +138,10 @@ impl Number {
             Self::EndedFraming => (&ENDED, "framing"),
             Self::EndedUnread => (&ENDED, "answers_unread"),
             Self::AllocationsMax => (&ALLOCATIONS_MAX, ""),
+            Self::FastPathNative => (&FAST_PATH_INTERFACES, "native"),
+            Self::FastPathGeneric => (&FAST_PATH_INTERFACES, "generic"),
+            Self::FastPathChannels => (&FAST_PATH_CHANNELS, ""),
+            Self::FastPathRefused => (&FAST_PATH_REFUSED, ""),
         }
     }
 }

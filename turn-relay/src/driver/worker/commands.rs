@@ -1,11 +1,13 @@
 //! What the server asks the worker to do.
 
 use std::io;
+use std::net::SocketAddr;
 
+use super::super::metrics::Number;
 use super::super::socket;
 use super::super::stream::Mail;
 use super::Worker;
-use crate::server::{Client, Command, Counter, NoRelayAddress, Now};
+use crate::server::{Client, Command, Counter, ListenerId, NoRelayAddress, Now, Shortcut};
 
 impl Worker {
     pub(super) fn execute(&mut self, now: Now) {
@@ -27,6 +29,8 @@ impl Worker {
                     self.server.handle_relay_opened(now, relay, opened);
                 }
                 Command::CloseRelay { relay } => self.relays.close(relay),
+                Command::Offload(shortcut) => self.offload(&shortcut),
+                Command::Withdraw { relay, number } => self.shortcuts.withdraw(relay, number),
                 Command::ReleasePort { family, port } => self.relays.release(family, port),
                 Command::Disconnect { client } => self.connections.close(client, now.monotonic),
                 Command::Connect {
@@ -60,6 +64,32 @@ impl Worker {
                 }
             }
         }
+    }
+
+    /// Lets the kernel relay a channel by itself, if it can.
+    fn offload(&mut self, shortcut: &Shortcut) {
+        let offloaded = match (
+            self.server_address(shortcut.client.listener),
+            self.relays.address_of(shortcut.relay),
+        ) {
+            (Some(server), Some(relay)) => self.shortcuts.offload(shortcut, server, relay),
+            _ => false,
+        };
+        if !offloaded {
+            // What was said of it before must not stand either.
+            self.shortcuts.withdraw(shortcut.relay, shortcut.number);
+            self.metrics.increment(Number::FastPathRefused);
+        }
+    }
+
+    /// The address that clients of a UDP listener send to.
+    fn server_address(&self, listener: ListenerId) -> Option<SocketAddr> {
+        if let Some(socket) = self.listeners.get(usize::from(listener.0)) {
+            return socket.local_addr().ok();
+        }
+        let local = self.met.local(&self.shared.locals, listener)?;
+        let port = self.listeners[local.listener].local_addr().ok()?.port();
+        Some(SocketAddr::new(local.ip, port))
     }
 
     pub(super) fn send(&mut self, to: Client, bytes: &[u8]) {

@@ -240,6 +240,8 @@ impl Worker {
                     back_to,
                 } => {
                     let moving = self.server.handle_fetch(now, client, &request);
+                    // What was said of it here is taken back before anything is said of it there.
+                    self.execute(now);
                     let relays = moving.iter().flat_map(Moving::relays);
                     let sockets = relays
                         .filter_map(|relay| self.relays.let_go(self.poll.registry(), relay))

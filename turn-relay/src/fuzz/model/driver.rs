@@ -12,7 +12,7 @@ use crate::credential::{IntegrityKey, Secret, Secrets, long_term_key};
 use crate::policy::PeerPolicy;
 use crate::server::{
     Client, Command, ConnectionId, Limits, ListenerId, Now, Port, Quotas, RelayId, Server, ServerConfig,
-    Transport, WorkerId,
+    Shortcut, Transport, WorkerId,
 };
 
 /// Half of them send datagrams, half have connections; every other one is the same user.
@@ -72,6 +72,8 @@ pub(super) struct Driver {
     pub(super) server: Server,
     pub(super) now: Now,
     pub(super) open: BTreeMap<RelayId, SocketAddr>,
+    /// What may be relayed without asking.
+    pub(super) shortcuts: BTreeMap<(RelayId, u16), Shortcut>,
     /// Opened last.
     pub(super) opened: Option<RelayId>,
     pub(super) held: BTreeSet<u16>,
@@ -106,6 +108,7 @@ impl Driver {
             tcp_relays: true,
             dont_fragment: true,
             mobility: true,
+            offload: true,
             worker: WorkerId::default(),
             families: vec![Family::V4],
             limits,
@@ -130,6 +133,7 @@ impl Driver {
                 unix_s: START_UNIX_S,
             },
             open: BTreeMap::new(),
+            shortcuts: BTreeMap::new(),
             opened: None,
             held: BTreeSet::new(),
             connecting: None,
@@ -261,7 +265,17 @@ impl Driver {
                     self.opened = Some(relay);
                     self.server.handle_relay_opened(self.now, relay, Ok(address));
                 }
-                Command::CloseRelay { relay } => assert!(self.open.remove(&relay).is_some()),
+                Command::CloseRelay { relay } => {
+                    assert!(self.open.remove(&relay).is_some());
+                    assert!(!self.shortcuts.keys().any(|(of, _)| *of == relay), "ports last");
+                }
+                Command::Offload(shortcut) => {
+                    self.shortcuts
+                        .insert((shortcut.relay, shortcut.number.get()), shortcut);
+                }
+                Command::Withdraw { relay, number } => {
+                    assert!(self.shortcuts.remove(&(relay, number.get())).is_some());
+                }
                 Command::ReleasePort { port, .. } => assert!(self.held.remove(&port), "{port} was held"),
                 Command::Connect {
                     connection,
