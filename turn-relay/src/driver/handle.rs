@@ -145,13 +145,11 @@ impl Relay {
             #[cfg(test)]
             fault: AtomicBool::new(false),
         });
-        let metrics = Arc::new(Metrics::new(workers, shared.fast_path.clone()));
-        let first = metrics.worker(0);
-        first.set(Number::AllocationsMax, shared.config.allocations_max());
-        if let Some(path) = &shared.fast_path {
-            first.set(Number::FastPathNative, path.native);
-            first.set(Number::FastPathGeneric, path.generic);
-        }
+        let asked = shared.config.fast_path.len() as u64;
+        let metrics = Arc::new(Metrics::new(workers, shared.fast_path.clone(), asked));
+        metrics
+            .worker(0)
+            .set(Number::AllocationsMax, shared.config.allocations_max());
         let mut ready = Vec::with_capacity(workers);
         let mut wakers = Vec::with_capacity(workers);
         for index in 0..workers {
@@ -194,15 +192,23 @@ impl Relay {
     }
 }
 
+/// Where the kernel does not want to, the sockets do everything, as they would without having asked.
 fn fast_path(config: &RelayConfig, started: Instant) -> Result<Option<Arc<FastPath>>, RelayError> {
     if config.fast_path.is_empty() {
         return Ok(None);
     }
-    Ok(Some(Arc::new(FastPath::start(
-        &config.fast_path,
-        config.fast_path_native,
-        started,
-    )?)))
+    match FastPath::start(&config.fast_path, config.fast_path_native, started) {
+        Ok(path) => Ok(Some(Arc::new(path))),
+        Err(error) if error.is_of_the_host() => {
+            let error: &dyn std::error::Error = &error;
+            tracing::warn!(
+                error,
+                "the kernel relays nothing by itself; the sockets relay everything"
+            );
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Sockets by listener, then by worker, and the addresses they got.
@@ -344,9 +350,6 @@ impl RelayHandle {
             // A panicked worker has already said so through the panic hook.
             let _ = thread.join();
         }
-        if let Some(path) = &self.0.shared.fast_path {
-            path.detach();
-        }
     }
 }
 
@@ -365,6 +368,10 @@ impl Running {
     }
 
     fn stop(&self) {
+        // Whoever has the metrics has the program too: it does not wait for the last of them.
+        if let Some(path) = &self.shared.fast_path {
+            path.detach();
+        }
         self.shared.stopping.store(true, Ordering::Release);
         self.wake();
     }

@@ -11,7 +11,7 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::{self, MetricFamily, MetricType};
 
 use super::handle::RelayStats;
-use super::xdp::{Carried, FastPath};
+use super::xdp::{Carried, FastPath, Standing};
 use crate::server::counters::{Family, Kind};
 use crate::server::{Counter, Counters};
 use numbers::{Histogram, Scale};
@@ -72,13 +72,16 @@ impl WorkerMetrics {
 pub(super) struct Metrics {
     workers: Vec<Arc<WorkerMetrics>>,
     fast_path: Option<Arc<FastPath>>,
+    /// Interfaces it was asked for on.
+    asked: u64,
 }
 
 impl Metrics {
-    pub(super) fn new(workers: usize, fast_path: Option<Arc<FastPath>>) -> Self {
+    pub(super) fn new(workers: usize, fast_path: Option<Arc<FastPath>>, asked: u64) -> Self {
         Self {
             workers: std::iter::repeat_with(WorkerMetrics::new).take(workers).collect(),
             fast_path,
+            asked,
         }
     }
 
@@ -141,7 +144,11 @@ impl Metrics {
             .iter()
             .map(|&number| (number.family(), self.sum_number(number)));
         let series = |((family, label), value)| Series { family, label, value };
-        let by_kernel = numbers::of_fast_path(&carried);
+        let standing = self
+            .fast_path
+            .as_ref()
+            .map_or_else(Standing::default, |path| path.standing());
+        let by_kernel = numbers::of_fast_path(&carried, &standing, self.asked);
         counters.chain(numbers).chain(by_kernel).map(series).collect()
     }
 }
@@ -302,7 +309,7 @@ mod tests {
 
     #[test]
     fn every_number_is_shown_once_and_adds_up_over_workers() {
-        let metrics = Arc::new(Metrics::new(2, None));
+        let metrics = Arc::new(Metrics::new(2, None, 1));
         let registry = prometheus::Registry::new();
         metrics.register(&registry).unwrap();
         for index in 0..2 {

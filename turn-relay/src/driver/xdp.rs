@@ -29,7 +29,7 @@ use crate::codec::ChannelNumber;
 use crate::server::{RelayId, Shortcut};
 use flow::{ENTRY_BYTES, FLOW_BYTES, Flow, Pair, Seal};
 use program::{CELL_BYTES, CELLS, Host};
-use sys::{Map, Program, Refused};
+use sys::{Link, Map, Program, Refused};
 
 /// Entries of the table, two for a channel: more channels than a relay has allocations by default. Those
 /// beyond are relayed by the sockets.
@@ -85,6 +85,12 @@ pub enum FastPathError {
 }
 
 impl FastPathError {
+    /// Whether nothing is wrong with what was asked for, but with where: another kernel, or a process that
+    /// is allowed more, would do it.
+    pub(super) fn is_of_the_host(&self) -> bool {
+        !matches!(self, Self::NoInterface(_) | Self::NotEthernet(_))
+    }
+
     fn of(error: io::Error) -> Self {
         match error.raw_os_error() {
             Some(libc::EPERM | libc::EACCES) => Self::Forbidden(error),
@@ -165,9 +171,21 @@ pub(super) struct FastPath {
     seal: Seal,
     /// What the kernel's clock said when the relay's began.
     origin: Duration,
-    /// By interface; closed, the program is gone from there.
-    links: Mutex<Vec<OwnedFd>>,
-    /// How many interfaces run the program in their driver; with the others the kernel runs it later.
+    /// By interface.
+    places: Mutex<Vec<Place>>,
+}
+
+/// Where the program stands.
+#[derive(Debug)]
+struct Place {
+    link: Link,
+    /// In the interface's driver; otherwise the kernel runs it a step later.
+    native: bool,
+}
+
+/// On how many interfaces the program stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Standing {
     pub(super) native: u64,
     pub(super) generic: u64,
 }
@@ -185,14 +203,12 @@ impl FastPath {
         let refused = FastPathError::of;
         // Read in this order the sum is never later than it should be.
         let clock = sys::monotonic().map_err(refused)?;
-        let mut path = Self {
+        let path = Self {
             flows: Map::hash("turn_flows", FLOWS_MAX).map_err(refused)?,
             counts: Map::array("turn_counts", CELLS).map_err(refused)?,
             seal: Seal::random().map_err(refused)?,
             origin: clock.saturating_sub(started.elapsed()),
-            links: Mutex::default(),
-            native: 0,
-            generic: 0,
+            places: Mutex::default(),
         };
         if Program::load("turn_probe", &program::probe())?
             .verdict()
@@ -207,46 +223,12 @@ impl FastPath {
                 "turn_relay",
                 &program::relay(&path.host(interface, &interfaces, ttl)),
             )?;
-            let link = path.place(&program, interface, native || interface.hardware)?;
-            path.links.lock().push(link);
+            let place = place(&program, interface, native || interface.hardware)?;
+            path.places.lock().push(place);
         }
-        tracing::info!(
-            native = path.native,
-            generic = path.generic,
-            "channels are relayed by the kernel"
-        );
+        let Standing { native, generic } = path.standing();
+        tracing::info!(native, generic, "channels are relayed by the kernel");
         Ok(path)
-    }
-
-    /// In the driver if it can, else the kernel runs it a step later.
-    ///
-    /// Never by itself in the driver of a virtual cable (veth): frames that a program sends there are lost, or
-    /// wait for other traffic, unless somebody has put a program at the other end as well.
-    fn place(
-        &mut self,
-        program: &Program,
-        interface: &Interface,
-        native: bool,
-    ) -> Result<OwnedFd, FastPathError> {
-        if native {
-            match attach(program, interface, NATIVE) {
-                Err(error @ FastPathError::Attach { .. }) => {
-                    let error: &dyn std::error::Error = &error;
-                    let interface = &interface.name;
-                    tracing::warn!(
-                        interface,
-                        error,
-                        "the driver takes no program; the kernel runs it"
-                    );
-                }
-                other => {
-                    self.native += 1;
-                    return other;
-                }
-            }
-        }
-        self.generic += 1;
-        attach(program, interface, GENERIC)
     }
 
     fn host(&self, interface: &Interface, all: &[Interface], ttl: u8) -> Host {
@@ -262,7 +244,7 @@ impl FastPath {
 
     /// Takes the program away from everything.
     pub(super) fn detach(&self) {
-        self.links.lock().clear();
+        self.places.lock().clear();
     }
 
     fn insert(&self, pair: &Pair, until: Duration) -> io::Result<()> {
@@ -300,6 +282,21 @@ impl FastPath {
         result
     }
 
+    /// Where it stands now: an interface that goes takes its program with it.
+    pub(super) fn standing(&self) -> Standing {
+        let mut standing = Standing::default();
+        for place in &*self.places.lock() {
+            let number = if place.native {
+                &mut standing.native
+            } else {
+                &mut standing.generic
+            };
+            // What cannot be asked is not counted on.
+            *number += u64::from(place.link.stands().unwrap_or(false));
+        }
+        standing
+    }
+
     /// What it has relayed so far.
     pub(super) fn carried(&self) -> Carried {
         let mut sum = [0_u64; 4];
@@ -325,7 +322,29 @@ impl FastPath {
     }
 }
 
-fn attach(program: &Program, interface: &Interface, mode: u32) -> Result<OwnedFd, FastPathError> {
+/// Puts a program before an interface: in the driver if it can, else the kernel runs it a step later.
+///
+/// Never by itself in the driver of a virtual cable (veth): frames that a program sends there are lost, or
+/// wait for other traffic, unless somebody has put a program at the other end as well.
+fn place(program: &Program, interface: &Interface, native: bool) -> Result<Place, FastPathError> {
+    if native {
+        match attach(program, interface, NATIVE) {
+            Err(error @ FastPathError::Attach { .. }) => {
+                let error: &dyn std::error::Error = &error;
+                let interface = &interface.name;
+                tracing::warn!(
+                    interface,
+                    error,
+                    "the driver takes no program; the kernel runs it"
+                );
+            }
+            other => return other.map(|link| Place { link, native }),
+        }
+    }
+    attach(program, interface, GENERIC).map(|link| Place { link, native: false })
+}
+
+fn attach(program: &Program, interface: &Interface, mode: u32) -> Result<Link, FastPathError> {
     program
         .attach(interface.index, mode)
         .map_err(|error| match error.raw_os_error() {
@@ -345,7 +364,7 @@ fn attach(program: &Program, interface: &Interface, mode: u32) -> Result<OwnedFd
 /// See [`FastPathError`].
 pub fn pass_everything(interface: &str) -> Result<OwnedFd, FastPathError> {
     let program = Program::load("pass", &program::pass())?;
-    attach(&program, &Interface::find(interface)?, NATIVE)
+    Ok(attach(&program, &Interface::find(interface)?, NATIVE)?.into())
 }
 
 /// What this host's sockets send with.

@@ -57,9 +57,14 @@ listen = "127.0.0.1:{admin}"
 }
 
 fn command(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_medmesh-turn"));
+    command_by(&[], arguments)
+}
+
+fn command_by(words: &[&str], arguments: &[&str]) -> Command {
+    let line = [words, &[env!("CARGO_BIN_EXE_medmesh-turn")], arguments].concat();
+    let mut command = Command::new(line[0]);
     command
-        .args(arguments)
+        .args(&line[1..])
         .env_remove("MEDMESH_LOG")
         .stdin(Stdio::null());
     command
@@ -72,12 +77,21 @@ impl Process {
 
     /// With another configuration, and what it names in the directory.
     pub(crate) fn start_with(directory: TempDir, change: impl FnOnce(String) -> String) -> Self {
+        Self::start_by(&[], directory, change)
+    }
+
+    /// Started by another program: its words come first.
+    pub(crate) fn start_by(
+        words: &[&str],
+        directory: TempDir,
+        change: impl FnOnce(String) -> String,
+    ) -> Self {
         write_secrets(&directory, &format!("1 {SECRET}\n"), 0o600);
         let (turn, admin) = (free_port(), free_port());
         let config = write_config(&directory, turn, admin);
         fs::write(&config, change(fs::read_to_string(&config).unwrap())).unwrap();
         let log = fs::File::create(directory.path().join("log")).unwrap();
-        let child = command(&["--config", config.to_str().unwrap()])
+        let child = command_by(words, &["--config", config.to_str().unwrap()])
             .stderr(log)
             .spawn()
             .unwrap();

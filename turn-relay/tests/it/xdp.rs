@@ -8,7 +8,7 @@ use std::process::Command;
 use std::sync::mpsc;
 
 use medmesh_turn::codec::{Method, attribute};
-use medmesh_turn::{FastPathError, PeerPolicy, Relay, RelayAddress, RelayConfig, RelayError, RelayHandle};
+use medmesh_turn::{FastPathError, PeerPolicy, Relay, RelayAddress, RelayConfig, RelayHandle};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::Signal;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, socket};
@@ -73,32 +73,57 @@ fn inside(test: &str) -> bool {
 enum Fast {
     Native,
     Generic,
+    /// It was asked to, and does not.
+    Refused,
     No,
 }
 
-/// A relay on the cable. `None`: the kernel takes no program from this process.
-fn relay(port: u16, fast: Fast, registry: &prometheus::Registry) -> Option<RelayHandle> {
+/// Whether the kernel takes programs from this process.
+fn allowed() -> bool {
+    match medmesh_turn::pass_everything("turn0") {
+        Ok(_) => true,
+        Err(FastPathError::Forbidden(error)) => {
+            writeln!(
+                std::io::stderr(),
+                "{NOT_CHECKED}: no programs for this process ({error})"
+            )
+            .unwrap();
+            false
+        }
+        Err(error) => panic!("{error:?}"),
+    }
+}
+
+/// A relay on the cable.
+fn relay(port: u16, fast: Fast, registry: &prometheus::Registry) -> RelayHandle {
     let config = RelayConfig {
         listen: vec![SocketAddr::new(RELAY.into(), port)],
         relay: vec![RelayAddress::same(RELAY.into())],
         workers: 1,
         fast_path: match fast {
             Fast::No => Vec::new(),
-            Fast::Native | Fast::Generic => vec!["turn0".to_owned()],
+            Fast::Native | Fast::Generic | Fast::Refused => vec!["turn0".to_owned()],
         },
         fast_path_native: fast == Fast::Native,
         ..RelayConfig::default()
     };
     let policy = PeerPolicy::allow_list(vec![PEER.to_string().parse().unwrap()]);
-    match Relay::spawn(config, secrets(), policy, registry) {
-        Ok(relay) => Some(relay),
-        Err(RelayError::FastPath(FastPathError::Forbidden(error))) => {
-            let said = format!("{NOT_CHECKED}: no programs for this process ({error})\n");
-            std::io::stderr().write_all(said.as_bytes()).unwrap();
-            None
-        }
-        Err(error) => panic!("{error:?}"),
+    let relay = Relay::spawn(config, secrets(), policy, registry).unwrap();
+    for (mode, when) in [
+        ("native", Fast::Native),
+        ("generic", Fast::Generic),
+        ("off", Fast::Refused),
+    ] {
+        assert_eq!(interfaces(registry, mode), u64::from(fast == when), "{mode}");
     }
+    relay
+}
+
+fn interfaces(registry: &prometheus::Registry, mode: &str) -> u64 {
+    number_of(
+        registry,
+        &format!("medmesh_turn_fast_path_interfaces{{mode=\"{mode}\"}} "),
+    )
 }
 
 /// Sockets at the other end of the cable, in a namespace of its own.
@@ -163,9 +188,9 @@ impl Outside {
     }
 
     /// A client that has bound the channel, and where the peer reaches it.
-    fn client(&mut self, relay: &RelayHandle, user: &str) -> (WireClient, SocketAddr) {
+    fn client(&mut self, relay: SocketAddr, user: &str) -> (WireClient, SocketAddr) {
         let socket = self.clients.pop_front().unwrap();
-        socket.connect(relay.listeners()[0]).unwrap();
+        socket.connect(relay).unwrap();
         let mut client = WireClient::over(Wire::Udp(socket), user);
         let relayed = client.allocate().relayed();
         assert_eq!(client.bind(CHANNEL, self.peer.local_addr().unwrap()), 0);
@@ -262,20 +287,29 @@ fn after_the_driver_it_sends_the_same() {
     }
 }
 
+#[test]
+fn where_it_does_not_the_sockets_send_the_same() {
+    if inside("where_it_does_not_the_sockets_send_the_same") {
+        compare(Fast::Refused);
+    }
+}
+
 fn compare(mode: Fast) {
-    let registries = [prometheus::Registry::new(), prometheus::Registry::new()];
-    let Some(fast) = relay(3478, mode, &registries[0]) else {
+    if !allowed() {
         return;
-    };
-    let plain = relay(3479, Fast::No, &registries[1]).unwrap();
+    }
+    let taken = (mode == Fast::Refused).then(|| medmesh_turn::pass_everything("turn0").unwrap());
+    let registries = [prometheus::Registry::new(), prometheus::Registry::new()];
+    let fast = relay(3478, mode, &registries[0]);
+    let plain = relay(3479, Fast::No, &registries[1]);
     let mut outside = Outside::new(2, mode == Fast::Native);
     let data = |length: usize| (0..length).map(|n| (n * 5 + length) as u8).collect::<Vec<u8>>();
     let lengths = [4, 5, 20, 171, 172, 1199, 1200, 1440, 1468, 1469, 0, 1, 3];
     let mut heard = Vec::new();
     let mut ends = Vec::new();
     for relay in [&fast, &plain] {
-        let (client, relayed) = outside.client(relay, "a");
         let server = relay.listeners()[0];
+        let (client, relayed) = outside.client(server, "a");
         outside.heard();
         for length in lengths.into_iter().chain(lengths) {
             let data = data(length);
@@ -307,33 +341,37 @@ fn compare(mode: Fast) {
     assert!(heard[0].iter().all(|frame| frame.sound));
     // 1,468 bytes and a channel's header fit the cable; one more is two fragments one way.
     assert_eq!(heard[0].len(), 4 * lengths.len() - 2);
-    // All but the first, one that is fragmented on its way down, and those shorter than a header.
+    // All that fill an Ethernet frame and are not fragmented on one of their two ways; now and then one goes the
+    // long way.
+    let most = 2 * lengths
+        .iter()
+        .filter(|length| (18..=1468).contains(*length))
+        .count() as u64;
     let by_kernel = |direction: &str| {
         let line = format!("medmesh_turn_fast_path_packets_total{{direction=\"{direction}\"}} ");
         number_of(&registries[0], &line)
     };
     let all = 2 * lengths.len() as u64;
-    assert!(
-        (all - 8..all).contains(&by_kernel("to_peer")),
-        "{}",
-        by_kernel("to_peer")
-    );
-    assert!(
-        (all - 12..all).contains(&by_kernel("to_client")),
-        "{}",
-        by_kernel("to_client")
-    );
+    let channels = number_of(&registries[0], "medmesh_turn_fast_path_channels ");
+    if taken.is_some() {
+        assert_eq!(
+            (by_kernel("to_peer"), by_kernel("to_client"), channels),
+            (0, 0, 0)
+        );
+        assert_eq!(
+            (fast.stats(), fast.stats().packets_to_peers),
+            (plain.stats(), all)
+        );
+        return;
+    }
+    for direction in ["to_peer", "to_client"] {
+        let packets = by_kernel(direction);
+        assert!((most - 3..=most).contains(&packets), "{direction}: {packets}");
+    }
     let (stats, others) = (fast.stats(), plain.stats());
     assert_eq!(stats.packets_to_peers, all);
     assert_eq!(stats, others, "whoever relays, it is counted once");
-    assert_eq!(number_of(&registries[0], "medmesh_turn_fast_path_channels "), 1);
-    assert_eq!(
-        number_of(
-            &registries[0],
-            "medmesh_turn_fast_path_interfaces{mode=\"native\"} "
-        ),
-        u64::from(mode == Fast::Native)
-    );
+    assert_eq!(channels, 1);
     fast.stop();
     plain.stop();
 }
@@ -343,10 +381,11 @@ fn what_has_ended_is_not_relayed_by_the_kernel_either() {
     if !inside("what_has_ended_is_not_relayed_by_the_kernel_either") {
         return;
     }
-    let registry = prometheus::Registry::new();
-    let Some(relay) = relay(3478, Fast::Native, &registry) else {
+    if !allowed() {
         return;
-    };
+    }
+    let registry = prometheus::Registry::new();
+    let relay = relay(3478, Fast::Native, &registry);
     let mut outside = Outside::new(4, true);
     let short = std::time::Duration::from_millis(200);
     let carried = || {
@@ -360,11 +399,11 @@ fn what_has_ended_is_not_relayed_by_the_kernel_either() {
     let reaches = |client: &WireClient, peer: &UdpSocket, relayed: SocketAddr| {
         client.socket.set_read_timeout(Some(short)).unwrap();
         (0..2).all(|_| {
-            peer.send_to(b"data", relayed).unwrap();
+            peer.send_to(b"as much as fills a frame", relayed).unwrap();
             client.socket.recv(&mut [0; 100]).is_ok()
         })
     };
-    let (mut first, first_relayed) = outside.client(&relay, "a");
+    let (mut first, first_relayed) = outside.client(relay.listeners()[0], "a");
     assert!(reaches(&first, &outside.peer, first_relayed));
     assert_eq!((carried(), channels()), (1, 1));
     first.socket.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -376,7 +415,7 @@ fn what_has_ended_is_not_relayed_by_the_kernel_either() {
     );
     eventually("it is gone from the table", || channels() == 0);
     // A policy that is changed while packets run.
-    let (mut second, second_relayed) = outside.client(&relay, "b");
+    let (mut second, second_relayed) = outside.client(relay.listeners()[0], "b");
     assert!(reaches(&second, &outside.peer, second_relayed));
     relay.set_peer_policy(PeerPolicy::allow_list(vec!["198.51.100.9".parse().unwrap()]));
     eventually("the policy took it back", || channels() == 0);
@@ -410,15 +449,92 @@ fn a_killed_process_leaves_nothing_behind() {
     if !inside("a_killed_process_leaves_nothing_behind") {
         return;
     }
-    if relay(3478, Fast::Generic, &prometheus::Registry::new()).is_none() {
+    if !allowed() {
         return;
     }
-    eventually("the first is gone", || !shows_a_program());
-    let with_fast_path = |text: String| format!("{text}\n[xdp]\ninterfaces = [\"turn0\"]\n");
     let process = Process::start_with(TempDir::new().unwrap(), with_fast_path);
     assert!(shows_a_program(), "{}", process.log());
     process.signal(Signal::SIGKILL);
     eventually("the kernel takes it away", || !shows_a_program());
     let address: IpAddr = RELAY.into();
     assert!(UdpSocket::bind((address, 0)).is_ok(), "the address is still here");
+}
+
+fn with_fast_path(text: String) -> String {
+    // Its own interface is for scrapers; clients and peers are at the cable's other end.
+    let (turn, admin) = text.split_once("[admin]").unwrap();
+    let turn = turn
+        .replace("allow = [\"127.0.0.1\"]", &format!("allow = [\"{PEER}\"]"))
+        .replace("\"127.0.0.1", &format!("\"{RELAY}"));
+    format!("{turn}[admin]{admin}\n[xdp]\ninterfaces = [\"turn0\"]\n")
+}
+
+#[test]
+fn the_program_goes_with_the_last_handle() {
+    if !inside("the_program_goes_with_the_last_handle") || !allowed() {
+        return;
+    }
+    // Which is not the registry, though that knows the numbers.
+    let registry = prometheus::Registry::new();
+    let relay = relay(3478, Fast::Generic, &registry);
+    assert!(shows_a_program());
+    drop(relay);
+    assert!(!shows_a_program());
+    assert_eq!(interfaces(&registry, "off"), 1);
+}
+
+/// By what is left of root's: `setpriv` takes the rest away.
+#[test]
+fn two_capabilities_are_enough_and_without_them_the_sockets_do_it() {
+    if !inside("two_capabilities_are_enough_and_without_them_the_sockets_do_it") || !allowed() {
+        return;
+    }
+    let cases = [
+        ("-all,+bpf,+net_admin", "generic"),
+        ("-all,+net_admin", "off"),
+        ("-all,+bpf", "off"),
+        ("-all", "off"),
+    ];
+    let mut outside = Outside::new(cases.len(), false);
+    for (left, mode) in cases {
+        let bounds = format!("--bounding-set={left}");
+        let by = ["setpriv", &bounds, "--inh-caps=-all", "--"];
+        let process = Process::start_by(&by, TempDir::new().unwrap(), with_fast_path);
+        let server = SocketAddr::new(RELAY.into(), process.turn.port());
+        let (client, relayed) = outside.client(server, "a");
+        for data in [
+            b"one that fills a frame",
+            b"a second such as that.",
+            b"a third one, as before",
+        ] {
+            let sent = client.send_on_channel(CHANNEL, data);
+            assert_eq!(receive(&outside.peer), data, "{left}");
+            outside.peer.send_to(data, relayed).unwrap();
+            let mut buffer = [0; 100];
+            let length = client.socket.recv(&mut buffer).expect("it is relayed");
+            assert_eq!(buffer[..length], sent, "{left}");
+        }
+        let metrics = process.get("/metrics").unwrap();
+        let shows = |line: &str| metrics.lines().any(|other| other == line);
+        let interfaces = format!("medmesh_turn_fast_path_interfaces{{mode=\"{mode}\"}} 1");
+        assert!(shows(&interfaces), "{left}: {metrics}{}", process.log());
+        let by_kernel = if mode == "off" { 0 } else { 2 };
+        for direction in ["to_peer", "to_client"] {
+            let by_kernel =
+                format!("medmesh_turn_fast_path_packets_total{{direction=\"{direction}\"}} {by_kernel}");
+            assert!(shows(&by_kernel), "{left}: {by_kernel} in {metrics}");
+        }
+        let log = process.log();
+        let said = |line: &&str| line.contains("the kernel relays nothing by itself");
+        let warnings: Vec<_> = log.lines().filter(said).collect();
+        if mode == "off" {
+            assert_eq!(warnings.len(), 1, "{left}: {log}");
+            assert!(
+                warnings[0].contains("WARN") && warnings[0].contains("CAP_BPF and CAP_NET_ADMIN"),
+                "{log}"
+            );
+        } else {
+            assert!(warnings.is_empty(), "{log}");
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::super::xdp::Carried;
+use super::super::xdp::{Carried, Standing};
 use crate::server::counters::{Family, Kind};
 
 const CONNECTIONS: Family = Family {
@@ -39,7 +39,7 @@ const ALLOCATIONS_MAX: Family = Family {
 
 const FAST_PATH_INTERFACES: Family = Family {
     name: "fast_path_interfaces",
-    help: "Interfaces on which the kernel relays channels by itself.",
+    help: "Interfaces on which the kernel relays channels by itself, and those on which it should and does not.",
     label: "mode",
     kind: Kind::Gauge,
 };
@@ -69,8 +69,18 @@ const FAST_PATH_BYTES: Family = Family {
 };
 
 /// What is known of the kernel's own relaying, families together.
-pub(super) fn of_fast_path(carried: &Carried) -> [((&'static Family, &'static str), u64); 4] {
+///
+/// `asked`: interfaces it was to stand on.
+pub(super) fn of_fast_path(
+    carried: &Carried,
+    standing: &Standing,
+    asked: u64,
+) -> [((&'static Family, &'static str), u64); 7] {
+    let off = asked.saturating_sub(standing.native + standing.generic);
     [
+        ((&FAST_PATH_INTERFACES, "native"), standing.native),
+        ((&FAST_PATH_INTERFACES, "generic"), standing.generic),
+        ((&FAST_PATH_INTERFACES, "off"), off),
         ((&FAST_PATH_PACKETS, "to_peer"), carried.packets_to_peers),
         ((&FAST_PATH_PACKETS, "to_client"), carried.packets_to_clients),
         ((&FAST_PATH_BYTES, "to_peer"), carried.bytes_to_peers),
@@ -99,10 +109,6 @@ pub(in crate::driver) enum Number {
     EndedUnread,
     /// Most allocations of the whole relay; the first worker keeps it.
     AllocationsMax,
-    /// Interfaces whose driver runs the program; the first worker keeps this and the next.
-    FastPathNative,
-    /// Interfaces for which the kernel runs it.
-    FastPathGeneric,
     /// Channels the kernel relays by itself.
     FastPathChannels,
     /// Channels it was not given, or did not take.
@@ -120,8 +126,6 @@ impl Number {
         Self::EndedFraming,
         Self::EndedUnread,
         Self::AllocationsMax,
-        Self::FastPathNative,
-        Self::FastPathGeneric,
         Self::FastPathChannels,
         Self::FastPathRefused,
     ];
@@ -138,8 +142,6 @@ impl Number {
             Self::EndedFraming => (&ENDED, "framing"),
             Self::EndedUnread => (&ENDED, "answers_unread"),
             Self::AllocationsMax => (&ALLOCATIONS_MAX, ""),
-            Self::FastPathNative => (&FAST_PATH_INTERFACES, "native"),
-            Self::FastPathGeneric => (&FAST_PATH_INTERFACES, "generic"),
             Self::FastPathChannels => (&FAST_PATH_CHANNELS, ""),
             Self::FastPathRefused => (&FAST_PATH_REFUSED, ""),
         }

@@ -2,7 +2,7 @@
 //!
 //! This is the second module of the crate with `unsafe` code, beside [`super::super::mmsg`].
 //! There is no crate for it that neither brings its own loader and object format nor wants
-//! clang at build time, and what is needed are seven calls. (And the clock that programs read, which nix
+//! clang at build time, and what is needed are eight calls. (And the clock that programs read, which nix
 //! would give at the price of one more feature.)
 //!
 //! # Proof
@@ -16,7 +16,7 @@
 //! * buffers on the stack or in a `Vec` of that function which it writes, and which nothing else
 //!   touches before the call has returned: the log (length in the attribute), a value (as long as
 //!   the type of the map says; none of our maps is per CPU, where the kernel would write one value
-//!   for each), the packet of a test run (length in the attribute).
+//!   for each), the packet of a test run, what there is to say of a link (lengths in the attribute).
 //!
 //! The kernel keeps no pointer after the call. A descriptor that a call returns is new and nobody
 //! else's, so it is owned from there on.
@@ -34,6 +34,7 @@ const MAP_UPDATE: libc::c_int = 2;
 const MAP_DELETE: libc::c_int = 3;
 const PROGRAM_LOAD: libc::c_int = 5;
 const PROGRAM_TEST_RUN: libc::c_int = 10;
+const OBJECT_INFO: libc::c_int = 15;
 const LINK_CREATE: libc::c_int = 28;
 
 const MAP_TYPE_HASH: u32 = 1;
@@ -48,6 +49,9 @@ const ATTRIBUTE_BYTES: usize = 128;
 const LOG_BYTES: usize = 256 << 10;
 /// Shortest frame the kernel runs a program over: an Ethernet header.
 const FRAME_BYTES_MIN: usize = 14;
+/// `struct bpf_link_info` as far as the interface of an XDP link, and where that stands.
+const LINK_INFO_BYTES: usize = 20;
+const LINK_INTERFACE: usize = 16;
 /// Names are 15 bytes and a zero.
 const NAME_BYTES: usize = 16;
 
@@ -222,14 +226,14 @@ impl Program {
     }
 
     /// Runs the program before everything else that comes in on an interface, for as long as the
-    /// returned descriptor is open. `flags`: `XDP_FLAGS_…`.
-    pub(super) fn attach(&self, interface: u32, flags: u32) -> io::Result<OwnedFd> {
+    /// returned link is open. `flags`: `XDP_FLAGS_…`.
+    pub(super) fn attach(&self, interface: u32, flags: u32) -> io::Result<Link> {
         let mut attribute = Attribute::new()
             .fd(0, self.0.as_raw_fd())
             .u32(4, interface)
             .u32(8, ATTACH_XDP)
             .u32(12, flags);
-        descriptor(LINK_CREATE, &mut attribute)
+        descriptor(LINK_CREATE, &mut attribute).map(Link)
     }
 
     /// What it says to an empty frame.
@@ -266,6 +270,29 @@ impl Program {
         bpf(PROGRAM_TEST_RUN, &mut attribute)?;
         out.truncate(attribute.u32_at(12) as usize);
         Ok((attribute.u32_at(4), out))
+    }
+}
+
+/// A program's place on an interface; closed, the program is gone from there.
+#[derive(Debug)]
+pub(super) struct Link(OwnedFd);
+
+impl Link {
+    /// Whether the interface is still there: when it goes, its program goes, and the link stays behind.
+    pub(super) fn stands(&self) -> io::Result<bool> {
+        let mut info = [0; LINK_INFO_BYTES];
+        let mut attribute = Attribute::new()
+            .fd(0, self.0.as_raw_fd())
+            .u32(4, LINK_INFO_BYTES as u32)
+            .written_to(8, &mut info);
+        bpf(OBJECT_INFO, &mut attribute)?;
+        Ok(info[LINK_INTERFACE..] != [0; 4])
+    }
+}
+
+impl From<Link> for OwnedFd {
+    fn from(link: Link) -> Self {
+        link.0
     }
 }
 

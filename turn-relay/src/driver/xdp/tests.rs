@@ -149,7 +149,11 @@ impl Scene {
         let started = Instant::now();
         let names = ["turn0", "turn1"].map(str::to_owned);
         let path = FastPath::start(&names, true, started).unwrap();
-        assert_eq!((path.native, path.generic), (2, 0));
+        let both = Standing {
+            native: 2,
+            generic: 0,
+        };
+        assert_eq!(path.standing(), both);
         let all = names.map(|name| Interface::find(&name).unwrap());
         let program =
             Program::load("test", &program::relay(&path.host(&all[0], &all, ttl().unwrap()))).unwrap();
@@ -221,17 +225,12 @@ fn packets_leave_as_the_table_says() {
     let scene = Scene::new();
     scene.insert(&pair());
     let [(up, to_peer), (down, to_client)] = pair().directions();
-    let lengths = [0, 1, 2, 3, 4, 5, 172, 173, 1199, 1200, 1371, 1372];
+    let lengths = [18, 19, 20, 21, 172, 173, 1199, 1200, 1371, 1372];
     for length in lengths {
         let data = bytes_of(length);
         let (verdict, out) = scene.run(&came_in(up, &data).bytes());
         assert_eq!(verdict.cast_signed(), TX, "{length} up");
         assert_eq!(out, goes_out(to_peer, &data).bytes(), "{length} up");
-        // What is shorter than a channel's header is left to the sockets.
-        if length < 4 {
-            scene.passes("short", &came_in(down, &data).bytes());
-            continue;
-        }
         let (verdict, out) = scene.run(&came_in(down, &data).bytes());
         assert_eq!(verdict.cast_signed(), TX, "{length} down");
         assert_eq!(out, goes_out(to_client, &data).bytes(), "{length} down");
@@ -239,7 +238,7 @@ fn packets_leave_as_the_table_says() {
     // Checksums of every kind, the one that is written as its complement among them.
     let mut zeros = 0;
     for word in 0..=u16::MAX {
-        let data = [&[1, 2][..], &word.to_be_bytes(), &[3]].concat();
+        let data = [&[1, 2][..], &word.to_be_bytes(), &[3; 15]].concat();
         for (key, out) in pair().directions() {
             let expected = goes_out(out, &data).bytes();
             let frame = came_in(key, &data).bytes();
@@ -259,7 +258,7 @@ fn packets_leave_as_the_table_says() {
     let sum: usize = lengths.iter().sum();
     assert_eq!(
         carried.bytes_to_peers,
-        (carried.packets_to_peers - lengths.len() as u64) * 5 + sum as u64
+        (carried.packets_to_peers - lengths.len() as u64) * 19 + sum as u64
     );
 }
 
@@ -354,16 +353,25 @@ fn everything_else_reaches_the_sockets_as_it_came() {
     ] {
         scene.passes(what, &came_in(flow, &data).bytes());
     }
+    // What leaves fills an Ethernet frame; shorter ones are the sockets' to pad.
+    for length in [0, 1, 3, 4, 13, 14, 17] {
+        scene.passes("a short one up", &came_in(up, &bytes_of(length)).bytes());
+        if length < 14 {
+            scene.passes("a short one down", &came_in(down, &bytes_of(length)).bytes());
+        }
+    }
     // The path takes 1400 bytes, of which 28 are headers; what is longer is for the sockets to fragment.
     scene.passes("too long for the path", &came_in(up, &bytes_of(1373)).bytes());
     scene.passes("too long for the link", &came_in(down, &bytes_of(1469)).bytes());
     assert_eq!(scene.path.carried(), Carried::default());
     // A peer may send what looks like channel data.
     let looks = [&[0x40, 1, 0, 96][..], &bytes_of(96)].concat();
-    let (verdict, out) = scene.run(&came_in(down, &looks).bytes());
-    assert_eq!(verdict.cast_signed(), TX);
     let [_, (_, to_client)] = pair().directions();
-    assert_eq!(out, goes_out(to_client, &looks).bytes());
+    for data in [looks, bytes_of(14)] {
+        let (verdict, out) = scene.run(&came_in(down, &data).bytes());
+        assert_eq!(verdict.cast_signed(), TX);
+        assert_eq!(out, goes_out(to_client, &data).bytes());
+    }
 }
 
 /// Changes the IP header, and makes its checksum right again.
@@ -481,11 +489,16 @@ fn it_says_why_it_cannot_start() {
     assert!(error.contains("net.ipv4.conf.lo.forwarding"), "{error}");
     allow_routes();
     let first = start("turn0").unwrap();
+    assert_eq!(first.standing().native, 1);
     let error = said("turn0");
     assert!(error.contains("somebody else's"), "{error}");
     first.detach();
+    assert_eq!(first.standing(), Standing::default());
     drop(start("turn0").unwrap());
-    drop(start("turn0").unwrap());
+    let last = start("turn0").unwrap();
+    let status = Command::new("ip").args(["link", "delete", "turn0"]).status();
+    assert!(status.unwrap().success());
+    assert_eq!(last.standing(), Standing::default(), "gone with its interface");
 }
 
 #[test]
@@ -560,3 +573,5 @@ fn a_worker_takes_back_what_it_has_put_there() {
     drop(worker);
     assert!(!there(50_001, FIRST), "with the worker");
 }
+
+mod mutants;
