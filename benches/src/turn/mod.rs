@@ -5,6 +5,7 @@
 //! them and the first is dropped. The load is steady and below what either can carry; what
 //! varies is how much CPU it takes.
 
+mod account;
 mod flow;
 mod kernel;
 mod load;
@@ -19,7 +20,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::report::{self, Better, Other, Row};
 use flow::Flow;
-pub use kernel::{Options as KernelOptions, rows as kernel_rows};
+pub use kernel::{Options as KernelOptions, can_run as kernel_can_run, rows as kernel_rows};
 use load::{Direction, Load, Result};
 use server::{LOCAL, LOOPBACK, Place, Server};
 

@@ -11,7 +11,7 @@ use medmesh_turn::codec::{Builder, Class, Method};
 use tempfile::TempDir;
 
 use super::flow::{Flow, REALM, SECRET, near};
-use super::load;
+use super::{account, load};
 
 pub(super) const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// On this host.
@@ -19,6 +19,7 @@ pub(super) const LOCAL: Place = Place {
     server: LOOPBACK,
     generator: LOOPBACK,
     interface: None,
+    native: false,
 };
 
 /// Where a server stands.
@@ -30,6 +31,8 @@ pub(super) struct Place {
     pub(super) generator: IpAddr,
     /// Where the kernel relays by itself.
     pub(super) interface: Option<&'static str>,
+    /// In the driver of that interface.
+    pub(super) native: bool,
 }
 
 /// How long a server may take to answer for the first time.
@@ -48,19 +51,14 @@ pub(super) struct Server {
 static USERS: AtomicU32 = AtomicU32::new(0);
 
 impl Server {
-    /// CPU seconds its threads have run. From `schedstat`, which counts nanoseconds: the ticks
-    /// of `stat` are 10 ms, a tenth of what a short round takes.
+    /// The process.
+    pub(super) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// CPU seconds its threads have run.
     pub(super) fn cpu_seconds(&self) -> anyhow::Result<f64> {
-        let mut nanos = 0.0;
-        for task in std::fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
-            let text = std::fs::read_to_string(task?.path().join("schedstat"))?;
-            nanos += text
-                .split_whitespace()
-                .next()
-                .context("schedstat has three fields")?
-                .parse::<f64>()?;
-        }
-        Ok(nanos / 1e9)
+        account::process(&self.id().to_string())
     }
 
     /// Memory of the process that is its own, in bytes.
@@ -145,7 +143,10 @@ fn start_medmesh(place: &Place) -> anyhow::Result<Server> {
     std::fs::set_permissions(&secrets, std::fs::Permissions::from_mode(0o600))?;
     let (turn, admin) = (free(place.server)?, free(LOOPBACK)?);
     let Place {
-        server, generator, ..
+        server,
+        generator,
+        native,
+        ..
     } = place;
     let interfaces: Vec<_> = place.interface.into_iter().collect();
     let config = directory.path().join("turn.toml");
@@ -168,7 +169,7 @@ allow = ["{generator}:1024-65535"]
 listen = "{admin}"
 [xdp]
 interfaces = {interfaces:?}
-native = true
+native = {native}
 "#,
             secrets.display()
         ),
