@@ -83,11 +83,8 @@ fn allowed() -> bool {
     match medmesh_turn::pass_everything("turn0") {
         Ok(_) => true,
         Err(FastPathError::Forbidden(error)) => {
-            writeln!(
-                std::io::stderr(),
-                "{NOT_CHECKED}: no programs for this process ({error})"
-            )
-            .unwrap();
+            let mut out = std::io::stderr();
+            writeln!(out, "{NOT_CHECKED}: no programs for this process ({error})").unwrap();
             false
         }
         Err(error) => panic!("{error:?}"),
@@ -452,7 +449,7 @@ fn a_killed_process_leaves_nothing_behind() {
     if !allowed() {
         return;
     }
-    let process = Process::start_with(TempDir::new().unwrap(), with_fast_path);
+    let process = Process::start_with(TempDir::new().unwrap(), |text| with_fast_path(&text));
     assert!(shows_a_program(), "{}", process.log());
     process.signal(Signal::SIGKILL);
     eventually("the kernel takes it away", || !shows_a_program());
@@ -460,11 +457,11 @@ fn a_killed_process_leaves_nothing_behind() {
     assert!(UdpSocket::bind((address, 0)).is_ok(), "the address is still here");
 }
 
-fn with_fast_path(text: String) -> String {
+fn with_fast_path(text: &str) -> String {
     // Its own interface is for scrapers; clients and peers are at the cable's other end.
     let (turn, admin) = text.split_once("[admin]").unwrap();
     let turn = turn
-        .replace("allow = [\"127.0.0.1\"]", &format!("allow = [\"{PEER}\"]"))
+        .replace("\"127.0.0.1:1024-65535\"", &format!("\"{PEER}:1024-65535\""))
         .replace("\"127.0.0.1", &format!("\"{RELAY}"));
     format!("{turn}[admin]{admin}\n[xdp]\ninterfaces = [\"turn0\"]\n")
 }
@@ -499,7 +496,7 @@ fn two_capabilities_are_enough_and_without_them_the_sockets_do_it() {
     for (left, mode) in cases {
         let bounds = format!("--bounding-set={left}");
         let by = ["setpriv", &bounds, "--inh-caps=-all", "--"];
-        let process = Process::start_by(&by, TempDir::new().unwrap(), with_fast_path);
+        let process = Process::start_by(&by, TempDir::new().unwrap(), |text| with_fast_path(&text));
         let server = SocketAddr::new(RELAY.into(), process.turn.port());
         let (client, relayed) = outside.client(server, "a");
         for data in [

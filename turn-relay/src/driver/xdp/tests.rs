@@ -466,6 +466,8 @@ fn the_way_is_the_kernels() {
         ("this very host", [198, 51, 100, 1]),
         ("nobody has answered there yet", [198, 51, 100, 8]),
         ("no route", [192, 0, 2, 1]),
+        ("everybody on a network", [198, 51, 100, 255]),
+        ("everybody who listens", [224, 0, 0, 1]),
     ] {
         let ((verdict, _), _) = run(&to(ip));
         assert_eq!(verdict.cast_signed(), PASS, "{what}");
