@@ -147,7 +147,15 @@ fn causes(error: &dyn std::error::Error) -> String {
 }
 
 fn config(dir: &Path, name: &str, region: &str, link: SocketAddr) -> Config {
-    let text = format!(
+    let text = config_text(dir, name, region, link);
+    Config::from_text(Path::new("edge.toml"), &text).expect("the harness writes valid configurations")
+}
+
+/// The configuration of a test's edge, for one that runs in a process of its own. Its join token
+/// is `join.token` in its directory.
+#[must_use]
+pub fn config_text(dir: &Path, name: &str, region: &str, link: SocketAddr) -> String {
+    format!(
         r#"
 [edge]
 name = "{name}"
@@ -171,6 +179,5 @@ listen = "127.0.0.1:0"
 listen = "127.0.0.1:0"
 "#,
         dir = dir.display()
-    );
-    Config::from_text(Path::new("edge.toml"), &text).expect("the harness writes valid configurations")
+    )
 }

@@ -1,7 +1,7 @@
 //! Somebody in a visit: a WebRTC connection over real UDP that speaks, may show themselves and their
 //! screen, listens and watches, and records what the edge says on the control channel.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use medmesh_api_types::signaling::{IceServer, SignalingSession};
 use parking_lot::Mutex;
 use serde_json::Value;
-use str0m::change::SdpAnswer;
+use str0m::change::{SdpAnswer, SdpPendingOffer};
 use str0m::channel::ChannelId;
 use str0m::format::Codec;
 use str0m::media::{Direction, MediaKind, Mid};
@@ -69,6 +69,7 @@ struct Seen {
     sent: BTreeMap<Of, u64>,
     marked: BTreeMap<(u8, Of), u64>,
     said: Vec<Value>,
+    to_say: VecDeque<String>,
     refreshed: Vec<u16>,
 }
 
@@ -143,7 +144,18 @@ impl Participant {
         let socket = UdpSocket::bind("127.0.0.1:0")
             .await
             .expect("loopback has free ports");
-        Self::join_by(session, equipment, Way::Direct(socket)).await
+        Self::join_by(session, equipment, Way::Direct(socket), |offer| offer).await
+    }
+
+    /// As [`Participant::join`], with what `edit` makes of the offer.
+    ///
+    /// # Panics
+    /// When the edge refuses.
+    pub async fn join_offering(session: &SignalingSession, edit: impl FnOnce(String) -> String) -> Self {
+        let socket = UdpSocket::bind("127.0.0.1:0")
+            .await
+            .expect("loopback has free ports");
+        Self::join_by(session, Equipment::default(), Way::Direct(socket), edit).await
     }
 
     /// Joins with no candidate but one on this relay, with the credentials that came with it.
@@ -156,43 +168,29 @@ impl Participant {
     pub async fn join_relayed(session: &SignalingSession, relay: &IceServer) -> Result<Self, u16> {
         let relayed = Relayed::allocate(relay).await?;
         let way = Way::Relayed(relayed);
-        Ok(Self::join_by(session, Equipment::default(), way).await)
+        Ok(Self::join_by(session, Equipment::default(), way, |offer| offer).await)
     }
 
-    async fn join_by(session: &SignalingSession, equipment: Equipment, way: Way) -> Self {
+    async fn join_by(
+        session: &SignalingSession,
+        equipment: Equipment,
+        way: Way,
+        edit: impl FnOnce(String) -> String,
+    ) -> Self {
         let (candidate, local) = way.candidate();
-        let mut rtc = Rtc::builder().set_rtp_mode(true).build(Instant::now());
-        rtc.add_local_candidate(candidate);
-        let mut api = rtc.sdp_api();
-        let voice = api.add_media(MediaKind::Audio, Direction::SendOnly, None, None, None);
-        // The edge takes the first picture line for the camera and the second for the screen.
-        let pictures = equipment.camera.then(|| {
-            [Of::Camera, Of::Screen].map(|of| {
-                (
-                    of,
-                    api.add_media(MediaKind::Video, Direction::SendOnly, None, None, None),
-                )
-            })
-        });
-        let (audio, video) = if equipment.camera {
-            (PORTAL_SLOTS, PORTAL_SLOTS)
-        } else {
-            (SLOTS, 0)
-        };
-        for _ in 0..audio {
-            api.add_media(MediaKind::Audio, Direction::RecvOnly, None, None, None);
-        }
-        for _ in 0..video {
-            api.add_media(MediaKind::Video, Direction::RecvOnly, None, None, None);
-        }
-        api.add_channel("control".to_owned());
-        let (offer, pending) = api.apply().expect("there are changes");
+        let Prepared {
+            mut rtc,
+            voice,
+            pictures,
+            offer,
+            pending,
+        } = prepared(candidate, equipment);
         let url = &session.edges.first().expect("a session names its edges").whip_url;
         let response = reqwest::Client::new()
             .post(url)
             .bearer_auth(session.join_token.expose())
             .header("content-type", "application/sdp")
-            .body(offer.to_sdp_string())
+            .body(edit(offer))
             .send()
             .await
             .expect("the edge answers");
@@ -215,7 +213,7 @@ impl Participant {
             way,
             local,
             voice,
-            pictures: pictures.into_iter().flatten().collect(),
+            pictures,
             equipment,
             sequence: 0,
             picture: 0,
@@ -228,6 +226,11 @@ impl Participant {
             refresh,
             task: tokio::spawn(async move { driver.run().await }),
         }
+    }
+
+    /// Says this on the control channel, once that is open.
+    pub fn say(&self, text: String) {
+        self.seen.lock().to_say.push_back(text);
     }
 
     /// Packets of other people's sound so far.
@@ -286,6 +289,63 @@ impl Participant {
             .rev()
             .find(|message| message["type"] == kind)
             .cloned()
+    }
+}
+
+/// What a browser that speaks and listens offers an edge, for offers that are sent by hand.
+///
+/// # Panics
+/// Never: it is our own.
+#[must_use]
+pub fn offer() -> String {
+    let nowhere = SocketAddr::from(([127, 0, 0, 1], 9));
+    let candidate = Candidate::host(nowhere, "udp").expect("an address is a candidate");
+    prepared(candidate, Equipment::default()).offer
+}
+
+/// A connection that is about to be offered.
+struct Prepared {
+    rtc: Rtc,
+    voice: Mid,
+    pictures: Vec<(Of, Mid)>,
+    offer: String,
+    pending: SdpPendingOffer,
+}
+
+/// A connection that offers one voice, what the equipment sends, room for others, and the control channel.
+fn prepared(candidate: Candidate, equipment: Equipment) -> Prepared {
+    let mut rtc = Rtc::builder().set_rtp_mode(true).build(Instant::now());
+    rtc.add_local_candidate(candidate);
+    let mut api = rtc.sdp_api();
+    let voice = api.add_media(MediaKind::Audio, Direction::SendOnly, None, None, None);
+    // The edge takes the first picture line for the camera and the second for the screen.
+    let pictures = equipment.camera.then(|| {
+        [Of::Camera, Of::Screen].map(|of| {
+            (
+                of,
+                api.add_media(MediaKind::Video, Direction::SendOnly, None, None, None),
+            )
+        })
+    });
+    let (audio, video) = if equipment.camera {
+        (PORTAL_SLOTS, PORTAL_SLOTS)
+    } else {
+        (SLOTS, 0)
+    };
+    for _ in 0..audio {
+        api.add_media(MediaKind::Audio, Direction::RecvOnly, None, None, None);
+    }
+    for _ in 0..video {
+        api.add_media(MediaKind::Video, Direction::RecvOnly, None, None, None);
+    }
+    api.add_channel("control".to_owned());
+    let (offer, pending) = api.apply().expect("there are changes");
+    Prepared {
+        rtc,
+        voice,
+        pictures: pictures.into_iter().flatten().collect(),
+        offer: offer.to_sdp_string(),
+        pending,
     }
 }
 
@@ -354,6 +414,10 @@ impl Driver {
                     return;
                 }
                 self.speak(now);
+                if self.settle().await.is_none() {
+                    return;
+                }
+                self.say();
                 self.say_goodbye();
             }
             if connected && now >= show_at {
@@ -411,6 +475,15 @@ impl Driver {
             }
             _ => {}
         }
+    }
+
+    fn say(&mut self) {
+        let Some(mut channel) = self.channel.and_then(|id| self.rtc.channel(id)) else {
+            return;
+        };
+        let text = self.seen.lock().to_say.pop_front();
+        // A message the channel has no room for is lost; whoever waits for an answer says it again.
+        let _ = text.map(|text| channel.write(false, text.as_bytes()));
     }
 
     fn say_goodbye(&mut self) {

@@ -39,9 +39,10 @@ pub struct Joined {
 /// Why a join was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JoinError {
-    /// The offer is not SDP, or SDP this edge cannot answer. The text names no person.
+    /// The offer is not SDP, or SDP this edge cannot answer. Words of ours only: what a library says
+    /// about an offer quotes it, and whoever keeps refusals would keep what somebody wrote.
     #[error("the offer is not acceptable: {0}")]
-    BadOffer(String),
+    BadOffer(&'static str),
     /// The room has moved on: the token was made from an older assignment.
     #[error("the room's assignment is newer: epoch {current}")]
     StaleEpoch {
@@ -76,7 +77,7 @@ pub enum RestartError {
     Unknown,
     /// The fragment has no usable `a=ice-ufrag` and `a=ice-pwd`.
     #[error("the fragment is not acceptable: {0}")]
-    BadFragment(String),
+    BadFragment(&'static str),
 }
 
 /// An unguessable name of one connection; the top byte is its shard.

@@ -60,7 +60,7 @@ impl MediaPlan {
             }
         }
         if plan.publish.is_empty() && plan.audio_slots.is_empty() && plan.video_slots.is_empty() {
-            return Err(JoinError::BadOffer("no usable media line".to_owned()));
+            return Err(JoinError::BadOffer("no usable media line"));
         }
         Ok(plan)
     }
@@ -83,7 +83,7 @@ impl MediaPlan {
 fn mids(offer_sdp: &str) -> Result<Vec<Mid>, JoinError> {
     let lines = offer_sdp.lines().filter(|l| l.starts_with("m=")).count();
     if lines > MEDIA_LINES_MAX {
-        return Err(JoinError::BadOffer("too many media lines".to_owned()));
+        return Err(JoinError::BadOffer("too many media lines"));
     }
     Ok(offer_sdp
         .lines()

@@ -2,11 +2,20 @@
 //! in everything that is kept, copied or shown to operators.
 //!
 //! The node is a process of its own with the log of a production node, turned up; PostgreSQL has a
-//! cluster of its own, set up as chattily as an operator might; Redis is listened to.
+//! cluster of its own, set up as chattily as an operator might; Redis is listened to. An edge in a
+//! third process hears offers, headers and what is said in a visit. Which places there are to write
+//! to is read from the API's descriptions; what is found is named by its place.
 
+mod call;
+mod described;
+mod edge;
 mod push;
 mod sinks;
+mod taken;
+mod walk;
+mod ways;
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
@@ -18,6 +27,7 @@ use medmesh_control::config::Config;
 use medmesh_tests::control::{Site, TestClinic, Wishes};
 use medmesh_tests::postgres::{Cluster, Durability, Scratch, Settings};
 use medmesh_tests::redis::Redis;
+use medmesh_tests::smtp::SmtpSink;
 use sqlx::{Connection as _, PgConnection};
 use tokio::io::AsyncBufReadExt as _;
 
@@ -28,7 +38,11 @@ use sinks::{Sinks, pg_dump};
 const CANARIES_MIN: usize = 1_000;
 /// Names the file a child process takes its configuration from.
 const NODE: &str = "MEDMESH_TEST_NODE";
+/// The same for an edge.
+const EDGE: &str = "MEDMESH_TEST_EDGE";
 const DATABASE: &str = "medmesh";
+/// Two of them have their connections broken.
+const ROUNDS_MIN: usize = 6;
 
 /// Not a test but what [`Node`] runs: a control node as `medmesh-control` runs it. Lines on its
 /// standard input are work to panic over; it ends with the input.
@@ -44,7 +58,7 @@ fn a_node_of_its_own() {
     telemetry::silence_panics();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     runtime.unwrap().block_on(async {
-        let app = App::build(config).await.unwrap().mount(push::panicking());
+        let app = App::build(config).await.unwrap().mount(call::panicking());
         let running = app.spawn();
         let addresses = running.addresses();
         println!("NODE http://{} http://{}", addresses.http, addresses.admin);
@@ -59,6 +73,28 @@ fn a_node_of_its_own() {
     });
 }
 
+/// Not a test but an edge, as `medmesh-edge` runs it.
+#[test]
+fn an_edge_of_its_own() {
+    let Some(path) = std::env::var_os(EDGE) else {
+        return;
+    };
+    let config = medmesh_edge::Config::load(Path::new(&path)).unwrap();
+    telemetry::init(
+        "info,medmesh_edge=trace,medmesh_sfu=trace,medmesh_link=debug",
+        LogFormat::Json,
+    );
+    telemetry::silence_panics();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.unwrap().block_on(async {
+        let edge = medmesh_edge::Edge::start(config).await.unwrap();
+        println!("NODE {0} {0}", edge.addresses().admin_url);
+        let mut lines = tokio::io::BufReader::new(tokio::io::stdin()).lines();
+        while lines.next_line().await.unwrap().is_some() {}
+        assert!(edge.drain().await);
+    });
+}
+
 struct Node {
     child: Child,
     input: Option<ChildStdin>,
@@ -67,10 +103,10 @@ struct Node {
 }
 
 impl Node {
-    fn start(config: &Path, log: &Path) -> Self {
+    fn start((test, variable): (&str, &str), config: &Path, log: &Path) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "canary::a_node_of_its_own", "--nocapture"])
-            .env(NODE, config)
+            .args(["--exact", test, "--nocapture"])
+            .env(variable, config)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(File::create(log).unwrap())
@@ -154,18 +190,26 @@ async fn a_thousand_canaries_are_found_nowhere() {
     };
     let clinic = TestClinic::open(&scratch, "riverside").await;
     let redis = Redis::start();
+    let mail = SmtpSink::start().await;
     let wishes = Wishes {
         redis_url: Some(redis.url()),
+        smtp_port: Some(mail.port()),
         ..Wishes::default()
     };
     let heard = dir.path().join("redis.log");
     let listener = sinks::Listener::start(redis.port(), &heard);
     let log = dir.path().join("node.log");
-    let mut node = Node::start(&site.config_file(1, &scratch, &wishes), &log);
+    let config = site.config_file(1, &scratch, &wishes);
+    let mut node = Node::start(("canary::a_node_of_its_own", NODE), &config, &log);
+    let (edge_dir, edge_log) = (dir.path().join("edge"), dir.path().join("edge.log"));
+    let token = site.operator_token().trim().to_owned();
+    let edge = edge::prepared(&node.url, &token, &edge_dir).await;
+    let mut edge = Node::start(("canary::an_edge_of_its_own", EDGE), &edge, &edge_log);
 
-    let push = Push::prepare(&node.url, &clinic, &scratch, site.operator_token().trim()).await;
+    let push = Push::prepare(&node.url, &clinic, &scratch, &token, mail).await;
+    push.at_the_edge().await;
     let mut round = 0;
-    while push.count() < CANARIES_MIN {
+    while round < ROUNDS_MIN {
         push.round(round).await;
         node.panic_over(&push.canary());
         if round % 5 == 0 {
@@ -173,8 +217,19 @@ async fn a_thousand_canaries_are_found_nowhere() {
         }
         round += 1;
     }
-    let metrics = dir.path().join("metrics.txt");
-    push.save(&format!("{}/metrics", node.admin_url), &metrics).await;
+    let amiss = walk::walk(&push, &clinic).await;
+    assert!(amiss.is_empty(), "{amiss:#?}");
+    assert!(push.count() >= CANARIES_MIN, "{} canaries", push.count());
+    let (metrics, edge_metrics) = (
+        dir.path().join("metrics.txt"),
+        dir.path().join("edge-metrics.txt"),
+    );
+    let counted = "medmesh_http_requests_total";
+    push.save(&format!("{}/metrics", node.admin_url), counted, &metrics)
+        .await;
+    let counted = "medmesh_edge_joins_total{outcome=\"joined\"}";
+    push.save(&format!("{}/metrics", edge.admin_url), counted, &edge_metrics)
+        .await;
     let mut sinks = Sinks {
         places: vec![
             ("database files, WAL and log", settings.dir.clone()),
@@ -183,16 +238,25 @@ async fn a_thousand_canaries_are_found_nowhere() {
             ("metrics", metrics),
             ("Redis", heard),
             ("backup", dir.path().join("backup.sql")),
+            ("log of an edge", edge_log),
+            ("metrics of an edge", edge_metrics),
+            ("files of an edge", edge_dir.clone()),
         ],
     };
     let arguments = sinks::arguments_of_processes();
+    edge.stop();
     node.stop();
     let mut admin = PgConnection::connect(&scratch.admin_url).await.unwrap();
     sqlx::raw_sql("CHECKPOINT").execute(&mut admin).await.unwrap();
     pg_dump(&scratch.admin_url, &dir.path().join("backup.sql"));
     let found = sinks.search();
     let tables = sinks::tables(&dir.path().join("backup.sql"));
-    assert!(found.is_empty(), "{found:#?} in tables {tables:?}");
+    let made_for = push.made_for();
+    let named: Vec<_> = found
+        .iter()
+        .map(|(place, file)| (place, file, sinks::named(file, &made_for)))
+        .collect();
+    assert!(found.is_empty(), "{named:#?} in tables {tables:?}");
     assert_eq!(arguments, Vec::<String>::new(), "arguments of processes");
     assert!(push.panics() >= round, "handlers panic with words in them");
     let echoes = push.echoes();
@@ -204,7 +268,7 @@ async fn a_thousand_canaries_are_found_nowhere() {
     );
 
     // And each of these places would have told.
-    let planted = push.canary();
+    let planted = push.word("what this test planted");
     let sql = format!("CREATE TABLE planted AS SELECT '{planted}'::text; SELECT '{planted}'::integer");
     let _ = sqlx::raw_sql(sqlx::AssertSqlSafe(sql.clone()))
         .execute(&mut admin)
@@ -218,8 +282,25 @@ async fn a_thousand_canaries_are_found_nowhere() {
     pg_dump(&scratch.admin_url, &dir.path().join("backup.sql"));
     std::fs::create_dir_all(site.dir().join("objects")).unwrap();
     std::fs::write(site.dir().join("objects/planted"), hex(planted.as_bytes())).unwrap();
-    for (_, file) in &sinks.places[2..4] {
-        std::fs::write(file, &planted).unwrap();
+    for at in [2, 3, 6, 7] {
+        std::fs::write(&sinks.places[at].1, &planted).unwrap();
+    }
+    std::fs::write(edge_dir.join("planted"), &planted).unwrap();
+    for (argument, variable) in [(planted.as_str(), ""), ("", planted.as_str())] {
+        let mut waiting = Command::new("sh")
+            .args(["-c", "read line", argument])
+            .env("PLANTED", variable)
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        assert_eq!(
+            sinks::arguments_of_processes().len(),
+            1,
+            "arguments and environments"
+        );
+        // Its input ends, and so does it.
+        drop(waiting.stdin.take());
+        waiting.wait().unwrap();
     }
     listener.plant(&planted);
     let found = sinks.search();
@@ -229,6 +310,11 @@ async fn a_thousand_canaries_are_found_nowhere() {
             "nothing planted found in: {place}"
         );
     }
+    let (made_for, mut names) = (push.made_for(), BTreeSet::new());
+    for (_, file) in &found {
+        names.append(&mut sinks::named(file, &made_for));
+    }
+    assert_eq!(names, BTreeSet::from(["what this test planted".to_owned()]));
     let in_wal = found
         .iter()
         .any(|(_, file)| file.to_string_lossy().contains("pg_wal"));

@@ -1,5 +1,6 @@
 //! Where nothing may be found, and how it is looked for.
 
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -15,12 +16,21 @@ use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 pub(super) const MARKER: &str = "zqxkanarie";
 /// How much of a file is read at once.
 const CHUNK: usize = 1 << 20;
+/// More bytes than a canary takes in its longest form, `\\u00xx` for each letter.
+const LONGEST_CANARY: usize = 192;
+/// Finds in one file that are named; the others are of the same places.
+const NAMED_MAX: usize = 64;
 
 static SEARCHED: AtomicU64 = AtomicU64::new(0);
 
 /// The forms the marker takes when somebody encodes a text around it.
 pub(super) fn forms() -> Vec<Vec<u8>> {
-    let bytes = MARKER.as_bytes();
+    forms_of(MARKER)
+}
+
+/// The forms a word takes.
+fn forms_of(word: &str) -> Vec<Vec<u8>> {
+    let bytes = word.as_bytes();
     let mut forms = vec![
         bytes.to_vec(),
         super::hex(bytes).into_bytes(),
@@ -75,6 +85,32 @@ impl Sinks {
     }
 }
 
+/// What the canaries in a file were made for.
+pub(super) fn named(file: &Path, made_for: &HashMap<String, String>) -> BTreeSet<String> {
+    let bytes = std::fs::read(file).unwrap_or_default().to_ascii_lowercase();
+    let mut around: Vec<&[u8]> = Vec::new();
+    for form in forms() {
+        let form = form.to_ascii_lowercase();
+        let mut at = 0;
+        while let Some(next) = position(&bytes[at..], &form) {
+            let begin = (at + next).saturating_sub(LONGEST_CANARY);
+            at += next + form.len();
+            around.push(&bytes[begin..bytes.len().min(at + LONGEST_CANARY)]);
+            if around.len() > NAMED_MAX {
+                break;
+            }
+        }
+    }
+    let mut names = BTreeSet::new();
+    for (word, place) in made_for {
+        let forms = forms_of(word);
+        if around.iter().any(|text| contains(text, &forms)) {
+            names.insert(place.clone());
+        }
+    }
+    names
+}
+
 fn walk(path: &Path, files: &mut Vec<PathBuf>) {
     if path.is_dir() {
         for entry in std::fs::read_dir(path).unwrap() {
@@ -114,15 +150,19 @@ pub(super) fn contains(bytes: &[u8], forms: &[Vec<u8>]) -> bool {
 }
 
 fn find(bytes: &[u8], form: &[u8]) -> bool {
+    position(bytes, form).is_some()
+}
+
+fn position(bytes: &[u8], form: &[u8]) -> Option<usize> {
     let (first, rest) = form.split_first().unwrap();
     let mut at = 0;
     while let Some(next) = bytes[at..].iter().position(|byte| byte == first) {
         at += next + 1;
         if bytes[at..].starts_with(rest) {
-            return true;
+            return Some(at - 1);
         }
     }
-    false
+    None
 }
 
 /// Arguments and environments of processes that hold the marker; other people's are not ours to read.

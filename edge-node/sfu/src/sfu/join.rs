@@ -61,7 +61,7 @@ impl Sfu {
             Ok(made) => made?,
             Err(_) => {
                 self.stats.panics += 1;
-                return Err(JoinError::BadOffer("not answerable".to_owned()));
+                return Err(JoinError::BadOffer("not answerable"));
             }
         };
         if let Some(older) = self.connection_of(join.room, join.participant) {
@@ -105,7 +105,7 @@ impl Sfu {
     fn admit(&self, join: &Join) -> Result<(), JoinError> {
         let limits = &self.config.limits;
         if join.offer_sdp.len() > limits.offer_bytes_max {
-            return Err(JoinError::BadOffer("too large".to_owned()));
+            return Err(JoinError::BadOffer("too large"));
         }
         let Some(room) = self.rooms.get(&join.room) else {
             if self.rooms.len() >= limits.rooms_max {
@@ -154,12 +154,12 @@ impl Sfu {
         let answer = rtc
             .sdp_api()
             .accept_offer(offer)
-            .map_err(|e| JoinError::BadOffer(e.to_string()))?;
+            .map_err(|_| JoinError::BadOffer("it contradicts itself, or wants what is not there"))?;
         let plan = MediaPlan::read(&rtc, sdp)?;
         let answer = answer.to_sdp_string();
         // str0m names its candidates at the first m-line; without that one nobody could connect.
         if !answer.contains("a=candidate:") {
-            return Err(JoinError::BadOffer("its first m-line cannot be used".to_owned()));
+            return Err(JoinError::BadOffer("its first m-line cannot be used"));
         }
         Ok((rtc, answer, plan))
     }
@@ -219,11 +219,11 @@ impl Sfu {
         self.advance(now);
         let key = *self.resources.get(&resource).ok_or(RestartError::Unknown)?;
         let connection = self.connections.get_mut(&key).ok_or(RestartError::Unknown)?;
-        let bad = |why: &str| RestartError::BadFragment(why.to_owned());
+        let bad = RestartError::BadFragment;
         let ufrag = attribute(fragment, "a=ice-ufrag:").ok_or_else(|| bad("no a=ice-ufrag"))?;
         let password = attribute(fragment, "a=ice-pwd:").ok_or_else(|| bad("no a=ice-pwd"))?;
         let offer = parse_offer(&with_credentials(&connection.offer_sdp, ufrag, password))
-            .map_err(|e| RestartError::BadFragment(e.to_string()))?;
+            .map_err(|_| bad("its credentials cannot be used"))?;
         let old = connection.ufrag.clone();
         let (answer, ufrag) = connection.restart_ice(offer).ok_or(RestartError::Unknown)?;
         connection.ufrag.clone_from(&ufrag);
@@ -381,8 +381,8 @@ fn refusal(error: &JoinError) -> &'static str {
 
 fn parse_offer(sdp: &str) -> Result<SdpOffer, JoinError> {
     match catch_unwind(AssertUnwindSafe(|| SdpOffer::from_sdp_string(sdp))) {
-        Ok(parsed) => parsed.map_err(|e| JoinError::BadOffer(e.to_string())),
-        Err(_) => Err(JoinError::BadOffer("not readable".to_owned())),
+        Ok(parsed) => parsed.map_err(|_| JoinError::BadOffer("not SDP, or without what a connection needs")),
+        Err(_) => Err(JoinError::BadOffer("not readable")),
     }
 }
 
