@@ -14,6 +14,8 @@ mod desk;
 pub mod ephemeral;
 pub mod erasures;
 pub mod fleet;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod http;
 pub mod jobs;
 pub mod keys;

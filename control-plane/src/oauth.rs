@@ -2,6 +2,9 @@
 //! them. The key decides how it is checked, so no token chooses: `none`, HMAC and every other
 //! algorithm are refused before a key is looked for.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
+
 use std::collections::HashSet;
 
 use aws_lc_rs::signature::{ECDSA_P384_SHA384_FIXED, ParsedPublicKey};

@@ -6,6 +6,7 @@ mod canary;
 mod clinic;
 mod cosigned;
 mod fleet;
+mod fuzzed;
 mod house;
 mod keys;
 mod kms;

@@ -123,7 +123,7 @@ impl Clinic {
 }
 
 /// The cursor of a `Link` to the next page (RFC 8288).
-fn cursor_of(link: &str) -> Option<String> {
+pub(crate) fn cursor_of(link: &str) -> Option<String> {
     let target = link.strip_prefix('<')?.split_once('>')?.0;
     let query = target.split_once('?')?.1;
     let cursor = query.split('&').find_map(|pair| pair.strip_prefix("cursor="))?;

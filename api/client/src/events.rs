@@ -54,7 +54,7 @@ impl Events {
 }
 
 /// One event; `None` for comments and for names this version does not know.
-fn parse(block: &[u8]) -> Result<Option<VisitEvent>, ClientError> {
+pub(crate) fn parse(block: &[u8]) -> Result<Option<VisitEvent>, ClientError> {
     let text = std::str::from_utf8(block).map_err(|_| malformed())?;
     let (mut name, mut data) = ("message", String::new());
     for line in text.lines() {

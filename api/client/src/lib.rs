@@ -13,6 +13,8 @@ mod correction;
 mod credential;
 mod error;
 mod events;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod machine;
 mod machines;
 mod oidc;

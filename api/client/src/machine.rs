@@ -162,7 +162,7 @@ impl MachineKey {
 }
 
 /// Modulus and exponent of a PKCS#1 `RSAPublicKey` (RFC 8017 appendix A.1.1), without leading zeros.
-fn rsa_numbers(der: &[u8]) -> (&[u8], &[u8]) {
+pub(crate) fn rsa_numbers(der: &[u8]) -> (&[u8], &[u8]) {
     let (inside, _) = der_value(der);
     let (n, rest) = der_value(inside);
     let (e, _) = der_value(rest);

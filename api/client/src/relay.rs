@@ -36,7 +36,7 @@ pub async fn relay_headroom(base_url: &str, ca_pem: Option<&[u8]>) -> Result<Rel
 }
 
 /// The value of a gauge without labels in Prometheus' text format.
-fn gauge(text: &str, name: &str) -> Option<u64> {
+pub(crate) fn gauge(text: &str, name: &str) -> Option<u64> {
     let value = text.lines().find_map(|line| {
         let (found, value) = line.split_once(' ')?;
         (found == name).then_some(value)

@@ -5,14 +5,21 @@
 use std::fs;
 use std::path::Path;
 
+use bytes::Bytes;
+use medmesh_wire::consensus::RaftMessage;
 use openraft::EntryPayload;
 use openraft::entry::RaftEntry as _;
+use openraft::raft::{AppendEntriesRequest, TransferLeaderRequest, VoteRequest};
 use openraft::vote::RaftLeaderId as _;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::LogError;
 use crate::log::record::{self, Header, Record};
 use crate::log::replay::{self, Contents, segment_path};
-use crate::types::{Entry, LogId, Proposal, Vote};
+use crate::network::{self, SnapshotHeader};
+use crate::snapshot;
+use crate::types::{Entry, LogId, Proposal, Types, Vote};
 
 const NODE: u64 = 1;
 
@@ -29,6 +36,43 @@ pub fn records(data: &[u8]) {
             assert_eq!(record::parse_record(&written), Ok((found, written.len())));
         }
     }
+}
+
+/// Reads `data` as what another control node sends: each kind of message, and a snapshot's file as
+/// it is and under a right checksum. What is read is written and read again the same.
+pub fn messages(data: &[u8]) {
+    message::<VoteRequest<Types>>(data);
+    message::<AppendEntriesRequest<Types>>(data);
+    message::<TransferLeaderRequest<Types>>(data);
+    let _ = postcard::from_bytes::<SnapshotHeader>(data);
+    let bytes = Bytes::copy_from_slice(data);
+    let _ = snapshot::parse(&bytes);
+    let (meta, state) = data.split_at(data.len() / 2);
+    for bytes in [bytes, snapshot::dressed(meta, state)] {
+        if let Ok(found) = snapshot::parse(&bytes) {
+            let again = [
+                snapshot::encode_head(&found.meta, &found.snapshot),
+                found.snapshot.to_vec(),
+            ];
+            let again = snapshot::parse(&again.concat().into()).expect("just written");
+            assert_eq!((again.meta, again.snapshot), (found.meta, found.snapshot));
+        }
+    }
+}
+
+fn message<T: Serialize + DeserializeOwned>(data: &[u8]) {
+    let sent = |version, body: &[u8]| RaftMessage {
+        version,
+        body: body.to_vec().into(),
+        incarnation: 0,
+    };
+    assert!(network::decode::<T>(&sent(network::BODY_VERSION + 1, data)).is_err());
+    let Ok(body) = network::decode::<T>(&sent(network::BODY_VERSION, data)) else {
+        return;
+    };
+    let written = network::encode(&body, 0);
+    let again: T = network::decode(&written).expect("just written");
+    assert_eq!(network::encode(&again, 0).body, written.body);
 }
 
 /// A record of `body` (kind and payload) whose length and checksum are right.
@@ -298,6 +342,7 @@ mod tests {
         #[test]
         fn random_bytes_break_nothing(data in prop::collection::vec(any::<u8>(), 0..120), what in 0..6u8) {
             super::records(&data);
+            super::messages(&data);
             let directory = tempfile::tempdir().unwrap();
             super::recovery(directory.path(), &[&[what], data.as_slice()].concat());
         }

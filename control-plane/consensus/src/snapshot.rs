@@ -118,8 +118,18 @@ impl SnapshotStore {
 }
 
 /// Everything of the file before the state.
-fn encode_head(meta: &SnapshotMeta, state: &[u8]) -> Vec<u8> {
+pub(crate) fn encode_head(meta: &SnapshotMeta, state: &[u8]) -> Vec<u8> {
     let meta = postcard::to_allocvec(meta).expect("plain data always encodes into memory");
+    head(meta, state)
+}
+
+/// A file of these parts, whatever they are, under a right checksum.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn dressed(meta: &[u8], state: &[u8]) -> Bytes {
+    [&head(meta.to_vec(), state), state].concat().into()
+}
+
+fn head(meta: Vec<u8>, state: &[u8]) -> Vec<u8> {
     let meta_length = u32::try_from(meta.len()).expect("a membership is a few hundred bytes");
     let mut head = MAGIC.to_vec();
     head.extend_from_slice(&meta_length.to_le_bytes());
@@ -135,7 +145,7 @@ fn checksum(lengths: &[u8], meta: &[u8], state: &[u8]) -> u32 {
 }
 
 /// Reads a snapshot file's bytes. Pure.
-fn parse(bytes: &Bytes) -> Result<Snapshot, Damage> {
+pub(crate) fn parse(bytes: &Bytes) -> Result<Snapshot, Damage> {
     let header = bytes.get(..HEADER_BYTES).ok_or(Damage::Short)?;
     if &header[..8] != MAGIC {
         return Err(Damage::Foreign);

@@ -8,6 +8,8 @@
 mod audit;
 mod check;
 mod engines;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod limits;
 mod objects;
 mod place;
@@ -360,8 +362,16 @@ impl Config {
             path: path.to_owned(),
             source,
         })?;
-        let source = place::Source::parse(path, &text)?;
-        let config: Self = Figment::from(Toml::string(&text))
+        Self::from_text(path, &text)
+    }
+
+    /// As [`Config::load`], for text that is already in memory.
+    ///
+    /// # Errors
+    /// See [`Config::load`].
+    pub fn from_text(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        let source = place::Source::parse(path, text)?;
+        let config: Self = Figment::from(Toml::string(text))
             .merge(environment())
             .extract()
             .map_err(|error| ConfigError::Invalid(source.explain(error)))?;

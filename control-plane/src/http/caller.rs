@@ -308,7 +308,7 @@ fn is_safe(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
 
-fn cookie(headers: &HeaderMap) -> Option<SessionToken> {
+pub(super) fn cookie(headers: &HeaderMap) -> Option<SessionToken> {
     let jar = CookieJar::from_headers(headers);
     jar.get(SESSION_COOKIE)?.value().parse().ok()
 }

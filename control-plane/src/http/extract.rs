@@ -19,7 +19,7 @@ use super::form::misread;
 use super::negotiate::{JSON, MEDMESH_JSON};
 
 /// Deepest nesting of a body: our deepest request has three levels.
-const NESTING_MAX: usize = 16;
+pub(super) const NESTING_MAX: usize = 16;
 /// What is said of a value that is another kind of thing than the description has there.
 const MISFIT: &str = "is not of the expected form";
 /// Lengths of an idempotency key: 8 keeps accidents apart, 64 takes any UUID form.
@@ -73,7 +73,7 @@ fn unreadable(rejection: BytesRejection) -> ApiError {
     }
 }
 
-fn parse<T: DeserializeOwned + Serialize>(bytes: &[u8]) -> Result<T, ApiError> {
+pub(super) fn parse<T: DeserializeOwned + Serialize>(bytes: &[u8]) -> Result<T, ApiError> {
     if nesting(bytes) > NESTING_MAX {
         return Err(ApiError::invalid(format!(
             "The body nests deeper than {NESTING_MAX} levels."
@@ -124,7 +124,7 @@ fn misfit(field: &str, error: &serde_json::Error) -> ApiError {
 }
 
 /// How deep the brackets go, strings left out; exact for valid JSON, never less for other bytes.
-fn nesting(bytes: &[u8]) -> usize {
+pub(super) fn nesting(bytes: &[u8]) -> usize {
     let (mut depth, mut deepest, mut in_string, mut escaped) = (0_usize, 0, false, false);
     for byte in bytes {
         match (in_string, byte) {

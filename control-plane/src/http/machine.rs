@@ -86,7 +86,7 @@ impl Machine {
 
 /// The one access token of the request. Anything else in that header lets nobody in, whatever
 /// cookies come along.
-fn bearer(headers: &HeaderMap) -> Option<AccessToken> {
+pub(super) fn bearer(headers: &HeaderMap) -> Option<AccessToken> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let (value, None) = (values.next()?, values.next()) else {
         return None;

@@ -28,6 +28,8 @@ mod creation;
 mod error;
 mod extract;
 mod form;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod limits;
 mod machine;
 mod mapping;

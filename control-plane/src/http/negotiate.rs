@@ -118,7 +118,7 @@ fn is_plain_json(value: &HeaderValue) -> bool {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Chosen {
+pub(super) enum Chosen {
     /// Whatever the handler gives will do.
     Any,
     /// JSON, under the name of its version.
@@ -127,7 +127,7 @@ enum Chosen {
     None,
 }
 
-fn choose(headers: &HeaderMap, offers: &[String]) -> Chosen {
+pub(super) fn choose(headers: &HeaderMap, offers: &[String]) -> Chosen {
     if offers.is_empty() || !headers.contains_key(ACCEPT) {
         return Chosen::Any;
     }

@@ -82,7 +82,7 @@ impl Drop for InFlight {
 }
 
 /// The caller's id if it is a UUID, so that a chain of services shares one; else a new one.
-fn request_id(headers: &HeaderMap) -> RequestId {
+pub(super) fn request_id(headers: &HeaderMap) -> RequestId {
     headers
         .get(REQUEST_ID)
         .and_then(|value| value.to_str().ok())

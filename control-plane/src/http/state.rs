@@ -91,16 +91,18 @@ impl Api {
 
     /// The client's address: the peer's, or what a trusted proxy on this machine says.
     pub(super) fn client_address(&self, peer: Peer, headers: &HeaderMap) -> IpAddr {
-        let forwarded = || {
-            let last = headers.get_all("x-forwarded-for").iter().next_back()?;
-            last.to_str().ok()?.rsplit(',').next()?.trim().parse().ok()
-        };
         if self.trust_forwarded_for && peer.ip().is_loopback() {
-            forwarded().unwrap_or(peer.ip())
+            forwarded_for(headers).unwrap_or(peer.ip())
         } else {
             peer.ip()
         }
     }
+}
+
+/// Whom the nearest proxy names: the last one of the last header.
+pub(super) fn forwarded_for(headers: &HeaderMap) -> Option<IpAddr> {
+    let last = headers.get_all("x-forwarded-for").iter().next_back()?;
+    last.to_str().ok()?.rsplit(',').next()?.trim().parse().ok()
 }
 
 /// The id of the request a handler works on.

@@ -10,6 +10,8 @@
 
 mod ask;
 mod digest;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod lock;
 mod passing;
 mod shared;

@@ -61,7 +61,7 @@ impl Passing {
     }
 }
 
-fn versions(body: &str) -> Result<(), PassingError> {
+pub(super) fn versions(body: &str) -> Result<(), PassingError> {
     let found: Versioning =
         quick_xml::de::from_str(body).map_err(|_| PassingError::Unknown("the answer is none".to_owned()))?;
     if found.status.as_deref() == Some("Enabled") {

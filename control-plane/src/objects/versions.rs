@@ -51,9 +51,9 @@ struct Entry {
 }
 
 /// One page, and where the next begins.
-struct Page {
-    found: Vec<Version>,
-    next: Option<(String, String)>,
+pub(super) struct Page {
+    pub(super) found: Vec<Version>,
+    pub(super) next: Option<(String, String)>,
 }
 
 impl Versions {
@@ -80,7 +80,7 @@ impl Versions {
     }
 }
 
-fn page(body: &str) -> Option<Page> {
+pub(super) fn page(body: &str) -> Option<Page> {
     let listing: Listing = quick_xml::de::from_str(body).ok()?;
     let (mut is_truncated, mut key, mut version) = (false, None, None);
     let mut found = Vec::new();

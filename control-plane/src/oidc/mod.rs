@@ -10,6 +10,8 @@
 mod address;
 mod fetch;
 mod flow;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod keys;
 
 use std::collections::HashMap;

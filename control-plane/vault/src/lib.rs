@@ -18,6 +18,8 @@ mod blind;
 mod cache;
 pub mod envelope;
 mod file;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod jws;
 mod key;
 pub mod kms;

@@ -20,6 +20,30 @@ pub(crate) fn raft() {
     write("raft_log", "vote", [2, 3, 1, 1]);
 }
 
+/// Bodies of votes and of what is appended; a snapshot's file.
+pub(crate) fn messages() {
+    let target = "raft_messages";
+    write(target, "vote", [2, 1, 1, 0, 1, 1, 1, 9]);
+    write(
+        target,
+        "append",
+        [2, 1, 1, 1, 1, 1, 1, 8, 1, 1, 1, 1, 9, 1, 3, 1, 2, 3, 0],
+    );
+    write(target, "heartbeat", [2, 1, 1, 0, 0, 0]);
+    write(
+        target,
+        "snapshot",
+        b"MMSNAP\0\x01\x02\0\0\0\x01\0\0\0\0\0\0\0\0\0\0\0\0\0s",
+    );
+    write(
+        target,
+        "meta",
+        [
+            0, 0, 1, 1, 0, 1, 1, 1, b'a', b'b', b'c', b'd', b'e', b'f', b'g', b'h',
+        ],
+    );
+}
+
 fn commands() -> Vec<Command> {
     let edge = |number| EdgeId::from_uuid(Uuid::from_u64_pair(1, number));
     let descriptor = |number: u8| EdgeDescriptor {

@@ -3,10 +3,14 @@
 //! what once broke a promise; they are kept by hand.
 
 mod agreed;
+mod answers;
+mod kept;
 mod link;
 mod media;
 mod relay;
 mod relay_parsers;
+mod requests;
+mod trust;
 
 use std::fs;
 use std::path::Path;
@@ -24,6 +28,21 @@ fn main() {
     agreed::raft();
     agreed::ledger();
     clinic();
+    trust::passkeys();
+    trust::events();
+    trust::logs();
+    trust::machines();
+    requests::bodies();
+    requests::queries();
+    requests::headers();
+    answers::assertions();
+    answers::providers();
+    answers::storages();
+    answers::clients();
+    kept::texts();
+    kept::sealed();
+    kept::files();
+    agreed::messages();
 }
 
 fn write(target: &str, name: &str, bytes: impl AsRef<[u8]>) {
@@ -44,6 +63,16 @@ fn clinic() {
         ("zone", "Europe/Madrid"),
         ("region", "eu-west"),
         ("id", "00000000-0000-0001-0000-000000000001"),
+        ("code", "0123-4567-89AB-CDEF-GHJK-MNPQ"),
+        ("secret", "JBSW Y3DP EHPK 3PXP JBSW Y3DP EHPK 3PXP"),
+        ("npi", "1234567893"),
+        ("dea", "AB1234563\nny"),
+        ("license", "a-12.345/b\nNY"),
+        ("scopes", "system/Appointment.rs system/Appointment.cu"),
+        (
+            "browser",
+            "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+        ),
         ("text", "first line\n\tsecond line\u{301}"),
     ] {
         write("clinic_text", name, text);

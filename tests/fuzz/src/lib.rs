@@ -3,5 +3,6 @@
 pub mod fleet;
 pub mod input;
 pub mod offer;
+pub mod passkey;
 pub mod shard;
 pub mod stun;

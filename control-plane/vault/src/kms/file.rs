@@ -403,3 +403,28 @@ fn open_roots(path: &Path, file: &KeyFile, kek: &[u8; KEY_BYTES]) -> Result<Root
     };
     file.keys.iter().map(open).collect()
 }
+
+/// Reads `data` as the file of the root keys, unlocked by a credential: what a key sealed is the only
+/// thing that is a key, and a fault says nothing but where.
+#[cfg(any(test, fuzzing))]
+pub fn fuzz_key_file(data: &[u8]) {
+    let path = Path::new("vault.keys");
+    let unlock = Unlock::Credential(Zeroizing::new(vec![7; CREDENTIAL_BYTES_MIN]));
+    let file = match parse(path, data) {
+        Ok(file) => file,
+        Err(error) => return assert!(matches!(error, VaultError::Malformed(_))),
+    };
+    let Ok(kek) = key_from(&unlock, &file.unlock) else {
+        return;
+    };
+    assert!(open_roots(path, &file, &kek).is_err(), "nobody sealed these");
+    let mut ours = KeyFile {
+        keys: vec![seal_root(1, &DataKey::generate().expect("randomness"), &kek).expect("a key seals")],
+        ..file
+    };
+    let ours_again = parse(path, &to_bytes(&ours)).expect("just written");
+    assert!(open_roots(path, &ours_again, &kek).is_ok());
+    // The same under another version is another key's.
+    ours.keys[0].version = 2;
+    assert!(open_roots(path, &ours, &kek).is_err());
+}

@@ -17,6 +17,8 @@ use futures::future::BoxFuture;
 use medmesh_base::ClinicId;
 
 pub use aws::{AwsCredentials, AwsKms, AwsSettings};
+#[cfg(any(test, fuzzing))]
+pub use file::fuzz_key_file;
 pub use file::{FileKms, Unlock};
 pub use transit::{TransitAuth, TransitKms, TransitSettings};
 
