@@ -1,25 +1,26 @@
 """Runs the whole system and lets schemathesis ask every operation of its two descriptions.
 
 Nothing may be answered with a 5xx, with a status or in a form that the description does not know.
-Each role goes through clinic.json with a session of its own; the operator through fleet.json.
+Each role goes through clinic.json with a session of its own, a machine with its token; the operator
+through fleet.json. At the end every operation was asked, and answered with a success at least once.
 
     fuzz.py MEDMESH PORTALS OUT [EXAMPLES]
 """
 
-import base64
-import hashlib
-import hmac
 import json
 import os
 import pathlib
 import shutil
 import signal
-import struct
 import subprocess
 import sys
 import time
 
 import requests
+
+import coverage
+import people
+from people import session_headers, totp
 
 SEED = int(os.environ.get("FUZZ_API_SEED", "20260"))
 HERE = pathlib.Path(__file__).resolve().parent
@@ -45,14 +46,6 @@ START_SECONDS = 120
 RUN_SECONDS = int(os.environ.get("FUZZ_API_SECONDS", "40"))
 
 
-def totp(secret):
-    """The code of an authenticator app (RFC 6238)."""
-    key = base64.b32decode(secret + "=" * (-len(secret) % 8))
-    digest = hmac.new(key, struct.pack(">Q", int(time.time()) // 30), hashlib.sha1).digest()
-    at = digest[-1] & 15
-    return f"{(struct.unpack('>I', digest[at:at + 4])[0] & 0x7FFFFFFF) % 1_000_000:06d}"
-
-
 def sign_in(url, login):
     """Cookie and CSRF token of a session that may do everything its person may."""
     given = {"email": login["email"], "password": login["password"]}
@@ -73,9 +66,10 @@ def sign_in(url, login):
     return headers
 
 
-def session_headers(answer):
-    cookies = "; ".join(f"{cookie.name}={cookie.value}" for cookie in answer.cookies)
-    return {"Cookie": cookies, "X-CSRF-Token": answer.json()["csrf_token"]}
+def person_of(url, headers):
+    """Whose session it is; nothing for a machine's token."""
+    answer = requests.get(url + "/v1/auth/session", headers=headers, timeout=10)
+    return answer.json()["person"] if answer.ok else None
 
 
 def gather_ids(url, clinician, admin, system):
@@ -85,21 +79,24 @@ def gather_ids(url, clinician, admin, system):
         answer.raise_for_status()
         return answer.json()["items"]
 
-    people = items("/v1/people", clinician)
+    people_listed = items("/v1/people", admin)
     appointments = items("/v1/appointments", clinician)
     visits = {item["visit_id"] for item in appointments if item.get("visit_id")}
     return {
-        "people": [one["id"] for one in people],
-        "patients": [one["id"] for one in people if "patient" in one["roles"]],
-        "clinicians": [one["id"] for one in people if "clinician" in one["roles"]],
+        "people": [one["id"] for one in people_listed],
+        "patients": [one["id"] for one in people_listed if "patient" in one["roles"]],
+        "clinicians": [one["id"] for one in people_listed if "clinician" in one["roles"]],
         "appointments": [one["id"] for one in appointments],
         "visits": sorted(visits | {system["visit_id"]}),
         "audit": [one["id"] for one in items("/v1/audit", admin)],
+        "admins": [one["id"] for one in people_listed if "admin" in one["roles"]],
+        "clinics": [requests.get(url + "/v1/auth/session", headers=admin, timeout=10).json()["clinic"]["id"]],
     }
 
 
 def run(name, description, world, out, examples, include=(), exclude=(), checks=CHECKS):
     """One run of schemathesis; gives how it ended."""
+    world = world | {"name": name, "asked": str(out / "asked.txt"), "learned": str(out / "learned.txt")}
     world_file = out / f"{name}.world.json"
     world_file.write_text(json.dumps(world), encoding="utf-8")
     world_file.chmod(0o600)
@@ -181,20 +178,28 @@ def start(medmesh, portals, out):
     return demo, json.loads(system_file.read_text(encoding="utf-8"))
 
 
-def everything(system, out, examples):
+def everything(system, medmesh, out, examples):
     url, logins = system["portal_url"], system["logins"]
-    sessions = {name: sign_in(url, logins[name]) for name in ("patient", "clinician", "admin")}
+    asked = people.Asked(out / "asked.txt")
+    admin = sign_in(url, logins["admin"])
+    # The admin last: what an admin changes, everybody else would feel.
+    sessions = {name: sign_in(url, logins[name]) for name in ("patient", "clinician")}
+    for name, role in people.STAFF.items():
+        sessions[name] = people.staff(asked, url, admin, role)
+    sessions["machine"] = people.machine(asked, url, admin, medmesh, out)
+    sessions["admin"] = admin
     ids = gather_ids(url, sessions["clinician"], sessions["admin"], system)
-    base = {"url": url, "seed": SEED, "ids": ids, "voters": [node["id"] for node in system["controls"]]}
+    spared = [who["id"] for who in (person_of(url, headers) for headers in sessions.values()) if who]
+    base = {"url": url, "seed": SEED, "ids": ids, "spared": spared, "voters": [node["id"] for node in system["controls"]]}
     good = True
+    forms = CHECKS.replace(",response_schema_conformance", "")
+    good &= run("events", "clinic.json", base | {"headers": sessions["clinician"]}, out, min(examples, 10),
+                include=EVENTS, checks=forms)
     for name, headers in sessions.items():
         good &= run(name, "clinic.json", base | {"headers": headers}, out, examples, exclude=ENDS_SESSION + EVENTS)
     victim = {key: logins["patient2"][key] for key in ("email", "password")}
     good &= run("session-ends", "clinic.json", base | {"headers": {}, "victim": victim}, out,
                 min(examples, 20), include=ENDS_SESSION)
-    forms = CHECKS.replace(",response_schema_conformance", "")
-    good &= run("events", "clinic.json", base | {"headers": sessions["clinician"]}, out, min(examples, 10),
-                include=EVENTS, checks=forms)
     good &= run("stranger", "clinic.json", base | {"headers": {}}, out, min(examples, 15))
     token = pathlib.Path(system["operator_token_file"]).read_text(encoding="utf-8").strip()
     operator = base | {"headers": {"Authorization": f"Bearer {token}"}}
@@ -203,6 +208,8 @@ def everything(system, out, examples):
     patient = CHECKS.replace("not_a_server_error,", "")
     good &= run("operator-membership", "fleet.json", operator, out, min(examples, 20), include=MEMBERSHIP,
                 checks=patient)
+    good &= rest(base, sessions, operator, out, examples)
+    good &= coverage.report(coverage.operations(OPENAPI), out / "asked.txt", out)
     print(f"answers by status: {statuses(system)}")
     for line in metric(system, "medmesh_http_undescribed_total"):
         print(f"not in the description: {line}")
@@ -210,13 +217,32 @@ def everything(system, out, examples):
     return good
 
 
+def rest(base, sessions, operator, out, examples):
+    """What the runs had no time for, or had no luck with: asked again, by whoever may."""
+    good, known = True, coverage.operations(OPENAPI)
+    for name, world, description in [
+        *[(name, base | {"headers": headers}, "clinic.json") for name, headers in sessions.items()],
+        ("operator", operator, "fleet.json"),
+    ]:
+        unasked, failed = coverage.lacking(known, out / "asked.txt")
+        document = json.loads((OPENAPI / description).read_text(encoding="utf-8"))
+        here = {operation["operationId"] for item in document["paths"].values() for operation in item.values()}
+        left = sorted((unasked | failed) & here - set(ENDS_SESSION + EVENTS + MEMBERSHIP))
+        if left:
+            print(f"once more as {name}: {' '.join(left)}", flush=True)
+            good &= run(f"{name}-again", description, world, out, examples, include=left)
+    return good
+
+
 def main():
     medmesh, portals, out = sys.argv[1], sys.argv[2], pathlib.Path(sys.argv[3])
     examples = int(sys.argv[4]) if len(sys.argv) > 4 else 40
     out.mkdir(parents=True, exist_ok=True)
+    for name in ("asked.txt", "learned.txt"):
+        (out / name).unlink(missing_ok=True)
     demo, system = start(medmesh, portals, out)
     try:
-        good = everything(system, out, examples)
+        good = everything(system, medmesh, out, examples)
     finally:
         demo.send_signal(signal.SIGTERM)
         demo.wait(timeout=60)
