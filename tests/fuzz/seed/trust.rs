@@ -1,7 +1,7 @@
 //! What authenticators, machines and witnesses say, and what an audit leaf commits to.
 
 use aws_lc_rs::digest::{SHA256, digest};
-use medmesh_clinic::audit::Event;
+use medmesh_clinic::audit::{Event, RolesHeld};
 use medmesh_fuzz::input::chunk;
 use medmesh_fuzz::passkey::{CREATED, GOT, RP_ID, cose};
 use medmesh_tlog::note::Signer;
@@ -84,6 +84,7 @@ pub(crate) fn events() {
         break_glass_id: None,
         denied_action: None,
         denied_reason: None,
+        roles: None,
     };
     write("audit_event", "plain", plain.encode());
     let whole = Event {
@@ -94,6 +95,10 @@ pub(crate) fn events() {
         break_glass_id: Some(id(8)),
         denied_action: Some("record_read".to_owned()),
         denied_reason: Some("relationship".to_owned()),
+        roles: Some(RolesHeld {
+            before: vec!["nurse".to_owned()],
+            after: vec!["nurse".to_owned(), "scheduler".to_owned()],
+        }),
         ..plain
     };
     write("audit_event", "whole", whole.encode());
