@@ -88,6 +88,11 @@ pub(crate) fn files() {
     ] {
         write("config_files", name, join(&[&[2], rule.as_bytes()]));
     }
+    write(
+        "config_files",
+        "relay",
+        b"\x04turns:[2001:db8::1]:443?transport=tcp",
+    );
     write("config_files", "network", b"\x0310.0.0.0/8");
     write(
         "config_files",

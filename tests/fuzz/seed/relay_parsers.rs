@@ -9,9 +9,17 @@ pub(crate) fn turn() {
     let binding = message(Class::Request, Method::BINDING).finish();
     let channel = [0x40, 0, 0, 5, 1, 2, 3, 4, 5, 0, 0, 0];
     let cuts = [0, 3, 19, 1, 0, 7, 40, 2];
-    write("turn_stream", "both", join(&[&cuts, &binding, &channel, &binding]));
+    write(
+        "turn_stream",
+        "both",
+        join(&[&cuts, &binding, &channel, &binding]),
+    );
     write("turn_stream", "bytewise", join(&[&[0; 8], &channel, &binding]));
-    write("turn_stream", "foreign", join(&[&cuts, &channel, b"GET / HTTP/1.1"]));
+    write(
+        "turn_stream",
+        "foreign",
+        join(&[&cuts, &channel, b"GET / HTTP/1.1"]),
+    );
 
     let secret = "0123456789abcdefghijklmnopqrstuvwxyz";
     for (name, text) in [
@@ -39,8 +47,16 @@ pub(crate) fn turn() {
         });
         pieces.collect::<Vec<_>>().concat()
     };
-    write("turn_probe", "stranger", conversation(&[answer(401), answer(401), answer(401)]));
-    write("turn_probe", "stale", conversation(&[answer(401), answer(438), answer(438)]));
+    write(
+        "turn_probe",
+        "stranger",
+        conversation(&[answer(401), answer(401), answer(401)]),
+    );
+    write(
+        "turn_probe",
+        "stale",
+        conversation(&[answer(401), answer(438), answer(438)]),
+    );
     write("turn_probe", "full", conversation(&[answer(401), answer(508)]));
     write("turn_probe", "liar", conversation(&[answer(401), success]));
 }

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use libfuzzer_sys::fuzz_target;
+use medmesh_control::relays::TurnUrl;
 use medmesh_turn::{Network, PeerRule};
 
 fuzz_target!(|data: &[u8]| {
@@ -11,7 +12,7 @@ fuzz_target!(|data: &[u8]| {
         return;
     };
     let text = String::from_utf8_lossy(data);
-    match what % 4 {
+    match what % 5 {
         0 => medmesh_control::fuzz::files(data),
         1 => {
             if let Err(error) = medmesh_edge::Config::from_text(Path::new("edge.toml"), &text) {
@@ -21,8 +22,13 @@ fuzz_target!(|data: &[u8]| {
         2 => {
             let _ = text.parse::<PeerRule>();
         }
-        _ => {
+        3 => {
             let _ = text.parse::<Network>();
+        }
+        _ => {
+            if let Ok(url) = text.parse::<TurnUrl>() {
+                assert_eq!(url.to_string().parse(), Ok(url));
+            }
         }
     }
 });
