@@ -4,11 +4,17 @@
 //! act. Refusals and the rest (signing in, exports, verifications) are plain R4 events, because
 //! BALP has no profile for them. Patients are references; only staff are named.
 
+mod resource;
+
 use medmesh_clinic::audit::{Event, Outcome, Purpose};
 use medmesh_clinic::{Role, Roles};
-use serde::Serialize;
-use time::OffsetDateTime;
 use uuid::Uuid;
+
+use resource::{
+    Absent, Agent, Coding, Concept, Detail, Entity, Entry, Identifier, Link, Meta, Network, Reference,
+    SourceElement,
+};
+pub use resource::{AuditEvent, Bundle};
 
 const BALP: &str = "https://profiles.ihe.net/ITI/BALP/StructureDefinition/IHE.BasicAudit.";
 const BALP_ENTITY_TYPE: &str = "https://profiles.ihe.net/ITI/BALP/CodeSystem/BasicAuditEntityType";
@@ -19,6 +25,7 @@ const SOURCE_TYPE: &str = "http://terminology.hl7.org/CodeSystem/security-source
 const INTERACTION: &str = "http://hl7.org/fhir/restful-interaction";
 const PARTICIPATION: &str = "http://terminology.hl7.org/CodeSystem/v3-ParticipationType";
 const ACT_REASON: &str = "http://terminology.hl7.org/CodeSystem/v3-ActReason";
+const PROVENANCE: &str = "http://terminology.hl7.org/CodeSystem/provenance-participant-type";
 const DICOM: &str = "http://dicom.nema.org/resources/ontology/DCM";
 /// Our own words.
 const ACTION: &str = "https://medmesh.dev/fhir/CodeSystem/audit-action";
@@ -41,142 +48,6 @@ pub struct Person<'a> {
     pub name: &'a str,
     /// What they are to the clinic.
     pub roles: Roles,
-}
-
-/// FHIR R4 `AuditEvent`.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct AuditEvent {
-    resource_type: &'static str,
-    id: Uuid,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    meta: Option<Meta>,
-    r#type: Coding,
-    subtype: Vec<Coding>,
-    action: &'static str,
-    #[serde(with = "time::serde::rfc3339")]
-    recorded: OffsetDateTime,
-    outcome: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    outcome_desc: Option<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    purpose_of_event: Vec<Concept>,
-    agent: Vec<Agent>,
-    source: SourceElement,
-    entity: Vec<Entity>,
-}
-
-/// FHIR R4 `Bundle` of events.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Bundle {
-    resource_type: &'static str,
-    r#type: &'static str,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    link: Vec<Link>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    entry: Vec<Entry>,
-}
-
-#[derive(Clone, Debug, Serialize)]
-struct Link {
-    relation: &'static str,
-    url: String,
-}
-
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Entry {
-    full_url: String,
-    resource: AuditEvent,
-}
-
-#[derive(Clone, Debug, Serialize)]
-struct Meta {
-    profile: [String; 1],
-}
-
-#[derive(Clone, Debug, Serialize)]
-struct Coding {
-    system: &'static str,
-    code: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    display: Option<&'static str>,
-}
-
-#[derive(Clone, Debug, Serialize)]
-struct Concept {
-    coding: Vec<Coding>,
-}
-
-#[derive(Clone, Debug, Serialize)]
-struct Identifier {
-    system: &'static str,
-    value: String,
-}
-
-#[derive(Clone, Debug, Default, Serialize)]
-struct Reference {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reference: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    identifier: Option<Identifier>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    display: Option<String>,
-}
-
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Agent {
-    r#type: Concept,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    role: Vec<Concept>,
-    who: Reference,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<String>,
-    requestor: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    network: Option<Network>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    purpose_of_use: Vec<Concept>,
-}
-
-#[derive(Clone, Debug, Serialize)]
-#[serde(untagged)]
-enum Network {
-    Known { address: String, r#type: &'static str },
-    Unknown { extension: [Absent; 1] },
-}
-
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Absent {
-    url: &'static str,
-    value_code: &'static str,
-}
-
-#[derive(Clone, Debug, Serialize)]
-struct SourceElement {
-    site: String,
-    observer: Reference,
-    r#type: [Coding; 1],
-}
-
-#[derive(Clone, Debug, Serialize)]
-struct Entity {
-    what: Reference,
-    r#type: Coding,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    role: Option<Coding>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    detail: Vec<Detail>,
-}
-
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Detail {
-    r#type: &'static str,
-    value_string: String,
 }
 
 /// What kind of act it is to FHIR.
@@ -353,21 +224,31 @@ fn purposes(event: &Event) -> Vec<Concept> {
         .collect()
 }
 
-/// The client, us, and the person. BALP has client and server change roles where data flows in.
+/// What client and server are to an act. BALP has them change roles where data flows in; of what is removed
+/// the server is the custodian.
+fn machines(interaction: Interaction) -> (Concept, Concept) {
+    let source = || concept(DICOM, "110153", Some("Source Role ID"));
+    let destination = || concept(DICOM, "110152", Some("Destination Role ID"));
+    match interaction {
+        Interaction::Read => (destination(), source()),
+        Interaction::Delete => (
+            concept(DICOM, "110150", Some("Application")),
+            concept(PROVENANCE, "custodian", Some("Custodian")),
+        ),
+        _ => (source(), destination()),
+    }
+}
+
+/// The client, us, and the person.
 fn agents(
     event: &Event,
     actor: Option<Person<'_>>,
     source: &Source<'_>,
     interaction: Interaction,
 ) -> Vec<Agent> {
-    let (sending, receiving) = (("110153", "Source Role ID"), ("110152", "Destination Role ID"));
-    let (client, server) = if interaction == Interaction::Read {
-        (receiving, sending)
-    } else {
-        (sending, receiving)
-    };
-    let machine = |(code, display): (&str, &'static str), who: Reference, network: Network| Agent {
-        r#type: concept(DICOM, code, Some(display)),
+    let (client, server) = machines(interaction);
+    let machine = |r#type: Concept, who: Reference, network: Network| Agent {
+        r#type,
         role: Vec::new(),
         who,
         name: None,
@@ -497,5 +378,7 @@ fn object(event: &Event) -> Reference {
     }
 }
 
+#[cfg(test)]
+mod balp;
 #[cfg(test)]
 mod tests;

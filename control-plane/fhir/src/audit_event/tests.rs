@@ -2,6 +2,7 @@
 
 use medmesh_clinic::audit::Action;
 use serde_json::Value;
+use time::OffsetDateTime;
 
 use super::*;
 
@@ -94,6 +95,71 @@ fn what_claims_a_profile_keeps_it() {
                 );
                 assert!(patient["what"].get("display").is_none(), "patients are not named");
             }
+        }
+    }
+}
+
+/// Every act there is, of everybody and of nobody: what it claims, it keeps.
+#[test]
+fn every_act_keeps_the_profile_it_claims() {
+    let mut claimed = std::collections::BTreeSet::new();
+    for action in Action::ALL {
+        for members in 0..16 {
+            let has = |bit: u8| members >> bit & 1 == 1;
+            let mut event = event(action.as_str());
+            event.patient_id = event.patient_id.filter(|_| has(0));
+            event.object_id = event.object_id.filter(|_| has(1));
+            event.actor_id = event.actor_id.filter(|_| has(2));
+            event.session_id = event.session_id.filter(|_| has(3));
+            let json = mapped(&event);
+            assert_eq!(balp::broken(&json), Vec::<String>::new(), "{json:#}");
+            let profile = json["meta"]["profile"][0].as_str();
+            claimed.extend(profile.map(|profile| profile.trim_start_matches(BALP).to_owned()));
+        }
+    }
+    let all = [
+        "Create",
+        "Delete",
+        "PatientCreate",
+        "PatientDelete",
+        "PatientRead",
+        "PatientUpdate",
+        "Read",
+        "Update",
+    ];
+    assert!(claimed.iter().eq(all.iter()), "{claimed:?}");
+}
+
+/// That the rules are rules: an event with any one thing changed breaks one.
+#[test]
+fn what_does_not_keep_its_profile_is_told() {
+    for (action, code) in [("visit_read", "R"), ("record_erase", "D")] {
+        let sound = mapped(&event(action));
+        assert!(balp::broken(&sound).is_empty() && sound["action"] == code);
+        for (path, value) in [
+            (
+                "/meta/profile/0",
+                "https://profiles.ihe.net/ITI/BALP/StructureDefinition/IHE.BasicAudit.Look".into(),
+            ),
+            ("/type/code", "reset".into()),
+            ("/subtype/0/code", "look".into()),
+            ("/action", "E".into()),
+            ("/recorded", Value::Null),
+            ("/outcome", "4".into()),
+            ("/agent/0/type/coding/0/code", "110151".into()),
+            ("/agent/0/network", Value::Null),
+            ("/agent/1/type/coding/0/system", "urn:other".into()),
+            ("/agent/1/who", Value::Null),
+            ("/agent/2/requestor", false.into()),
+            ("/entity/0/role/code", "1".into()),
+            ("/entity/0/type/code", "1".into()),
+            ("/entity/1/what/identifier/value", Value::Null),
+            ("/entity/2/role/code", "4".into()),
+            ("/entity/2/what/reference", "Person/1".into()),
+        ] {
+            let mut bent = sound.clone();
+            *bent.pointer_mut(path).unwrap() = value;
+            assert!(!balp::broken(&bent).is_empty(), "{action} {path}");
         }
     }
 }
