@@ -15,5 +15,6 @@ mod nodes;
 mod objects;
 mod opening;
 mod outside;
+mod postgres_tls;
 mod redis_tls;
 mod restored;

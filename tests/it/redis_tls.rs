@@ -15,13 +15,13 @@ use crate::clinic::plain_http;
 const WINDOW: Duration = Duration::from_secs(60);
 
 /// An authority and a certificate of it for a host, as files.
-struct Files {
-    authority: String,
-    cert: PathBuf,
-    key: PathBuf,
+pub(crate) struct Files {
+    pub(crate) authority: String,
+    pub(crate) cert: PathBuf,
+    pub(crate) key: PathBuf,
 }
 
-fn files(dir: &Path, name: &str, host: &str) -> Files {
+pub(crate) fn files(dir: &Path, name: &str, host: &str) -> Files {
     let authority_key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
