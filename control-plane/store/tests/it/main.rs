@@ -6,6 +6,7 @@
 )]
 
 mod audit;
+mod audit_months;
 mod audit_view;
 mod booking;
 mod booking_model;
