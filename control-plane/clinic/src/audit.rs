@@ -150,6 +150,8 @@ words! {
         ErasureWithdraw = "erasure_withdraw",
         /// Destroyed the key of a record.
         RecordErase = "record_erase",
+        /// Put an erasure off whose time had come: the clinic cannot do without them yet.
+        RecordEraseHold = "record_erase_hold",
         /// Asked for a copy of their whole record.
         RecordExportCreate = "record_export_create",
         /// Read a whole record to make the copy its patient asked for.

@@ -60,7 +60,7 @@ pub use identity::{
 pub use message::{MESSAGE_CHARS_MAX, Message, MessageBody};
 pub use record_export::{EXPORT_KEPT, EXPORTS_KEPT_MAX, ExportState, RecordExport, SignedCopy};
 pub use refusal::{Invalid, Refusal};
-pub use rights::{ERASED_EMAIL, ERASED_NAME, Erasure, RecordRights, RightsChange};
+pub use rights::{ERASED_EMAIL, ERASED_NAME, Erasure, RecordRights, RightsChange, held_mail};
 pub use rights_mail::{RightsNews, rights_mail};
 pub use schedule::{
     Appointment, AppointmentStatus, BOOKING_HORIZON, PAST_GRACE, REASON_CHARS_MAX, Reason, SLOT_MAX,

@@ -2,7 +2,7 @@
 
 use time::OffsetDateTime;
 
-use crate::{Refusal, Version};
+use crate::{Locale, Refusal, Version};
 
 /// The name that stands where an erased person's did.
 pub const ERASED_NAME: &str = "(erased)";
@@ -76,6 +76,35 @@ impl RecordRights {
     }
 }
 
+/// The mail that tells of an erasure which is put off because the clinic needs whom it is about: subject and
+/// text. It says that somebody has to be put in their place, and not in whose.
+#[must_use]
+pub fn held_mail(locale: Locale, clinic: &str, link: &str) -> (String, String) {
+    let clinic: String = clinic.chars().filter(|c| !c.is_control()).collect();
+    let (subject, lead, end) = match locale {
+        Locale::En => (
+            format!("An erasure is put off at {clinic}"),
+            "A record should have been erased, but its owner is the last administrator or the privacy officer. \
+             Sign in and give that duty to somebody else; it is tried again every day:",
+            "You get this mail because you look after privacy or administer this clinic.",
+        ),
+        Locale::Es => (
+            format!("Se aplaza un borrado en {clinic}"),
+            "Debía borrarse un historial, pero su titular es la última persona que administra la clínica o la responsable \
+             de privacidad. Inicie sesión y encargue esa tarea a otra persona; se vuelve a intentar cada día:",
+            "Recibe este mensaje porque se ocupa de la privacidad o administra esta clínica.",
+        ),
+        Locale::Fr => (
+            format!("Un effacement est repoussé chez {clinic}"),
+            "Un dossier devait être effacé, mais son titulaire est la dernière personne qui administre l’établissement ou \
+             celle qui veille à la confidentialité. Connectez-vous et confiez cette charge à quelqu’un d’autre ; un nouvel \
+             essai a lieu chaque jour :",
+            "Vous recevez ce message parce que vous veillez à la confidentialité ou administrez cet établissement.",
+        ),
+    };
+    (subject, format!("{lead}\n\n{link}\n\n{end}\n"))
+}
+
 #[cfg(test)]
 mod tests {
     use time::Duration;
@@ -112,5 +141,21 @@ mod tests {
             gone.changed(ask(false, false), later, later),
             Err(Refusal::RecordErased)
         );
+    }
+
+    #[test]
+    fn the_mail_of_a_held_erasure_has_its_link_once_and_no_line_of_ours_in_its_subject() {
+        let mut subjects = std::collections::BTreeSet::new();
+        for locale in Locale::ALL {
+            let (subject, text) = held_mail(
+                *locale,
+                "Harbour\r\nBcc: all@example.org",
+                "https://portal.test/admin/",
+            );
+            assert_eq!(text.matches("https://portal.test/admin/").count(), 1);
+            assert!(!subject.contains(['\r', '\n']), "{subject}");
+            subjects.insert(subject);
+        }
+        assert_eq!(subjects.len(), Locale::ALL.len());
     }
 }

@@ -103,7 +103,7 @@ pub use record_export::{
 };
 pub use registration::{ProvedRegistration, REGISTRATIONS_OPEN_MAX, Registration, RegistrationSend};
 pub use relationship::{Leave, Target};
-pub use rights::{Erased, RecordErase};
+pub use rights::{Erased, ErasureHeld, RecordErase};
 pub use search::{SEARCH_DEFAULT, SEARCH_MAX};
 pub use session::{
     Login, Membership, PasswordHash, ROTATE_AGAIN, ROTATE_EVERY, ROTATION_OVERLAP, SESSION_IDLE,

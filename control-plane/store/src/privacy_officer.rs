@@ -119,5 +119,19 @@ impl Tx {
     }
 }
 
+impl Tx {
+    /// Who administers the clinic and could be written to.
+    pub(crate) async fn active_admins(&mut self) -> Result<Vec<PersonId>> {
+        let people: Vec<Uuid> = sqlx::query_scalar(
+            "SELECT r.person_id FROM person_role r JOIN person p ON p.id = r.person_id AND p.active
+             WHERE r.role = 'admin' LIMIT $1",
+        )
+        .bind(WATCHERS_MAX)
+        .fetch_all(self.db())
+        .await?;
+        Ok(people.into_iter().map(PersonId::from_uuid).collect())
+    }
+}
+
 /// Most people told at once: a clinic has few admins.
 const WATCHERS_MAX: i64 = 20;

@@ -27,6 +27,16 @@ use crate::{JobKind, JobOptions, Result, Store, StoreError, Tx};
 /// admin or privacy officer takes people days, not minutes.
 const NEEDED_AGAIN: Duration = Duration::DAY;
 
+/// Days between two mails that an erasure is put off: often enough to be remembered, seldom enough to be
+/// read.
+const TELL_EVERY_DAYS: i64 = 7;
+
+/// Whether it is told today that an erasure which was due at `due` is put off: on the first day, and every
+/// week from then on.
+fn is_told(due: OffsetDateTime, now: OffsetDateTime) -> bool {
+    (now - due).whole_days() % TELL_EVERY_DAYS == 0
+}
+
 /// The job that erases a record once the law lets it go.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RecordErase {
@@ -36,6 +46,17 @@ pub struct RecordErase {
 
 impl JobKind for RecordErase {
     const KIND: &'static str = "record_erase";
+}
+
+/// The job that tells whoever looks after privacy that an erasure is put off. The mail does not say whose.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ErasureHeld {
+    /// Who is told.
+    pub person_id: PersonId,
+}
+
+impl JobKind for ErasureHeld {
+    const KIND: &'static str = "erasure_held";
 }
 
 /// What came of trying to erase a record.
@@ -225,6 +246,11 @@ impl Tx {
                 return Err(error);
             };
             self.erase_later(patient, now + NEEDED_AGAIN).await?;
+            self.audit(Action::RecordEraseHold, patient, Some(patient))
+                .await?;
+            if is_told(erasure.retained_until, now) {
+                self.tell_of_held().await?;
+            }
             return Ok(Erased::Needed(refusal));
         }
         let after = Erasure {
@@ -245,6 +271,25 @@ impl Tx {
         self.record_shred(patient).await?;
         self.audit(Action::RecordErase, patient, Some(patient)).await?;
         Ok(Erased::Now)
+    }
+
+    /// Tells whoever looks after privacy, and the admins, who alone can put somebody else in the place of
+    /// whom the clinic needs. Each at their own mailbox, and never who asked to go.
+    async fn tell_of_held(&mut self) -> Result<()> {
+        let people = self.privacy_watchers().await?;
+        let admins = self.active_admins().await?;
+        let mut told: Vec<PersonId> = people.into_iter().chain(admins).collect();
+        told.sort_unstable_by_key(|person| person.as_uuid());
+        told.dedup();
+        for person_id in told {
+            let options = JobOptions {
+                // One mail that waits is enough, however many erasures wait.
+                dedupe_key: Some(person_id.to_string()),
+                ..JobOptions::default()
+            };
+            self.job_add(&ErasureHeld { person_id }, options).await?;
+        }
+        Ok(())
     }
 
     /// Destroys the key, and leaves a person without a name, a login or a way to be found.

@@ -128,7 +128,14 @@ async fn of_two_admins_whose_time_has_come_at_the_same_moment_one_waits() {
     let kept = "SELECT count(*) = 1 FROM person p JOIN person_role r ON r.person_id = p.id AND r.role = 'admin'
         WHERE p.active AND p.erased_at IS NULL AND EXISTS (SELECT FROM patient_key k WHERE k.patient_id = p.id)";
     assert!(two.is_true(kept).await);
+    let told = "SELECT count(*) = 1 FROM job WHERE kind = 'erasure_held'";
+    assert!(two.is_true(told).await, "they are told");
+    let logged =
+        "SELECT count(*) = 1 AND bool_and(actor_kind = 'upkeep' AND patient_id IS NOT NULL) FROM audit
+        WHERE action = 'record_erase_hold'";
+    assert!(two.is_true(logged).await, "and the log says so");
     assert_eq!(two.erase(&store, left).await, needed, "still");
+    assert!(two.is_true(told).await, "one mail that waits is enough");
     // Another admin, and they may go.
     let client = if left == two.first.0 {
         &two.first.1
@@ -159,6 +166,29 @@ async fn the_privacy_officer_is_replaced_before_they_are_erased() {
         two.erase(&store, *officer).await,
         Erased::Needed(Refusal::StillOfficer)
     );
+    // The officer, who is asked to hand over, and the other admin, who can name somebody.
+    let told = "SELECT count(*) = 2 AND count(DISTINCT payload->>'person_id') = 2 FROM job WHERE kind = 'erasure_held'";
+    assert!(two.is_true(told).await);
+    // Not every day: a week later again.
+    let later = async |days: i64| {
+        let now = OffsetDateTime::now_utc() + time::Duration::days(days);
+        let clear = "DELETE FROM job WHERE kind = 'erasure_held'";
+        sqlx::query(clear)
+            .execute(&mut two.world.admin().await)
+            .await
+            .unwrap();
+        store
+            .record_erase(two.world.clinic.id, *officer, now)
+            .await
+            .unwrap()
+    };
+    assert_eq!(later(1).await, Erased::Needed(Refusal::StillOfficer));
+    assert!(
+        two.is_true("SELECT NOT EXISTS (SELECT FROM job WHERE kind = 'erasure_held')")
+            .await
+    );
+    assert_eq!(later(7).await, Erased::Needed(Refusal::StillOfficer));
+    assert!(two.is_true(told).await);
     let next = two.world.clinic.person("clinician");
     two.first
         .1

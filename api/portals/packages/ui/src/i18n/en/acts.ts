@@ -76,6 +76,7 @@ export const acts: Readonly<Record<string, string>> = {
   erasure_request: "Asked for the record to be erased",
   erasure_withdraw: "Took back the wish to erase",
   record_erase: "Erased the record",
+  record_erase_hold: "Put the erasure of the record off: its owner is still needed here",
   key_retire: "Retired an encryption key",
   key_restore: "Restored keys from a copy",
   denied: "Was refused",

@@ -75,6 +75,7 @@ export const acts: Readonly<Record<string, string>> = {
   erasure_request: "Pidió borrar el historial",
   erasure_withdraw: "Retiró la petición de borrado",
   record_erase: "Borró el historial",
+  record_erase_hold: "Aplazó el borrado del historial: su titular todavía es imprescindible aquí",
   key_retire: "Retiró una clave de cifrado",
   key_restore: "Restauró claves desde una copia",
   denied: "Fue rechazado",

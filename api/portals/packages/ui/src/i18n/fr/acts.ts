@@ -75,6 +75,7 @@ export const acts: Readonly<Record<string, string>> = {
   erasure_request: "A demandé l’effacement du dossier",
   erasure_withdraw: "A retiré la demande d’effacement",
   record_erase: "A effacé le dossier",
+  record_erase_hold: "A repoussé l’effacement du dossier : son titulaire est encore indispensable ici",
   key_retire: "A retiré une clé de chiffrement",
   key_restore: "A restauré des clés depuis une copie",
   denied: "A été refusé",
