@@ -1,4 +1,4 @@
-//! The listener: HTTPS with certificates that are read again when they change, or plain
+//! The listener: HTTPS (TLS 1.3 alone: every browser that can join a visit speaks it) with certificates that are read again when they change, or plain
 //! HTTP on loopback; HTTP/1.1 and HTTP/2.
 
 use std::io;
@@ -191,7 +191,7 @@ fn acceptor(cert: &Path, key: &Path) -> Result<(TlsAcceptor, Arc<Certificate>), 
     });
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
+        .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_no_client_auth()
         .with_cert_resolver(Arc::clone(&certificate) as Arc<dyn ResolvesServerCert>);
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
@@ -314,6 +314,19 @@ mod tests {
             |ConnectInfo(peer): ConnectInfo<std::net::SocketAddr>| async move { peer.ip().to_string() };
         let drain = Drain::new();
         drain.spawn(listener.serve(Router::new().route("/", get(answer)), drain.clone()));
+
+        // Who speaks nothing newer than TLS 1.2 is refused; TLS 1.3 is what everybody else gets.
+        let old = reqwest::Client::builder()
+            .tls_certs_only([first.clone()])
+            .tls_version_max(reqwest::tls::Version::TLS_1_2)
+            .build()
+            .unwrap();
+        let refused = old.get(&url).send().await.unwrap_err();
+        assert!(refused.is_connect(), "{refused:?}");
+        assert!(
+            format!("{refused:?}").contains("ProtocolVersion"),
+            "not for another reason: {refused:?}"
+        );
 
         let response = client(first).get(&url).send().await.unwrap();
         assert_eq!(response.version(), reqwest::Version::HTTP_2);

@@ -193,6 +193,28 @@ async fn portals_are_pages_with_views_inside_and_hashed_files() {
     }
 }
 
+/// TLS 1.3 only; the edge's listener has a test of its own, the relay's takes 1.2 as well.
+#[tokio::test]
+async fn nothing_older_than_tls_1_3_is_spoken() {
+    let files = Files::new();
+    let world = World::with(&files.wishes()).await;
+    let url = format!("https://localhost:{}/v1/auth/session", world.node.https().port());
+    let certificate = reqwest::Certificate::from_pem(&files.pem()).unwrap();
+    let speaking = |newest| {
+        let client = reqwest::Client::builder().tls_certs_only([certificate.clone()]);
+        client.tls_version_max(newest).build().unwrap()
+    };
+    let old = speaking(reqwest::tls::Version::TLS_1_2);
+    let refused = old.get(&url).send().await.unwrap_err();
+    assert!(refused.is_connect(), "{refused:?}");
+    assert!(
+        format!("{refused:?}").contains("ProtocolVersion"),
+        "not for another reason: {refused:?}"
+    );
+    let new = speaking(reqwest::tls::Version::TLS_1_3);
+    assert_eq!(new.get(&url).send().await.unwrap().status(), 401);
+}
+
 #[tokio::test]
 async fn a_renewed_certificate_is_used_without_a_restart() {
     let files = Files::new();
