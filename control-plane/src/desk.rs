@@ -1,4 +1,4 @@
-//! The operator's desk: audit logs and jobs, behind the operator's token.
+//! The operator's desk: audit logs, jobs and whatever else needs the database, behind the operator's token.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use http::{HeaderValue, StatusCode};
 use medmesh_api_types::audit::{
     AuditAnnouncement, AuditLogHead, AuditProof, AuditResumeCreate, AuditVerification,
 };
+use medmesh_api_types::fleet::Explanation;
 use medmesh_api_types::job::{Job, JobQuery};
 use medmesh_api_types::page::List;
 use medmesh_base::{AuditId, ClinicId, JobId, ProblemCode, RequestId};
@@ -36,6 +37,7 @@ use crate::http::{ApiError, Body};
 
 const TAG_AUDIT: &str = "audit";
 const TAG_JOBS: &str = "jobs";
+const TAG_FLEET: &str = "fleet";
 
 /// How long a head may be on its way from the voters to the database.
 const HEAD_PATIENCE: Duration = Duration::from_secs(10);
@@ -68,6 +70,7 @@ pub(crate) fn described() -> OpenApiRouter<Desk> {
         .routes(routes!(audit_log_resume))
         .routes(routes!(job_list))
         .routes(routes!(job_retry))
+        .routes(routes!(visit_explain))
         .merge(crate::keys::described())
 }
 
@@ -87,6 +90,17 @@ impl Desk {
 
 fn parse<T: std::str::FromStr>(text: &str) -> Result<T, ApiError> {
     text.parse().map_err(|_| ProblemCode::NotFound.into())
+}
+
+/// Why the people of a visit are where they are; as of its room, whose id the answer has.
+#[utoipa::path(get, path = "/v1/fleet/visits/{id}/explain", tag = TAG_FLEET, params(("id" = uuid::Uuid, Path,)),
+    responses((status = 200, description = "The planner's reports.", body = Explanation)))]
+async fn visit_explain(
+    State(desk): State<Desk>,
+    Path(visit): Path<String>,
+) -> Result<Json<Explanation>, ApiError> {
+    let room = desk.database.store()?.visit_room(parse(&visit)?).await?;
+    Ok(Json(desk.fleet.explain(room).await?))
 }
 
 /// The witnessed heads of all audit logs.

@@ -10,7 +10,7 @@ use medmesh_api_types::fleet::{
 use medmesh_api_types::job::Job;
 use medmesh_api_types::key::{ErasuresHeld, KeyList, KeyRestored, KeyRotation, KeyRotationCreate};
 use medmesh_api_types::page::List;
-use medmesh_base::{AuditId, ClinicId, ControlId, EdgeId, JobId, RoomId};
+use medmesh_base::{AuditId, ClinicId, ControlId, EdgeId, JobId, RoomId, VisitId};
 
 use reqwest::Method;
 use reqwest::header::HeaderMap;
@@ -134,6 +134,16 @@ impl Operator {
     pub async fn explain(&self, room: RoomId) -> Result<Explanation, ClientError> {
         self.transport
             .get(&format!("/v1/fleet/rooms/{room}/explain"))
+            .await
+    }
+
+    /// Why the people of a visit are where they are.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn visit_explain(&self, visit: VisitId) -> Result<Explanation, ClientError> {
+        self.transport
+            .get(&format!("/v1/fleet/visits/{visit}/explain"))
             .await
     }
 

@@ -401,6 +401,20 @@ impl Store {
     }
 }
 
+impl Store {
+    /// The room of a visit, of whatever clinic: for an operator, who is told nothing else of it.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`]; when the database fails.
+    pub async fn visit_room(&self, visit: VisitId) -> Result<RoomId> {
+        let room: Option<Uuid> = sqlx::query_scalar("SELECT visit_room($1)")
+            .bind(visit.as_uuid())
+            .fetch_one(&self.pool)
+            .await?;
+        room.map(RoomId::from_uuid).ok_or(StoreError::NotFound)
+    }
+}
+
 /// Whose record a visit belongs to.
 pub(crate) fn patient_of(visit: &Visit) -> Option<PersonId> {
     visit.patient().map(|patient| patient.person.id)

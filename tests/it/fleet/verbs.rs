@@ -99,6 +99,9 @@ async fn an_operator_sees_a_visit_and_why_it_is_where_it_is() {
     );
     let explained = medmesh(node, &format!("explain {room}")).await.unwrap();
     assert!(explained.contains("fra-1"), "{explained}");
+    // Who is asked about a visit knows its id, and not the room's.
+    let of_visit = medmesh(node, &format!("explain {visit}")).await.unwrap();
+    assert_eq!(of_visit, explained);
     let raft = medmesh(node, "raft").await.unwrap();
     assert_eq!(line(&raft, "1")[1], "leader");
     let headroom = medmesh(node, "headroom").await.unwrap();

@@ -1,9 +1,21 @@
 //! Explanations as tables.
 
+use medmesh_api_client::{ClientError, Operator};
 use medmesh_api_types::fleet::{Explanation, PlacementCandidate, PlacementOutcome};
+use medmesh_base::{ProblemCode, RoomId, VisitId};
 use time::format_description::well_known::Rfc3339;
 
 use super::table::{NONE, table};
+
+/// Of the room with this id, or of the visit with it: ids of the two are never the same.
+pub(super) async fn explain(operator: &Operator, id: RoomId) -> Result<Explanation, ClientError> {
+    match operator.explain(id).await {
+        Err(ClientError::Problem(problem)) if problem.code == ProblemCode::NotFound => {
+            operator.visit_explain(VisitId::from_uuid(id.as_uuid())).await
+        }
+        answer => answer,
+    }
+}
 
 pub(super) fn explanation(explanation: &Explanation) -> String {
     let residency: Vec<&str> = explanation

@@ -98,10 +98,10 @@ pub enum Verb {
         #[arg(long = "relay", value_name = "URL")]
         relays: Vec<String>,
     },
-    /// Why the people of a room are where they are, and why each other edge lost
+    /// Why the people of a room or a visit are where they are, and why each other edge lost
     Explain {
-        /// The room's id, as `medmesh sessions` shows it
-        room: RoomId,
+        /// The room's id, as `medmesh sessions` shows it, or the visit's, as the clinic knows it
+        id: RoomId,
     },
     /// The audit logs: is what they say true
     Audit {
@@ -202,7 +202,10 @@ pub async fn run(connection: &Connection, verb: Verb) -> anyhow::Result<String> 
         }
         Verb::Edge(verb) => edge::run(connection, &operator, verb).await,
         Verb::Headroom { relays } => headroom::run(connection, &relays).await,
-        Verb::Explain { room } => show(connection, &operator.explain(room).await?, insight::explanation),
+        Verb::Explain { id } => {
+            let explained = insight::explain(&operator, id).await?;
+            show(connection, &explained, insight::explanation)
+        }
         Verb::JoinToken { life_seconds, key } => {
             let key = key.map_or_else(IdempotencyKey::fresh, IdempotencyKey::from);
             let token = operator.join_token_create(&key, Some(life_seconds)).await?;
