@@ -26,6 +26,7 @@ mod oauth;
 pub mod objects;
 mod oidc;
 pub mod outbox;
+mod presence;
 pub mod record_export;
 pub mod relays;
 pub mod setup;

@@ -39,6 +39,7 @@ use crate::media::Media;
 use crate::objects::{self, Copies, LockError, PassingError, Sharing};
 use crate::oidc::{Flows, Oidc};
 use crate::outbox::{self, OutboxMetrics, Rabbit};
+use crate::presence;
 use crate::record_export::{self, Copyist, TokenKeys};
 use crate::relays::{Relays, RelaysError};
 
@@ -372,7 +373,8 @@ impl App {
                 outbox::relay(direct, store.clone(), sink, outbox_metrics, drain.clone()),
                 jobs::work(store.clone(), handlers, job_metrics, drain.clone()),
                 live::cut(live, store.clone(), drain.clone()),
-                keys::watch_floors(fleet, store.clone(), drain.clone()),
+                keys::watch_floors(fleet.clone(), store.clone(), drain.clone()),
+                presence::follow(fleet, store.clone(), drain.clone()),
                 erasures::watch(register, store.clone(), drain.clone()),
                 erasures::follow(store.clone(), drain.clone()),
                 sharing.watch(store.clone(), drain.clone()),

@@ -6,7 +6,7 @@ use medmesh_api_client::{Clinic, IdempotencyKey};
 use medmesh_api_types::Secret;
 use medmesh_api_types::person::{Locale, PersonCreate, Role};
 use medmesh_api_types::signaling::{EdgeProbe, SessionRequest, SignalingSession};
-use medmesh_api_types::visit::Visit;
+use medmesh_api_types::visit::{Participant as Known, ParticipantState, Visit};
 use medmesh_base::{EdgeId, PersonId, Phi, ProblemCode, VisitId};
 use medmesh_tests::control::PASSWORD;
 use medmesh_tests::edge::{EdgeNode, operator};
@@ -30,10 +30,12 @@ struct Full {
     visit: VisitId,
     clinician: Clinic,
     inside: Vec<Participant>,
+    /// Whose places these are: patient, clinician, guests as they came.
+    people: Vec<Clinic>,
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn six_people_see_and_hear_each_other_and_a_seventh_is_refused() {
+async fn six_people_see_and_hear_each_other_and_a_seventh_waits_for_a_seat() {
     let mut full = Full::new().await;
     let mut guests = vec![full.world.clinic.person("colleague")];
     guests.extend([
@@ -56,6 +58,13 @@ async fn six_people_see_and_hear_each_other_and_a_seventh_is_refused() {
         );
     }
 
+    eventually("the record has all of them in the visit", async || {
+        let seen = full.seen().await;
+        let inside = |one: &Known| one.state == ParticipantState::InCall;
+        seen.participants.iter().all(inside).then_some(())
+    })
+    .await;
+
     // The seventh is refused, and nothing changes for the six.
     let before = full.seen().await;
     let rosters: Vec<usize> = full.inside.iter().map(|one| one.said_times("roster")).collect();
@@ -72,6 +81,22 @@ async fn six_people_see_and_hear_each_other_and_a_seventh_is_refused() {
     let after: Vec<usize> = full.inside.iter().map(|one| one.said_times("roster")).collect();
     assert_eq!(after, rosters, "nobody is told of anybody new");
 
+    // A guest leaves: the next may come, and the one who left has to wait for a seat.
+    let gone = 4;
+    full.inside[gone].leave();
+    let who = before.participants[gone].participant_id;
+    eventually("the seat is free", async || {
+        let seen = full.seen().await;
+        let left = seen.participants.iter().find(|one| one.participant_id == who)?;
+        (left.state == ParticipantState::Left).then_some(())
+    })
+    .await;
+    full.add(seventh).await.unwrap();
+    full.come("seventh").await;
+    let now_in: Vec<usize> = (0..=SIX).filter(|index| *index != gone).collect();
+    full.all_receive(&now_in).await;
+    let back = full.people[gone].signaling_session(&full.near(gone)).await;
+    assert_eq!(refused(back), ProblemCode::VisitFull);
     full.stop().await;
 }
 
@@ -93,6 +118,7 @@ impl Full {
             visit,
             clinician,
             inside: Vec::new(),
+            people: Vec::new(),
             world,
         };
         let patient = full.world.signed_in("patient").await;
@@ -155,6 +181,7 @@ impl Full {
         };
         self.inside
             .push(Participant::join_with(&session, equipment).await);
+        self.people.push(person);
     }
 
     /// Waits until everyone of these has got more of every source of every other.
