@@ -15,9 +15,9 @@ mod screen;
 mod system;
 mod wait;
 
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
@@ -93,6 +93,8 @@ async fn run_in(args: &DemoArgs, screen: &Screen, state: PathBuf) -> anyhow::Res
         None => BASE_PORT,
     };
     let layout = Layout { state, base_port };
+    // Held until everything has stopped: a second one would take the database's socket from under the first.
+    let _lock = lock(&layout.state)?;
     anyhow::ensure!(
         base_port <= u16::MAX - layout::PORTS,
         "--base-port leaves no room for {} ports above it",
@@ -140,6 +142,22 @@ fn prepare_dir(dir: &PathBuf) -> anyhow::Result<()> {
         fs::set_permissions(dir.join(name), fs::Permissions::from_mode(0o700))?;
     }
     Ok(())
+}
+
+/// Makes sure that no other demo runs on this data.
+fn lock(state: &Path) -> anyhow::Result<File> {
+    let path = state.join("lock");
+    let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => anyhow::bail!(
+            "another demo runs on {}; stop it, or say where this one keeps its data (--state)",
+            state.display()
+        ),
+        Err(TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("cannot lock {}", path.display()))
+        }
+    }
 }
 
 fn temporary_dir() -> anyhow::Result<PathBuf> {
