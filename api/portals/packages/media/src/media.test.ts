@@ -198,11 +198,14 @@ describe("small parts", () => {
       { id: "v", type: "inbound-rtp", kind: "video", mid: "9", packetsReceived: 5, framesDecoded: 3, framesPerSecond: 29, frameHeight: 360, packetsLost: 2 },
       // Padding that probes the bandwidth is no picture.
       { id: "w", type: "inbound-rtp", kind: "video", mid: "10", packetsReceived: 40, framesDecoded: 0 },
-      { id: "a", type: "inbound-rtp", kind: "audio", mid: "3", packetsReceived: 7, totalAudioEnergy: 0.5 },
+      { id: "a", type: "inbound-rtp", kind: "audio", mid: "3", packetsReceived: 7, packetsLost: 1, totalAudioEnergy: 0.5 },
+      { id: "o", type: "outbound-rtp", kind: "audio", packetsSent: 9 },
+      { id: "p", type: "outbound-rtp", kind: "video", packetsSent: 30 },
     ]);
-    expect(report).toMatchObject({ rtt_ms: 12, send_bps: null, receive_bytes: 10, packets_lost: 2, relayed: true });
+    expect(report).toMatchObject({ rtt_ms: 12, send_bps: null, receive_bytes: 10, packets_lost: 3, relayed: true });
     expect(report.video).toEqual([{ slot_mid: 9, frames_decoded: 3, frames_per_second: 29, height_px: 360, freezes: 0 }]);
-    expect(report.audio).toEqual([{ slot_mid: 3, energy: 0.5, packets_received: 7 }]);
+    expect(report.audio).toEqual([{ slot_mid: 3, energy: 0.5, packets_received: 7, packets_lost: 1 }]);
+    expect(report.audio_packets_sent).toBe(9);
     expect(JSON.stringify(report)).not.toContain("10.0.0.1");
   });
 });

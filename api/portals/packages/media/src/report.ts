@@ -17,7 +17,9 @@ export interface CallReport {
   /** The selected path goes through a relay. */
   readonly relayed: boolean;
   readonly video: readonly InboundVideo[];
-  readonly audio: readonly { readonly slot_mid: number; readonly energy: number; readonly packets_received: number }[];
+  /** Lost is what is missing in the sequence of what came: every hop keeps its numbers. */
+  readonly audio: readonly { readonly slot_mid: number; readonly energy: number; readonly packets_received: number; readonly packets_lost: number }[];
+  readonly audio_packets_sent: number;
 }
 
 type Entry = Record<string, unknown>;
@@ -31,6 +33,7 @@ export function summarise(stats: Iterable<Entry>): CallReport {
   const pair = byId.get(transport?.["selectedCandidatePairId"]) ?? {};
   const local = byId.get(pair["localCandidateId"]) ?? {};
   const inbound = entries.filter((entry) => entry["type"] === "inbound-rtp");
+  const outbound = entries.filter((entry) => entry["type"] === "outbound-rtp");
   const videos = inbound.filter((entry) => entry["kind"] === "video" && number(entry["framesDecoded"]) > 0);
   const audios = inbound.filter((entry) => entry["kind"] === "audio" && number(entry["packetsReceived"]) > 0);
   const rtt = pair["currentRoundTripTime"];
@@ -53,6 +56,8 @@ export function summarise(stats: Iterable<Entry>): CallReport {
       slot_mid: Number(entry["mid"]),
       energy: number(entry["totalAudioEnergy"]),
       packets_received: number(entry["packetsReceived"]),
+      packets_lost: number(entry["packetsLost"]),
     })),
+    audio_packets_sent: outbound.filter((entry) => entry["kind"] === "audio").reduce((sum, entry) => sum + number(entry["packetsSent"]), 0),
   };
 }
