@@ -45,9 +45,9 @@ $(PORTALS)/node_modules/.package-lock.json: $(PORTALS)/package-lock.json
 programs:
 	cargo build --workspace --locked
 
-bench: ## us, the peer and the limit, side by side; JSON in target/bench
+bench: portals ## us, the peer and the limit, side by side; JSON in target/bench
 	@.ci/need $(BENCH_NEEDS)
-	cargo build --profile dist --locked -p medmesh-edge -p medmesh-turn -p medmesh-benches
+	cargo build --profile dist --locked -p medmesh-edge -p medmesh-turn -p medmesh-control -p medmesh-cli -p medmesh-benches
 	$(TARGET)/dist/medmesh-bench all
 
 fuzz: ## every parser we own, FUZZ_SECONDS each; the relay ten minutes in total

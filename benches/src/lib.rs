@@ -7,6 +7,7 @@
 pub mod audit;
 pub mod clinic;
 pub mod forward;
+pub mod join;
 pub mod login;
 pub mod raft;
 pub mod report;

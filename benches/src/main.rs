@@ -4,7 +4,7 @@
 
 use clap::{Parser, Subcommand};
 use medmesh_benches::report::{self, Row};
-use medmesh_benches::{audit, clinic, forward, login, raft, turn};
+use medmesh_benches::{audit, clinic, forward, join, login, raft, turn};
 
 /// Measures medmesh beside its peers and the machine's limits
 #[derive(Parser)]
@@ -22,6 +22,8 @@ enum Bench {
     Audit(audit::Options),
     /// Packets an edge forwards per second of CPU, beside Janus and a program that only seals and sends.
     Forward(forward::Options),
+    /// From the click on Join to the first picture, in real browsers; left out where there is none.
+    Join(join::Options),
     /// Commits per second of three control nodes, beside etcd.
     Raft(raft::Options),
     /// A clinic's key replaced while the clinic works.
@@ -58,6 +60,7 @@ const ALL: [&str; 8] = [
     "rotation",
     "search",
     "login-flood",
+    "join",
 ];
 
 fn main() -> anyhow::Result<()> {
@@ -97,6 +100,7 @@ fn rows(bench: Bench) -> anyhow::Result<Vec<Row>> {
         }
         Bench::Audit(options) => audit::rows(&options)?,
         Bench::Forward(options) => forward::rows(&options)?,
+        Bench::Join(options) => join::rows(&options)?,
         Bench::Raft(options) => raft::rows(&options)?,
         Bench::Rotation(options) => clinic::rotation(&options)?,
         Bench::Search(options) => clinic::search(&options)?,
