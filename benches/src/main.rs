@@ -51,7 +51,7 @@ enum Bench {
 }
 
 /// What `all` runs, by subcommand.
-const ALL: [&str; 8] = [
+const ALL: [&str; 9] = [
     "forward",
     "turn",
     "turn-xdp",
