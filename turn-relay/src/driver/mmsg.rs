@@ -1,6 +1,6 @@
 //! Many datagrams in one system call: `recvmmsg` with GRO, `sendmmsg` with GSO.
 //!
-//! This is the one module with `unsafe` code of the crate. std has no vectored datagram
+//! One of two modules with `unsafe` code, beside [`super::xdp`]'s calls of the kernel. std has no vectored datagram
 //! calls, quinn-udp has no `sendmmsg`, and nix's allocates for control messages; the
 //! relay's data path may not.
 //!

@@ -368,6 +368,11 @@ fn compare(mode: Fast) {
     let (stats, others) = (fast.stats(), plain.stats());
     assert_eq!(stats.packets_to_peers, all);
     assert_eq!(stats, others, "whoever relays, it is counted once");
+    let shown = |direction: &str| {
+        let line = format!("medmesh_turn_packets_total{{direction=\"{direction}\"}} ");
+        number_of(&registries[0], &line)
+    };
+    assert_eq!((shown("to_peer"), shown("to_client")), (all, all));
     assert_eq!(channels, 1);
     fast.stop();
     plain.stop();

@@ -242,7 +242,11 @@ fn packets_leave_as_the_table_says() {
         for (key, out) in pair().directions() {
             let expected = goes_out(out, &data).bytes();
             let frame = came_in(key, &data).bytes();
-            let (verdict, sent) = scene.run(&frame);
+            let (mut verdict, mut sent) = scene.run(&frame);
+            if verdict.cast_signed() == PASS {
+                // Unless it was time for the long way.
+                (verdict, sent) = scene.run(&frame);
+            }
             if verdict.cast_signed() == PASS {
                 // It looks like one that hardware was to complete.
                 assert_eq!(sent, frame);
