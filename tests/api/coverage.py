@@ -28,10 +28,10 @@ WITHOUT_SUCCESS = {
 SUCCESS = range(200, 400)
 
 
-def operations(folder):
-    """Ids of all operations of all committed descriptions."""
+def operations(descriptions):
+    """Ids of all operations of these descriptions."""
     found = set()
-    for path in sorted(folder.glob("*.json")):
+    for path in descriptions:
         document = json.loads(path.read_text(encoding="utf-8"))
         for item in document["paths"].values():
             found |= {operation["operationId"] for operation in item.values()}
@@ -45,6 +45,12 @@ def read(asked_file):
         who, operation, status = line.split()
         (own if who == "own" else runs)[operation][int(status)] += 1
     return runs, own
+
+
+def answers_of(name, asked_file):
+    """How many answers one run had: one without any has asked nothing, however it ended."""
+    lines = asked_file.read_text(encoding="utf-8").splitlines() if asked_file.exists() else []
+    return sum(line.startswith(f"{name} ") for line in lines)
 
 
 def succeeded(counts):
