@@ -279,7 +279,7 @@ impl Tx {
         let people = self.privacy_watchers().await?;
         let admins = self.active_admins().await?;
         let mut told: Vec<PersonId> = people.into_iter().chain(admins).collect();
-        told.sort_unstable_by_key(|person| person.as_uuid());
+        told.sort_unstable_by_key(PersonId::as_uuid);
         told.dedup();
         for person_id in told {
             let options = JobOptions {
