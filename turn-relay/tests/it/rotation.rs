@@ -29,6 +29,7 @@ fn certificates_secrets_and_draining_under_load_lose_nothing() {
     let done: Vec<AtomicU64> = (0..12).map(|_| AtomicU64::new(0)).collect();
     let secret = |epoch: u64| Secret::new(epoch, &format!("{epoch}-{SECRET}"));
     std::thread::scope(|scope| {
+        let _end = StopAtEnd(&stop);
         for (n, done) in (0..).zip(&done) {
             let (relay, root, stop, peer) = (&relay, &root, &stop, echo.address);
             scope.spawn(move || {

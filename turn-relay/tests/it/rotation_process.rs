@@ -87,6 +87,7 @@ fn an_operators_day_under_load_loses_no_allocation_and_no_packet() {
     let ((mut process, tls, first), echo) = (process(), Echo::new());
     let (stop, done) = (AtomicBool::new(false), [const { AtomicU64::new(0) }; CLIENTS]);
     std::thread::scope(|scope| {
+        let _end = StopAtEnd(&stop);
         for (n, done) in done.iter().enumerate() {
             let (turn, first, stop, peer) = (process.turn, &first, &stop, echo.address);
             scope.spawn(move || {

@@ -80,6 +80,15 @@ pub(crate) fn free_port() -> u16 {
         .expect("10,000 ports are not all taken")
 }
 
+/// Tells threads to end however the test does: one that fails while they run would wait for them otherwise.
+pub(crate) struct StopAtEnd<'a>(pub(crate) &'a AtomicBool);
+
+impl Drop for StopAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Waits until something holds.
 pub(crate) fn eventually(what: &str, condition: impl Fn() -> bool) {
     let deadline = Instant::now() + PATIENCE;
