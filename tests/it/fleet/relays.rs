@@ -155,7 +155,7 @@ async fn a_relay_that_died_or_drains_or_stands_elsewhere_is_not_handed_out() {
     let there = async |what: &str, wanted: bool| {
         eventually(what, async || {
             let session = patient.signaling_session(&join(visit, key())).await.ok()?;
-            (!session.ice_servers.is_empty() == wanted).then_some(())
+            (session.ice_servers.is_empty() != wanted).then_some(())
         })
         .await;
     };
