@@ -4,11 +4,28 @@
 use super::super::program::REDIRECT;
 use super::*;
 
-/// Packets of the networks behind `out0` and its router, and behind `out1`.
-const ROUTES: [([u8; 3], [u8; 6], [u8; 6], usize); 3] = [
-    ([203, 0, 113], OWN, NEXT, 1400),
-    ([198, 51, 100], OWN, NEXT, 1500),
-    ([198, 51, 101], [2, 0, 0, 0, 0, 0x11], [2, 0, 0, 0, 0, 0x71], 1500),
+/// A network packets are sent to: its first bytes, the stations they go from and to, and the longest it takes.
+struct Network {
+    prefix: [u8; 3],
+    from_mac: [u8; 6],
+    to_mac: [u8; 6],
+    bytes_max: usize,
+}
+
+const fn network(prefix: [u8; 3], from_mac: [u8; 6], to_mac: [u8; 6], bytes_max: usize) -> Network {
+    Network {
+        prefix,
+        from_mac,
+        to_mac,
+        bytes_max,
+    }
+}
+
+/// Those behind `out0` and its router, and behind `out1`.
+const NETWORKS: [Network; 3] = [
+    network([203, 0, 113], OWN, NEXT, 1400),
+    network([198, 51, 100], OWN, NEXT, 1500),
+    network([198, 51, 101], [2, 0, 0, 0, 0, 0x11], [2, 0, 0, 0, 0, 0x71], 1500),
 ];
 /// Frames made at random, beside those made on purpose.
 const RANDOM: usize = 1500;
@@ -47,15 +64,15 @@ impl Book {
             (None, None) => return None,
         };
         let sent = goes_out(*out, &frame[42 + header..]);
-        let network = &out.to.ip().octets()[..3];
-        let (_, from_mac, to_mac, most) = ROUTES.iter().find(|(of, ..)| of == network)?;
+        let prefix = &out.to.ip().octets()[..3];
+        let network = NETWORKS.iter().find(|network| network.prefix == prefix)?;
         let mut sent = Frame {
-            from_mac: *from_mac,
-            to_mac: *to_mac,
+            from_mac: network.from_mac,
+            to_mac: network.to_mac,
             ..sent
         }
         .bytes();
-        if !(60..=14 + *most).contains(&sent.len()) {
+        if !(60..=14 + network.bytes_max).contains(&sent.len()) {
             return None;
         }
         let checksum = adjusted(word(40), &frame[..42 + header], &sent[..46 - header]);
