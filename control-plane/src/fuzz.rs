@@ -66,7 +66,8 @@ mod tests {
     /// What the fuzzer begins with and what it once found, with the plain build as well.
     #[test]
     fn the_seeds_keep_every_promise() {
-        let drivers: [(&str, fn(&[u8])); 7] = [
+        type Driver = (&'static str, fn(&[u8]));
+        let drivers: [Driver; 7] = [
             ("http_bodies", super::bodies),
             ("http_queries", super::queries),
             ("http_headers", super::headers),

@@ -120,23 +120,23 @@ impl SnapshotStore {
 /// Everything of the file before the state.
 pub(crate) fn encode_head(meta: &SnapshotMeta, state: &[u8]) -> Vec<u8> {
     let meta = postcard::to_allocvec(meta).expect("plain data always encodes into memory");
-    head(meta, state)
+    head(&meta, state)
 }
 
 /// A file of these parts, whatever they are, under a right checksum.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn dressed(meta: &[u8], state: &[u8]) -> Bytes {
-    [&head(meta.to_vec(), state), state].concat().into()
+    [&head(meta, state), state].concat().into()
 }
 
-fn head(meta: Vec<u8>, state: &[u8]) -> Vec<u8> {
+fn head(meta: &[u8], state: &[u8]) -> Vec<u8> {
     let meta_length = u32::try_from(meta.len()).expect("a membership is a few hundred bytes");
     let mut head = MAGIC.to_vec();
     head.extend_from_slice(&meta_length.to_le_bytes());
     head.extend_from_slice(&(state.len() as u64).to_le_bytes());
-    let crc = checksum(&head[8..20], &meta, state);
+    let crc = checksum(&head[8..20], meta, state);
     head.extend_from_slice(&crc.to_le_bytes());
-    head.extend_from_slice(&meta);
+    head.extend_from_slice(meta);
     head
 }
 

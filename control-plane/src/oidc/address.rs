@@ -41,6 +41,10 @@ const NOT_PUBLIC_V6: [([u16; 2], u32); 4] = [
 /// loopback, plain HTTP will do.
 pub(crate) fn provider_url(text: &str, allow_loopback: bool) -> Option<Url> {
     let url: Url = (text.len() <= URL_BYTES_MAX).then(|| text.parse().ok())??;
+    // What was typed grows when it is escaped, and is what is asked and kept.
+    if url.as_str().len() > URL_BYTES_MAX {
+        return None;
+    }
     let plain = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
     let address: Option<IpAddr> = url
         .host_str()?

@@ -68,12 +68,12 @@ impl<'a> Call<'a> {
     }
 
     /// Beside what a session brings along, which it is in the way of.
-    pub(super) fn header_after(mut self, name: String, value: String) -> Self {
+    pub(super) fn header_after(mut self, name: &str, value: String) -> Self {
         if name == "x-csrf-token" {
             self.csrf = Some(value);
             return self;
         }
-        self.header(&name, value)
+        self.header(name, value)
     }
 
     /// In place of what is there by that name.

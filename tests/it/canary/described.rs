@@ -241,8 +241,8 @@ fn kind_of(schema: &Value) -> &str {
     match &schema["type"] {
         Value::String(kind) => kind,
         Value::Array(kinds) => {
-            let kinds = kinds.iter().filter_map(Value::as_str);
-            kinds.filter(|kind| *kind != "null").next().unwrap_or("null")
+            let mut kinds = kinds.iter().filter_map(Value::as_str);
+            kinds.find(|kind| *kind != "null").unwrap_or("null")
         }
         _ if schema.get("properties").is_some() => "object",
         _ => "nothing",

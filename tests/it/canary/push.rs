@@ -266,7 +266,7 @@ impl Push {
         }
         let mut texts = vec![call.path.as_bytes(), &call.body];
         texts.extend(call.headers.iter().map(|(_, value)| value.as_bytes()));
-        texts.extend(call.csrf.as_ref().map(|value| value.as_bytes()));
+        texts.extend(call.csrf.as_ref().map(String::as_bytes));
         self.note(&texts, status, &said);
         (status, said)
     }

@@ -167,7 +167,7 @@ fn write<'a>(push: &Push, place: &Place, who: Option<&'a Who>) -> Call<'a> {
         call = call.header("content-type", media_type).raw(body);
     }
     match request.header {
-        Some((name, value)) => call.header_after(name, value),
+        Some((name, value)) => call.header_after(&name, value),
         None => call,
     }
 }
