@@ -1,5 +1,6 @@
 //! Signing in with a real OpenID provider, and everything such a sign-in must not be fooled by.
 
+mod owners;
 mod portal;
 
 use http::header::{COOKIE, LOCATION, SET_COOKIE};
@@ -31,10 +32,14 @@ enum Outcome {
 
 impl Outside {
     async fn new() -> Self {
+        Self::wishing(Wishes::default()).await
+    }
+
+    async fn wishing(wishes: Wishes) -> Self {
         let provider = OpenIdProvider::start(CALLBACK).await;
         let wishes = Wishes {
             oidc_loopback: true,
-            ..Wishes::default()
+            ..wishes
         };
         let outside = Self {
             world: World::with(&wishes).await,
@@ -120,6 +125,18 @@ impl Outside {
             .send()
             .await
             .unwrap();
+        self.follow(begun).await
+    }
+
+    /// Asks to accept an invitation with an identity.
+    async fn accept(&self, token: &str) -> reqwest::Response {
+        let url = format!("{}/v1/auth/oidc/accept", self.world.node.url());
+        let asked = self.http.post(url).json(&json!({"token": token}));
+        asked.send().await.unwrap()
+    }
+
+    /// Goes through the provider as far as it was begun here.
+    async fn follow(&self, begun: reqwest::Response) -> Outcome {
         assert_eq!(begun.status(), 200);
         let flow = cookie_of(&begun, "__Host-medmesh_oidc").unwrap();
         let body: Value = begun.json().await.unwrap();
@@ -300,11 +317,14 @@ async fn a_state_is_good_once_and_only_in_the_browser_that_began() {
         "another provider's answer"
     );
     session_cookie(outside.back(&callback, &cookie).await);
+    // It is we who know the state: a provider that is asked again could not answer.
+    outside.provider.tell(&json!({"away": true})).await;
     assert_eq!(
         said(outside.back(&callback, &cookie).await),
         "provider_refused",
         "replayed"
     );
+    outside.provider.tell(&json!({"away": false})).await;
     let (url, cookie) = outside.start().await;
     let callback = outside.provider.walk(&url, CALLBACK).await;
     let denied = format!("{CALLBACK}?{}&error=access_denied", query(&callback, &["state"]));
@@ -365,32 +385,11 @@ async fn an_invitation_is_accepted_with_an_identity_in_place_of_a_password() {
     let invited = admin.invitation_create(&key, &invitation).await.unwrap();
     let link = invited.link.unwrap().url;
     let (_, token) = link.expose().split_once("#set-password=").unwrap();
-    let url = format!("{}/v1/auth/oidc/accept", outside.world.node.url());
-    let begun = outside
-        .http
-        .post(&url)
-        .json(&json!({"token": token}))
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(begun.status(), 200);
-    let flow = cookie_of(&begun, "__Host-medmesh_oidc").unwrap();
-    let body: Value = begun.json().await.unwrap();
-    let callback = outside
-        .provider
-        .walk(body["authorization_url"].as_str().unwrap(), CALLBACK)
-        .await;
+    let begun = outside.accept(token).await;
     let session = outside
-        .session(&session_cookie(outside.back(&callback, &flow).await))
+        .session(&session_cookie(outside.follow(begun).await))
         .await;
     assert_eq!(session.person.id, invited.person.id);
-    let again = outside
-        .http
-        .post(&url)
-        .json(&json!({"token": token}))
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(again.status(), 410);
+    assert_eq!(outside.accept(token).await.status(), 410);
     session_cookie(outside.sign_in().await);
 }

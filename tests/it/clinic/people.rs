@@ -38,7 +38,7 @@ fn roles(roles: &[Role]) -> PersonUpdate {
     }
 }
 
-fn active(active: bool) -> PersonUpdate {
+pub(super) fn active(active: bool) -> PersonUpdate {
     PersonUpdate {
         roles: None,
         active: Some(active),
@@ -46,7 +46,7 @@ fn active(active: bool) -> PersonUpdate {
 }
 
 /// Somebody as the admin's list shows them.
-async fn seen(admin: &Clinic, id: PersonId) -> Person {
+pub(super) async fn seen(admin: &Clinic, id: PersonId) -> Person {
     let page = admin.person_list(&PersonQuery::default()).await.unwrap();
     page.items.into_iter().find(|person| person.id == id).unwrap()
 }

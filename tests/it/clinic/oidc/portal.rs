@@ -50,6 +50,24 @@ async fn only_admins_say_which_provider_and_only_public_ones() {
     );
     admin.oidc_provider_set(0, &good).await.unwrap();
     admin.oidc_provider_set(1, &silent).await.unwrap();
+    // The secret was given for one client at one issuer: it goes to no other.
+    for elsewhere in [
+        OidcProviderSet {
+            issuer: "https://other.example.org".into(),
+            ..silent.clone()
+        },
+        OidcProviderSet {
+            client_id: "d".into(),
+            ..silent.clone()
+        },
+    ] {
+        assert_eq!(
+            refused(admin.oidc_provider_set(2, &elsewhere).await),
+            ProblemCode::StateConflict,
+            "{}",
+            elsewhere.issuer
+        );
+    }
     for login in ["clinician", "patient"] {
         let client = world.signed_in(login).await;
         assert_eq!(refused(client.oidc_provider_get().await), ProblemCode::Forbidden);
