@@ -150,7 +150,7 @@ describe("the ground of trust", () => {
     await admin.photo("disclosure");
     await admin.id("disclosure-submit").click();
     await admin.see("disclosure-noted");
-    assert.equal(await admin.id("disclosure").count(), 1);
+    await until("the account has it", async () => await admin.id("disclosure").count() === 1);
 
     const doctor = await arrive("trust-paper", "clinician", system.logins.colleague);
     const them = (await doctor.request("GET", "/v1/auth/session")).body.person.id;
