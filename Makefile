@@ -2,7 +2,7 @@
 SHELL := /usr/bin/env bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-rust test-portals test-browser bench fuzz fuzz-api lint portals programs
+.PHONY: help demo test test-rust test-portals test-browser bench fuzz fuzz-api sanitize lint portals programs
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 PORTALS := api/portals
@@ -54,9 +54,17 @@ fuzz: ## every parser we own, FUZZ_SECONDS each; the relay ten minutes in total
 	@.ci/need g++
 	tests/fuzz/run $(FUZZ_SECONDS)
 
-fuzz-api: portals programs ## everything the API's descriptions allow, and more, asked of the running system; six minutes
+fuzz-api: portals programs ## everything the API's descriptions allow, and more, asked of the running system; some ten minutes
 	@.ci/need $(RUN_NEEDS) python3=python3-venv
 	tests/api/run $(TARGET)/debug
+
+# The sanitizer is no part of stable Rust yet, hence the one variable, for these programs alone. It keeps freed
+# memory for a while, so that memory which stays flat is asked of `make test` only.
+sanitize: HOST = $(shell rustc -vV | sed -n 's/^host: //p')
+sanitize: ## the relay, whose two modules with unsafe code talk to the kernel, under AddressSanitizer
+	@.ci/need $(TEST_NEEDS)
+	RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address CARGO_TARGET_DIR=$(TARGET)/sanitize \
+		cargo test --locked --target $(HOST) -p medmesh-turn --lib --test it -- --skip leaves_its_memory_flat
 
 lint: portals ## formatting, clippy, licences and duplicates of dependencies
 	cargo fmt --all --check

@@ -181,10 +181,12 @@ const OTHERS_MAKE: [Relation; 6] = [
 async fn twenty_thousand_cells_are_as_the_requirements_say() {
     let world = World::new().await;
     let fixture = Fixture::build(&world).await;
-    proved_throughout(&world, all_cells(&world, &fixture)).await;
+    let summary = Box::pin(proved_throughout(&world, all_cells(&world, &fixture))).await;
+    println!("{summary}");
 }
 
-async fn all_cells(world: &World, fixture: &Fixture) {
+/// Asks all of them; how many, and how fast.
+async fn all_cells(world: &World, fixture: &Fixture) -> String {
     let (cells, http, started) = (cells(), plain_http(), Instant::now());
     assert!(cells.len() >= CELLS_MIN, "{}", cells.len());
     let outcomes = futures::stream::iter(&cells).map(|cell| {
@@ -212,12 +214,12 @@ async fn all_cells(world: &World, fixture: &Fixture) {
     let (more, differing) = whole_record::check(&http, world, fixture).await;
     (asked, wrong) = (asked + more, [wrong, differing].concat());
     let seconds = started.elapsed().as_secs_f64();
-    println!(
-        "{asked} cells in {seconds:.1} s, {:.0} a second",
-        asked as f64 / seconds
-    );
     let shown: Vec<_> = wrong.iter().take(20).collect();
     assert!(wrong.is_empty(), "{} cells differ, e.g. {shown:#?}", wrong.len());
+    format!(
+        "{asked} cells in {seconds:.1} s, {:.0} a second",
+        asked as f64 / seconds
+    )
 }
 
 /// A fifth of the time a proof is good for: one that is renewed late is still good.
@@ -225,13 +227,13 @@ const PROVE_EVERY: Duration = Duration::from_secs(60);
 
 /// Does the work while everybody's proof stays fresh and nobody's token is changed: how long ago somebody
 /// proved themselves is not what is asked here, however slow the machine.
-async fn proved_throughout(world: &World, work: impl Future<Output = ()>) {
+async fn proved_throughout<T>(world: &World, work: impl Future<Output = T>) -> T {
     let mut admin = world.admin().await;
     let mut due = tokio::time::interval(PROVE_EVERY);
     let mut work = std::pin::pin!(work);
     loop {
         tokio::select! {
-            () = &mut work => return,
+            done = &mut work => return done,
             _ = due.tick() => prove_again(&mut admin).await,
         }
     }

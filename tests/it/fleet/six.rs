@@ -200,7 +200,7 @@ impl Full {
                     let count = |of: &BTreeMap<_, u64>| of.get(&source).copied().unwrap_or_default();
                     let came = count(&new) - count(&before[me]);
                     if came < ENOUGH {
-                        missing.push(format!("{} of {of:?} of {other} at {me}", came));
+                        missing.push(format!("{came} of {of:?} of {other} at {me}"));
                     }
                 }
             }

@@ -3,8 +3,8 @@
 use std::cell::RefCell;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -98,9 +98,13 @@ pub(crate) fn eventually(what: &str, condition: impl Fn() -> bool) {
     }
 }
 
+/// When everybody's credentials end: one instant, or somebody's second connection, made a second later,
+/// would have another name and own nothing.
+static EXPIRES_UNIX_S: LazyLock<u64> =
+    LazyLock::new(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() + 3600);
+
 pub(crate) fn credentials(user: &str) -> (String, String) {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-    let username = format!("{}:{user}", now + 600);
+    let username = format!("{}:{user}", *EXPIRES_UNIX_S);
     let password = Secret::new(1, SECRET).password(&username);
     (username, password)
 }
