@@ -130,6 +130,21 @@ async fn a_clinician_acts_once_licence_and_npi_are_verified_and_no_longer() {
             .status
             == CredentialStatus::Withdrawn
     );
+    for (action, of) in [
+        ("credential_submit", stated.id),
+        ("credential_verify", stated.id),
+        ("credential_reject", stated.id),
+        ("credential_withdraw", number.id),
+    ] {
+        let leaves: i64 =
+            sqlx::query_scalar("SELECT count(*) FROM audit WHERE action = $1 AND object_id = $2")
+                .bind(action)
+                .bind(of.as_uuid())
+                .fetch_one(&mut world.admin().await)
+                .await
+                .unwrap();
+        assert_eq!(leaves, 1, "{action}");
+    }
 }
 
 #[tokio::test]
