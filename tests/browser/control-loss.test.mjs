@@ -12,6 +12,8 @@ const IN_FLIGHT_MAX = 50;
 const SENT_MIN = 4 * IN_FLIGHT_MAX;
 /** A restart, an election, and the edges' next report. */
 const BACK_MS_MAX = 30_000;
+/** Between two bookings: an account that books without a pause is told to wait, and rightly. */
+const BOOKING_EVERY_MS = 200;
 /** Bookings made between two kills, at the least. */
 const BOOKINGS_MIN = 3;
 
@@ -119,6 +121,7 @@ async function book() {
       const answer = await admin.create("/v1/appointments", body, () => { retried += 1; });
       if (answer.status !== 201) throw new Error(`booking answered ${answer.status} ${answer.body?.code}`);
       acknowledged.push(answer.body);
+      await new Promise((done) => setTimeout(done, BOOKING_EVERY_MS));
     }
   })();
   return { acknowledged, retried: () => retried, stop: () => { stopped = true; return work; } };
