@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use crate::keys::{Opener, PatientKeyRow};
 use crate::person::PersonRow;
+use crate::relationship::Target;
 use crate::{Result, Tx};
 
 /// Most people in an answer.
@@ -38,8 +39,11 @@ impl Tx {
     /// # Errors
     /// [`Invalid::Search`], [`crate::StoreError::Denied`].
     pub async fn patient_search(&mut self, text: &str, limit: Option<u32>) -> Result<Vec<Person>> {
-        let listing = self.authorise_listing(authz::Action::PatientSearch).await?;
-        let with_email = listing.grant.sees != View::Names;
+        // Of the clinic as a whole: who may is a matter of their roles, or of the office they hold.
+        let leave = self
+            .authorise(authz::Action::PatientSearch, Target::Clinic)
+            .await?;
+        let with_email = leave.grant.sees != View::Names;
         let query = Query::parse(text).ok_or(Invalid::Search)?;
         let limit = limit.unwrap_or(SEARCH_DEFAULT).clamp(1, SEARCH_MAX) as usize;
         let mut found = Vec::new();

@@ -6,6 +6,7 @@ mod expected;
 mod fixture;
 mod further;
 mod machines;
+mod officer;
 mod tally;
 mod whole_record;
 mod wider;
@@ -212,6 +213,9 @@ async fn all_cells(world: &World, fixture: &Fixture) -> String {
     let (more, differing) = machines::check(&http, world, fixture).await;
     (asked, wrong) = (asked + more, [wrong, differing].concat());
     let (more, differing) = whole_record::check(&http, world, fixture).await;
+    (asked, wrong) = (asked + more, [wrong, differing].concat());
+    // Last, because what the office opens is nobody's in the other cells.
+    let (more, differing) = officer::check(&http, world, fixture).await;
     (asked, wrong) = (asked + more, [wrong, differing].concat());
     let seconds = started.elapsed().as_secs_f64();
     let shown: Vec<_> = wrong.iter().take(20).collect();

@@ -21,6 +21,7 @@ mod links;
 mod live;
 mod long_copies;
 mod needed;
+mod officer;
 mod oidc;
 mod people;
 mod pool;

@@ -284,6 +284,8 @@ pub const RULES: &[Rule] = &[
     rule("the privacy officer accounts for what left the clinic", STAFF,
         &[RecordAccessList, DisclosureList, DisclosureCreate], PrivacyOfficer, Purpose::Operations),
     rule("the privacy officer sees that corrections are answered in time", STAFF, CORRECTIONS, PrivacyOfficer, Purpose::Operations),
+    rule("the privacy officer finds whose record it is, whatever else they are", STAFF, &[PatientSearch], PrivacyOfficer, Purpose::Operations)
+        .seeing(View::Names),
 
     // Emergencies.
     rule("who gives care may break the glass", CARE, &[BreakGlassOpen], Clinic, Purpose::Emergency).at(Level::StepUp),

@@ -22,7 +22,8 @@ pub(super) fn routes() -> Routes {
 /// Finds patients by name, spelt roughly, or by address; the closest first.
 ///
 /// A read in spite of its method: what is searched for is a name, and a name must not be in a URL.
-/// Addresses are found and shown by admins only. Each patient in the answer is noted as seen.
+/// Addresses are found and shown by admins only. The privacy officer finds names, whatever else they are here.
+/// Each patient in the answer is noted as seen.
 #[utoipa::path(post, path = "/v1/patients/search", tag = TAG, request_body = PatientSearch,
     responses((status = 200, description = "Who was found.", body = PatientMatches)))]
 async fn patient_search(

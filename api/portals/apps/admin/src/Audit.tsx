@@ -1,7 +1,7 @@
 import type { AuditEntry, AuditFilter, AuditFormat, AuditPerson } from "@medmesh/client";
 import { Badge, Button, Card, Dialog, errorText, ListFrame, Notice, saveFile, useAccount, useAttempt, useI18n, usePages } from "@medmesh/ui";
 import { useState } from "react";
-import { AuditFilters } from "./AuditFilters.tsx";
+import { AuditFilters, type Narrowed } from "./AuditFilters.tsx";
 import { LogHead } from "./LogHead.tsx";
 
 const PAGE = 50;
@@ -10,8 +10,10 @@ const PAGE = 50;
 export function Audit() {
   const { t } = useI18n();
   const { api } = useAccount();
-  const [filter, setFilter] = useState<AuditFilter>({});
+  const [form, setForm] = useState<AuditFilter>({});
+  const [narrowed, setNarrowed] = useState<Narrowed>({});
   const [shown, setShown] = useState<AuditEntry | null>(null);
+  const filter: AuditFilter = { ...form, ...(narrowed.actor ? { actor_id: narrowed.actor.id } : {}), ...(narrowed.patient ? { patient_id: narrowed.patient.id } : {}) };
   const entries = usePages(`audit ${JSON.stringify(filter)}`, (cursor) => api.audit.entries({ ...filter, limit: PAGE, ...(cursor === undefined ? {} : { cursor }) }));
   return (
     <>
@@ -19,7 +21,7 @@ export function Audit() {
         <h1>{t.audit.title}</h1>
         <p className="lead">{t.audit.lead}</p>
       </header>
-      <AuditFilters onFilter={setFilter} />
+      <AuditFilters narrowed={narrowed} onNarrow={setNarrowed} onFilter={setForm} />
       <ListFrame pages={entries} icon="list" empty={t.audit.none}>
         <div className="table-wrap" role="region" aria-label={t.audit.title} tabIndex={0}>
           <table className="table">
@@ -30,7 +32,7 @@ export function Audit() {
       </ListFrame>
       <LogHead />
       <Copies filter={filter} />
-      {shown !== null && <Details entry={shown} onClose={() => setShown(null)} />}
+      {shown !== null && <Details entry={shown} onClose={() => setShown(null)} onOnly={(only) => { setNarrowed({ ...narrowed, ...only }); setShown(null); }} />}
     </>
   );
 }
@@ -86,10 +88,18 @@ function Proof({ entry, of }: { readonly entry: AuditEntry; readonly of: string 
   );
 }
 
-function Details({ entry, onClose }: { readonly entry: AuditEntry; readonly onClose: () => void }) {
+interface DetailsProps {
+  readonly entry: AuditEntry;
+  readonly onClose: () => void;
+  /** Shows only what the same person did, or only what was done to the same record. */
+  readonly onOnly: (only: Narrowed) => void;
+}
+
+function Details({ entry, onClose, onOnly }: DetailsProps) {
   const { t, format } = useI18n();
   const { session } = useAccount();
   const { nameOf, actorOf, actOf, askedOf } = useNames();
+  const { actor, patient } = entry;
   const known: Readonly<Record<string, string>> = t.admin.role;
   const rolesOf = (roles: readonly string[] | undefined) => roles === undefined || roles.length === 0 ? null : roles.map((role) => known[role] ?? role).join(", ");
   const facts: readonly (readonly [string, string | null | undefined])[] = [
@@ -115,6 +125,10 @@ function Details({ entry, onClose }: { readonly entry: AuditEntry; readonly onCl
       <dl className="facts">
         {facts.filter(([, value]) => value !== null && value !== undefined).map(([name, value]) => <div key={name}><dt>{name}</dt><dd>{value}</dd></div>)}
       </dl>
+      <div className="row">
+        {actor !== null && <Button onClick={() => onOnly({ actor: { id: actor.id, name: nameOf(actor) } })} data-testid="audit-narrow-actor">{t.audit.onlyActor(nameOf(actor))}</Button>}
+        {patient !== null && <Button onClick={() => onOnly({ patient: { id: patient.id, name: nameOf(patient) } })} data-testid="audit-narrow-record">{t.audit.onlyRecord(nameOf(patient))}</Button>}
+      </div>
     </Dialog>
   );
 }

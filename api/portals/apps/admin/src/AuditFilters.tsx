@@ -1,33 +1,57 @@
-import type { AuditFilter, Outcome, Person } from "@medmesh/client";
+import type { AuditFilter, Outcome } from "@medmesh/client";
 import { Button, Card, errorText, Icon, Notice, SelectField, TextField, useAccount, useAttempt, useI18n, useResource } from "@medmesh/ui";
 import { useState, type FormEvent } from "react";
 import { addDays, instantAt } from "./zone.ts";
 
 const PEOPLE_MAX = 200;
 
+/** Somebody whose acts, or whose record, the entries are narrowed to. */
+export interface Chosen {
+  readonly id: string;
+  readonly name: string;
+}
+
+/** Whom the entries are narrowed to beside what the form says: found by name, or taken from an entry. */
+export interface Narrowed {
+  readonly actor?: Chosen;
+  readonly patient?: Chosen;
+}
+
+interface Props {
+  readonly narrowed: Narrowed;
+  readonly onNarrow: (narrowed: Narrowed) => void;
+  readonly onFilter: (filter: AuditFilter) => void;
+}
+
 /** Which entries to show. Patients are found by name, in the body of a request, and then go by their number. */
-export function AuditFilters({ onFilter }: { readonly onFilter: (filter: AuditFilter) => void }) {
+export function AuditFilters({ narrowed, onNarrow, onFilter }: Props) {
   const { t } = useI18n();
   const { api, session } = useAccount();
-  /** Auditors read the log, and know nobody but from it. */
+  /** Auditors read the log, and know nobody but from it; the privacy officer finds patients whatever else they are. */
   const isAdmin = session.person.roles.includes("admin");
+  const officer = useResource("officer", () => api.care.privacyOfficer());
+  const findsPatients = isAdmin || officer.data?.person?.id === session.person.id;
   const zone = session.clinic.time_zone;
   const [form, setForm] = useState({ actor: "", patient: "", action: "", outcome: "" as Outcome | "", from: "", to: "" });
-  const [patient, setPatient] = useState<Person | null>(null);
   const people = useResource("actors", async () => (isAdmin ? (await api.people({ limit: PEOPLE_MAX })).items : []));
+  const [isNobody, setNobody] = useState(false);
   const { busy, error, attempt } = useAttempt();
   const set = (field: keyof typeof form) => (event: { target: { value: string } }) => setForm({ ...form, [field]: event.target.value });
   const acts = Object.entries(t.record.acts).sort(([, a], [, b]) => a.localeCompare(b));
 
   const apply = async () => {
     const typed = form.patient.trim();
-    const found = typed === "" ? patient : (await api.care.patientSearch(typed))[0] ?? null;
-    setPatient(found);
+    if (typed !== "") {
+      const [found] = await api.care.patientSearch(typed);
+      setNobody(found === undefined);
+      // Whoever looks for one record must not be shown all of them instead.
+      if (found === undefined) return;
+      onNarrow({ ...narrowed, patient: { id: found.id, name: found.display_name } });
+    }
     setForm({ ...form, patient: "" });
     const instant = (date: string) => instantAt({ date, time: "00:00" }, zone).toISOString();
     onFilter({
       ...(form.actor === "" ? {} : { actor_id: form.actor }),
-      ...(found === null ? {} : { patient_id: found.id }),
       ...(form.action === "" ? {} : { action: form.action }),
       ...(form.outcome === "" ? {} : { outcome: form.outcome }),
       ...(form.from === "" ? {} : { from: instant(form.from) }),
@@ -55,19 +79,28 @@ export function AuditFilters({ onFilter }: { readonly onFilter: (filter: AuditFi
             <option value="done">{t.audit.done}</option>
             <option value="refused">{t.audit.refused}</option>
           </SelectField>
-          {isAdmin && <TextField label={t.audit.patient} hint={t.audit.patientHint} maxLength={120} autoComplete="off" value={form.patient} onChange={set("patient")} data-testid="audit-patient" />}
+          {findsPatients && <TextField label={t.audit.patient} hint={t.audit.patientHint} maxLength={120} autoComplete="off" value={form.patient} onChange={set("patient")} data-testid="audit-patient" />}
           <TextField label={t.audit.from} type="date" value={form.from} onChange={set("from")} data-testid="audit-from" />
           <TextField label={t.audit.to} type="date" value={form.to} onChange={set("to")} data-testid="audit-to" />
         </div>
-        {patient !== null && (
-          <p className="chip">
-            {t.audit.patientChosen(patient.display_name)}
-            <button type="button" className="icon-button" aria-label={t.audit.clear} onClick={() => setPatient(null)}><Icon name="close" size={16} /></button>
-          </p>
-        )}
+        {isNobody && <Notice testId="audit-nobody">{t.care.noMatch}</Notice>}
+        {(narrowed.actor ?? narrowed.patient) && <div className="row">
+          {narrowed.actor && <Chip text={t.audit.actorChosen(narrowed.actor.name)} onClear={() => onNarrow(narrowed.patient ? { patient: narrowed.patient } : {})} testId="audit-only-actor" />}
+          {narrowed.patient && <Chip text={t.audit.patientChosen(narrowed.patient.name)} onClear={() => onNarrow(narrowed.actor ? { actor: narrowed.actor } : {})} testId="audit-only-record" />}
+        </div>}
         {error !== null && <Notice tone="error">{errorText(error, t)}</Notice>}
         <div className="row"><Button type="submit" tone="primary" busy={busy} data-testid="audit-apply">{t.audit.apply}</Button></div>
       </form>
     </Card>
+  );
+}
+
+function Chip({ text, onClear, testId }: { readonly text: string; readonly onClear: () => void; readonly testId: string }) {
+  const { t } = useI18n();
+  return (
+    <p className="chip" data-testid={testId}>
+      {text}
+      <button type="button" className="icon-button" aria-label={`${t.audit.clear}: ${text}`} onClick={onClear} data-testid={`${testId}-clear`}><Icon name="close" size={16} /></button>
+    </p>
   );
 }

@@ -1,9 +1,9 @@
 import { ApiError, type Person } from "@medmesh/client";
-import { Button, Card, DisclosureLine, errorText, ListFrame, Notice, PatientFinder, useAccount, useI18n, usePages, useResource } from "@medmesh/ui";
+import { AccessLine, Button, Card, DisclosureLine, errorText, ListFrame, Notice, PatientFinder, useAccount, useI18n, usePages, useResource } from "@medmesh/ui";
 import { useState } from "react";
 import { NoteDisclosure } from "./NoteDisclosure.tsx";
 
-/** What of somebody's record left the clinic: the privacy officer notes it, and the patient reads it. */
+/** What of somebody's record left the clinic, and who saw it here: the privacy officer notes and answers for it, the patient reads it. */
 export function Disclosures() {
   const { t } = useI18n();
   const { api, session } = useAccount();
@@ -46,7 +46,23 @@ function Account({ patient, onBack }: { readonly patient: Person; readonly onBac
       <ListFrame pages={given} icon="document" empty={t.noted.nothingGiven}>
         <Card><ul className="lines">{given.items.map((item) => <DisclosureLine key={item.id} item={item} />)}</ul></Card>
       </ListFrame>
+      {!isRefused && <Seen patient={patient} />}
       {noting && <NoteDisclosure patient={patient} onClose={() => setNoting(false)} onNoted={() => { setNoting(false); setNoted(true); void given.reload(); }} />}
+    </section>
+  );
+}
+
+/** As the patient sees it, but for what they did themselves. */
+function Seen({ patient }: { readonly patient: Person }) {
+  const { t } = useI18n();
+  const { api } = useAccount();
+  const seen = usePages(`seen ${patient.id}`, (cursor) => api.audit.accesses(patient.id, { others_only: "true", ...(cursor === undefined ? {} : { cursor }) }));
+  return (
+    <section className="section" aria-label={t.noted.seenOf(patient.display_name)}>
+      <h2>{t.noted.seenOf(patient.display_name)}</h2>
+      <ListFrame pages={seen} icon="eye" empty={t.noted.seenNone}>
+        <Card><ul className="lines">{seen.items.map((access) => <AccessLine key={access.id} access={access} />)}</ul></Card>
+      </ListFrame>
     </section>
   );
 }

@@ -1,5 +1,5 @@
-import type { BreakGlass, RecordAccess } from "@medmesh/client";
-import { Avatar, Badge, Card, Check, DisclosureLine, errorText, Icon, ListFrame, Notice, useAccount, useI18n, usePages } from "@medmesh/ui";
+import type { BreakGlass } from "@medmesh/client";
+import { AccessLine, Badge, Card, Check, DisclosureLine, errorText, Icon, ListFrame, Notice, useAccount, useI18n, usePages } from "@medmesh/ui";
 import { useState } from "react";
 
 const PAGE = 50;
@@ -24,7 +24,7 @@ export function Accesses() {
       {broken.items.length > 0 && <Emergencies items={broken.items} />}
       <Check label={t.record.access.othersOnly} checked={others} onChange={(event) => setOthers(event.target.checked)} data-testid="accesses-others" />
       <ListFrame pages={accesses} icon="eye" empty={t.record.access.empty} emptyHint={t.record.access.emptyHint}>
-        <Card><ul className="lines">{accesses.items.map((access) => <Access key={access.id} access={access} glass={reasons.get(access.break_glass_id ?? "")} />)}</ul></Card>
+        <Card><ul className="lines">{accesses.items.map((access) => <AccessLine key={access.id} access={access} glass={reasons.get(access.break_glass_id ?? "")} />)}</ul></Card>
       </ListFrame>
       <Outside />
     </>
@@ -52,33 +52,6 @@ function Emergencies({ items }: { readonly items: readonly BreakGlass[] }) {
         </ul>
       </section>
     </Card>
-  );
-}
-
-function Access({ access, glass }: { readonly access: RecordAccess; readonly glass: BreakGlass | undefined }) {
-  const { t, format } = useI18n();
-  const { session } = useAccount();
-  const { actor } = access;
-  const name = actor?.id === session.person.id ? t.record.you : access.client?.name ?? (access.actor_kind !== "person" ? t.record.system : actor?.display_name ?? t.record.somebody);
-  const roles = actor === null || actor.id === session.person.id ? "" : format.list(actor.roles.map((role) => t.admin.role[role]));
-  const why = t.record.why[access.purpose] ?? access.purpose;
-  // What was refused had no purpose yet, and an emergency says it already.
-  const did = access.outcome === "refused" ? (t.record.asked[access.action] ?? t.record.askedOther)
-    : access.action === "break_glass_open" ? t.record.acts.break_glass_open : `${t.record.acts[access.action] ?? access.action}, ${why}`;
-  return (
-    <li className="line" data-testid="access" data-action={access.action} data-emergency={access.break_glass_id !== null}>
-      <Avatar name={name} id={actor?.id ?? access.client?.id ?? access.actor_kind} size="small" />
-      <div className="line-text">
-        <p className="line-title">
-          {name} {roles !== "" && <span className="muted">{roles}</span>}
-          {access.break_glass_id !== null && <Badge tone="attention">{t.record.access.emergency}</Badge>}
-          {access.outcome === "refused" && <Badge tone="off">{t.record.refused}</Badge>}
-        </p>
-        <p>{did}</p>
-        {glass && <p>{t.record.access.reason(glass.reason)}</p>}
-        <p className="muted"><time dateTime={access.at}>{format.dateTime(access.at)}</time></p>
-      </div>
-    </li>
   );
 }
 

@@ -16,6 +16,7 @@ export { Icon, Mark } from "./components/Icon.tsx";
 export { LanguageSwitch, Shell, useTitle } from "./components/Shell.tsx";
 export { errorText } from "./hooks/errors.ts";
 export { go, usePath } from "./hooks/path.ts";
+export { AccessLine } from "./record/AccessLine.tsx";
 export { ConsentHistory } from "./record/ConsentHistory.tsx";
 export { CorrectionLine } from "./record/CorrectionLine.tsx";
 export { CorrectionsPage } from "./record/Corrections.tsx";

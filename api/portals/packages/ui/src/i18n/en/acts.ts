@@ -58,6 +58,8 @@ export const acts: Readonly<Record<string, string>> = {
   credential_verify: "Verified a credential",
   credential_reject: "Rejected a credential",
   credential_withdraw: "Withdrew a credential",
+  key_open: "Fetched the clinic’s encryption key",
+  job_retry: "Let work that was given up be tried again",
   key_rotate: "Changed an encryption key",
   identity_link: "Linked an account elsewhere",
   identity_unlink: "Unlinked an account elsewhere",

@@ -5,6 +5,8 @@ export const noted = {
   notOfficer: "Only the privacy officer notes what was given outside. Administrators name one under “Emergency access”.",
   accountOf: (name: string) => `Given outside of the record of ${name}`,
   nothingGiven: "Nothing noted in the last six years",
+  seenOf: (name: string) => `Who saw the record of ${name}`,
+  seenNone: "Nobody yet",
   noteDisclosure: "Note a disclosure",
   disclosureHint: (name: string) => `${name} will read this. It cannot be changed afterwards.`,
   disclosureNoted: "Noted. The patient sees it from now on.",

@@ -57,6 +57,8 @@ export const acts: Readonly<Record<string, string>> = {
   credential_verify: "Verificó una acreditación",
   credential_reject: "Rechazó una acreditación",
   credential_withdraw: "Retiró una acreditación",
+  key_open: "Obtuvo la clave de cifrado de la clínica",
+  job_retry: "Hizo repetir un trabajo que se había dado por perdido",
   key_rotate: "Cambió una clave de cifrado",
   identity_link: "Vinculó una cuenta externa",
   identity_unlink: "Desvinculó una cuenta externa",

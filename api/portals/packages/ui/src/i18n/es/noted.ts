@@ -6,6 +6,8 @@ export const noted: typeof english = {
   notOfficer: "Solo la persona responsable de privacidad anota lo comunicado fuera. La administración la designa en «Accesos de urgencia».",
   accountOf: (name) => `Comunicado fuera del historial de ${name}`,
   nothingGiven: "No se ha anotado nada en los últimos seis años",
+  seenOf: (name) => `Quién vio el historial de ${name}`,
+  seenNone: "Nadie todavía",
   noteDisclosure: "Anotar una comunicación",
   disclosureHint: (name) => `${name} lo leerá. Después no se puede cambiar.`,
   disclosureNoted: "Anotado. El paciente lo ve desde ahora.",

@@ -57,6 +57,8 @@ export const acts: Readonly<Record<string, string>> = {
   credential_verify: "A vérifié un titre",
   credential_reject: "A refusé un titre",
   credential_withdraw: "A retiré un titre",
+  key_open: "A obtenu la clé de chiffrement de la clinique",
+  job_retry: "A fait reprendre un travail abandonné",
   key_rotate: "A changé une clé de chiffrement",
   identity_link: "A relié un compte externe",
   identity_unlink: "A délié un compte externe",

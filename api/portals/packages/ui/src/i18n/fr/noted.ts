@@ -6,6 +6,8 @@ export const noted: typeof english = {
   notOfficer: "Seule la personne chargée de la confidentialité note ce qui est communiqué à l’extérieur. L’administration la désigne sous « Accès d’urgence ».",
   accountOf: (name) => `Communiqué du dossier de ${name}`,
   nothingGiven: "Rien de noté ces six dernières années",
+  seenOf: (name) => `Qui a vu le dossier de ${name}`,
+  seenNone: "Personne pour l’instant",
   noteDisclosure: "Noter une communication",
   disclosureHint: (name) => `${name} le lira. On ne peut plus le modifier ensuite.`,
   disclosureNoted: "Noté. Le patient le voit dès maintenant.",
