@@ -11,6 +11,7 @@ import { PARTICIPANTS, startFixture } from "./fixture.mjs";
 import { tabThrough } from "./focus.mjs";
 import { consentNoted, disclosures } from "./noted.mjs";
 import { proofs, systems } from "./oversight.mjs";
+import { auditor, nurse, scheduler } from "./roles.mjs";
 
 const OUT = fileURLToPath(new URL("../../../target/browser/portals", import.meta.url));
 const AXE = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
@@ -66,6 +67,7 @@ async function run({ language, width, scheme }) {
     await patientRecord(await open(), look, signIn);
     await careAndCredentials(await open(), look, signIn);
     await oversight(await open(), look, signIn);
+    for (const role of [nurse, scheduler, auditor]) await role(await open(), look, signIn, (what) => findings.push(`${name}: ${what}`), fixture);
     await register(await open(), look, fixture);
     await account(await open(), look, signIn, fixture);
     await secondStep(await open(), await open(), look, signIn, fixture);

@@ -39,7 +39,12 @@ const PEOPLE = [
 /** Somebody who has a second factor, and somebody who must set one up. */
 const VERA = person("01990000-0000-7000-8000-000000000006", "Vera Lindholm");
 const ELIAS = person("01990000-0000-7000-8000-000000000007", "Elias Brandt");
+/** Those who nurse, book and audit, each nothing else. */
+const NINA = person("01990000-0000-7000-8000-000000000008", "Nina Halvorsen-Achterberg");
+const SAM = person("01990000-0000-7000-8000-000000000009", "Sam Ibarra");
+export const AUDITOR = person("01990000-0000-7000-8000-00000000000a", "Ana Katz");
 const LOGINS = {
+  "nina@example.org": [NINA, ["nurse"]], "sam@example.org": [SAM, ["scheduler"]], "ana@example.org": [AUDITOR, ["auditor"]],
   "vera@example.org": [VERA, ["clinician"], "mfa_required"], "elias@example.org": [ELIAS, ["admin"], "mfa_enrolment_required"],
   "rosa@example.org": [ROSA, ["patient"]], "chen@example.org": [CHEN, ["clinician"]], "alex@example.org": [ADMIN, ["admin"]] };
 

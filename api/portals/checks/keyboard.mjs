@@ -4,8 +4,9 @@
  */
 import { chromium } from "playwright-core";
 import { attachEdge } from "./edge-page.mjs";
-import { PARTICIPANTS, startFixture } from "./fixture.mjs";
+import { AUDITOR, PARTICIPANTS, startFixture } from "./fixture.mjs";
 import { focused, press, tabThrough, tabTo } from "./focus.mjs";
+import { placesOf, without } from "./roles.mjs";
 
 const FLAGS = [
   "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update",
@@ -16,7 +17,7 @@ const report = (what) => { if (!findings.includes(what)) findings.push(what); };
 const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: FLAGS });
 const fixture = await startFixture({ locale: "en" });
 
-for (const walk of [admin, clinicianPages, patientPages, visit]) {
+for (const walk of [admin, clinicianPages, nursePages, schedulerPages, auditorPages, patientPages, visit]) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, locale: "en", reducedMotion: "reduce", permissions: ["camera", "microphone"] });
   try {
     await walk(await context.newPage());
@@ -135,6 +136,61 @@ async function clinicianPages(page) {
   await visitPage(page, "nav-credentials", "credential");
   await visitPage(page, "nav-corrections", "correction-answer");
   await dialog(page, "correction-answer");
+}
+
+async function nursePages(page) {
+  await signIn(page, "clinician", "nina@example.org");
+  await placesOf(page, "nurse", report);
+  await skip(page, "nurse");
+  await visitPage(page, "nav-patients", "patient-search");
+  await tabTo(page, "patient-search");
+  await page.keyboard.type("Rossa");
+  await page.keyboard.press("Enter");
+  await press(page, "patient-match");
+  await page.getByTestId("care-member").first().waitFor();
+  await without(page, ["care-add", "referral-add"], "nurse", report);
+  await tabThrough(page, (what) => report(`a patient, for a nurse: ${what}`));
+  await dialog(page, "glass-open");
+  await visitPage(page, "nav-credentials", "credential-kind");
+  await visitPage(page, "nav-account", "device-row");
+}
+
+async function schedulerPages(page) {
+  await signIn(page, "admin", "sam@example.org");
+  await page.getByTestId("appointment-row").first().waitFor();
+  await placesOf(page, "scheduler", report);
+  await skip(page, "scheduler");
+  await dialog(page, "appointment-new", "Space");
+  await dialog(page, "appointment-change");
+  await visitPage(page, "nav-emergencies", "glass-not-officer");
+  await visitPage(page, "nav-corrections", "corrections-only-open");
+  await visitPage(page, "nav-account", "device-row");
+}
+
+/** An auditor, who is the privacy officer as well from the second page on. */
+async function auditorPages(page) {
+  await signIn(page, "admin", "ana@example.org");
+  await page.getByTestId("audit-row").first().waitFor();
+  await placesOf(page, "auditor", report);
+  await skip(page, "auditor");
+  await dialog(page, "audit-details");
+  await press(page, "audit-details", "Space");
+  await press(page, "audit-narrow-record");
+  await page.getByTestId("audit-only-record").waitFor();
+  if (await focused(page) === "body") report("audit-narrow-record: the focus is nowhere after it");
+  await press(page, "audit-only-record-clear", "Space");
+  await page.getByTestId("audit-only-record").waitFor({ state: "detached" });
+  fixture.state.record.officer = { person: AUDITOR, named_at: "2026-11-20T08:00:00Z", version: 1 };
+  await visitPage(page, "nav-disclosures", "patient-search");
+  await tabTo(page, "patient-search");
+  await page.keyboard.type("Rossa");
+  await page.keyboard.press("Enter");
+  await press(page, "patient-match", "Space");
+  await page.getByTestId("access").first().waitFor();
+  await tabThrough(page, (what) => report(`who saw a record: ${what}`));
+  await dialog(page, "disclosure-new");
+  await visitPage(page, "nav-emergencies", "glass-settle");
+  await dialog(page, "glass-settle");
 }
 
 async function patientPages(page) {

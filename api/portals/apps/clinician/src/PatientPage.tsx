@@ -10,7 +10,9 @@ type Open = { readonly kind: "glass" | "member" | "referral" } | { readonly kind
 /** Who cares for a patient; and the way in when it is urgent. */
 export function PatientPage({ patientId, name }: { readonly patientId: string; readonly name: string | null }) {
   const { t, format } = useI18n();
-  const { api } = useAccount();
+  const { api, session } = useAccount();
+  /** Nurses and coordinators see who cares for a patient; clinicians say who does. */
+  const leads = session.person.roles.includes("clinician");
   const team = usePages(`team ${patientId}`, (cursor) => api.care.careTeam(patientId, cursor === undefined ? {} : { cursor }));
   const referrals = usePages(`referrals ${patientId}`, (cursor) => api.care.referrals(patientId, cursor === undefined ? {} : { cursor }));
   const [open, setOpen] = useState<Open>(null);
@@ -44,11 +46,11 @@ export function PatientPage({ patientId, name }: { readonly patientId: string; r
                       <p className="line-title">{member.person.display_name} <Badge>{t.care.role[member.role]}</Badge></p>
                       <p className="muted">{t.care.since(format.date(member.from_at))}{member.until_at && ` · ${t.care.until(format.date(member.until_at))}`}</p>
                     </div>
-                    <Button onClick={() => setOpen({ kind: "end", member })} aria-label={t.care.endMember(member.person.display_name)} data-testid="care-end">{t.care.end}</Button>
+                    {leads && <Button onClick={() => setOpen({ kind: "end", member })} aria-label={t.care.endMember(member.person.display_name)} data-testid="care-end">{t.care.end}</Button>}
                   </li>
                 ))}
               </ul>
-              <div className="row"><Button icon="plus" onClick={() => setOpen({ kind: "member" })} data-testid="care-add">{t.care.addMember}</Button></div>
+              {leads && <div className="row"><Button icon="plus" onClick={() => setOpen({ kind: "member" })} data-testid="care-add">{t.care.addMember}</Button></div>}
             </section>
           </Card>
           <Card>
@@ -65,11 +67,11 @@ export function PatientPage({ patientId, name }: { readonly patientId: string; r
                       {referral.reason && <p>{referral.reason}</p>}
                       <p className="muted">{t.care.since(format.date(referral.created_at))} · {t.care.until(format.date(referral.until_at))}</p>
                     </div>
-                    <Button onClick={() => setOpen({ kind: "end-referral", referral })} aria-label={t.care.endMember(referral.to.display_name)} data-testid="referral-end">{t.care.end}</Button>
+                    {leads && <Button onClick={() => setOpen({ kind: "end-referral", referral })} aria-label={t.care.endMember(referral.to.display_name)} data-testid="referral-end">{t.care.end}</Button>}
                   </li>
                 ))}
               </ul>
-              <div className="row"><Button icon="plus" onClick={() => setOpen({ kind: "referral" })} data-testid="referral-add">{t.care.refer}</Button></div>
+              {leads && <div className="row"><Button icon="plus" onClick={() => setOpen({ kind: "referral" })} data-testid="referral-add">{t.care.refer}</Button></div>}
             </section>
           </Card>
           <Consents patientId={patientId} />
