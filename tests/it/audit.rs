@@ -158,6 +158,13 @@ async fn the_desk_is_the_operators() {
     let dead = operator.job_list(Some(true)).await.unwrap().items;
     assert_eq!(dead.iter().map(|dead| dead.id).collect::<Vec<_>>(), [job]);
     operator.job_retry(job).await.unwrap();
+    let said = "SELECT count(*) FROM audit WHERE action = 'job_retry' AND object_id = $1 AND actor_kind = 'operator'";
+    let said: i64 = sqlx::query_scalar(said)
+        .bind(job.as_uuid())
+        .fetch_one(&mut admin(&world).await)
+        .await
+        .unwrap();
+    assert_eq!(said, 1, "who let it be tried again is in the clinic's log");
     assert!(operator.job_retry(JobId::generate()).await.is_err());
     world.node.stop().await;
 }

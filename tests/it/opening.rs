@@ -84,7 +84,7 @@ impl External {
 
     async fn acts(&self) -> Vec<String> {
         let mut admin = PgConnection::connect(&self.scratch.admin_url).await.unwrap();
-        sqlx::query_scalar("SELECT action FROM audit ORDER BY id")
+        sqlx::query_scalar("SELECT action FROM audit WHERE action <> 'key_open' ORDER BY id")
             .fetch_all(&mut admin)
             .await
             .unwrap()

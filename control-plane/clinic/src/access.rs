@@ -52,6 +52,8 @@ words! {
         Upkeep = "upkeep",
         /// Making the copy of a record that its patient asked for.
         Export = "export",
+        /// A control node that gets a clinic's keys, for whoever works there next.
+        Keyring = "keyring",
         /// Whoever holds the operator's token.
         Operator = "operator",
     }

@@ -7,7 +7,7 @@ mod event;
 
 use medmesh_base::{
     AppointmentId, BreakGlassId, CareTeamMemberId, ClientId, ClinicId, ConsentId, CorrectionId, CredentialId,
-    DisclosureId, MessageId, ParticipantId, PersonId, RecordExportId, ReferralId, SessionId, VisitId,
+    DisclosureId, JobId, MessageId, ParticipantId, PersonId, RecordExportId, ReferralId, SessionId, VisitId,
 };
 use uuid::Uuid;
 
@@ -172,12 +172,16 @@ words! {
         CorrectionDisagree = "correction_disagree",
         /// Named the privacy officer.
         PrivacyOfficerSet = "privacy_officer_set",
+        /// Fetched the clinic's key from where keys are kept: what it seals can be read there until it is forgotten.
+        KeyOpen = "key_open",
         /// Had a key replaced.
         KeyRotate = "key_rotate",
         /// Ended older versions of a key.
         KeyRetire = "key_retire",
         /// Accepted the keys of a database that was put back.
         KeyRestore = "key_restore",
+        /// Let work that was given up be tried again.
+        JobRetry = "job_retry",
         /// Read the audit log.
         AuditRead = "audit_read",
         /// Had the whole log verified.
@@ -270,6 +274,8 @@ words! {
         RecordExport = "record_export",
         /// What a patient wants corrected.
         Correction = "correction",
+        /// Work that is done later.
+        Job = "job",
     }
 }
 
@@ -353,4 +359,5 @@ object_from! {
     DisclosureId => Disclosure,
     RecordExportId => RecordExport,
     CorrectionId => Correction,
+    JobId => Job,
 }

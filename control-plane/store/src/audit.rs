@@ -5,6 +5,7 @@
 
 mod cosigned;
 mod evidence;
+mod months;
 mod promise;
 mod read;
 mod seal;
@@ -22,6 +23,7 @@ use uuid::Uuid;
 use crate::{Result, Tx};
 
 pub use cosigned::{AuditCosigned, AuditLogState};
+pub use months::LostMonth;
 pub use promise::Promise;
 pub(crate) use promise::Promises;
 pub use read::{AUDIT_READ_MAX, AuditContent, AuditLeaf, LeafFault};
@@ -137,6 +139,7 @@ impl Tx {
             | Action::SessionRevoke
             | Action::ClientToken
             | Action::ClientRefused
+            | Action::KeyOpen
             | Action::KeyRotate
             | Action::KeyRetire
             | Action::KeyRestore

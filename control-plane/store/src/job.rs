@@ -21,10 +21,13 @@
 
 use std::time::Duration as StdDuration;
 
-use medmesh_base::{ClinicId, JobId};
+use medmesh_base::{ClinicId, JobId, RequestId};
+use medmesh_clinic::audit::Action;
+use medmesh_clinic::{Actor, SystemActor};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use sqlx::PgConnection;
 use sqlx::types::Json;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
@@ -342,18 +345,24 @@ impl Store {
         Ok(rows.into_iter().map(summary).collect())
     }
 
-    /// Gives a dead job all its tries again, from `now` on.
+    /// Gives a dead job all its tries again, from `now` on. Where it is a clinic's, its log says so.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] when no dead job has this id.
     pub async fn job_retry(&self, id: JobId, now: OffsetDateTime) -> Result<()> {
-        let again: i64 = sqlx::query_scalar("SELECT job_retry($1, $2)")
+        let clinic: Option<Uuid> = sqlx::query_scalar("SELECT job_clinic($1)")
             .bind(id.as_uuid())
-            .bind(now)
             .fetch_one(&self.pool)
             .await?;
-        if again == 0 {
-            return Err(StoreError::NotFound);
+        if let Some(clinic) = clinic {
+            let actor = Actor::System(SystemActor::Operator);
+            let clinic = ClinicId::from_uuid(clinic);
+            let mut tx = self.begin_at(clinic, actor, RequestId::generate(), now).await?;
+            again(tx.db(), id, now).await?;
+            tx.audit(Action::JobRetry, id, None).await?;
+            tx.commit().await?;
+        } else {
+            again(&mut *self.pool.acquire().await?, id, now).await?;
         }
         self.job_nudge.notify_one();
         Ok(())
@@ -385,4 +394,16 @@ impl Store {
         // Either end of the wait means the same: claim again.
         let _ = tokio::time::timeout(timeout, self.job_nudge.notified()).await;
     }
+}
+
+async fn again(db: &mut PgConnection, id: JobId, now: OffsetDateTime) -> Result<()> {
+    let again: i64 = sqlx::query_scalar("SELECT job_retry($1, $2)")
+        .bind(id.as_uuid())
+        .bind(now)
+        .fetch_one(db)
+        .await?;
+    if again == 0 {
+        return Err(StoreError::NotFound);
+    }
+    Ok(())
 }

@@ -73,7 +73,8 @@ pub use account_link::{InvitationSend, Link, LinkToken, MailTo, ResetSend};
 pub use appointment::{AppointmentChange, AppointmentFilter, NewAppointment};
 pub use audit::{
     AUDIT_BATCH_MAX, AUDIT_EXPORT_MAX, AUDIT_READ_MAX, AuditBacklog, AuditContent, AuditCosigned,
-    AuditFilter, AuditLead, AuditLeaf, AuditLogState, AuditTree, AuditView, Kept, LeafFault, Promise,
+    AuditFilter, AuditLead, AuditLeaf, AuditLogState, AuditTree, AuditView, Kept, LeafFault, LostMonth,
+    Promise,
 };
 pub use break_glass::{BreakGlassAlert, NewBreakGlass};
 pub use bulk::BULK_MAX;

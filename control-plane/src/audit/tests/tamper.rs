@@ -360,7 +360,7 @@ async fn liar(world: &World, earlier: (BTreeMap<PathBuf, Vec<u8>>, String)) -> L
 #[tokio::test]
 async fn every_lie_is_found_and_the_truth_is_not_doubted() {
     let world = world().await;
-    world.act(EARLIER as usize).await;
+    world.act(EARLIER as usize - 1).await;
     let tree = world.publish().await;
     let earlier = (files(&world.published()), tree.note.unwrap());
     world.act((LEAVES - tree.size) as usize).await;

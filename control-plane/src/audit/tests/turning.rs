@@ -111,7 +111,7 @@ async fn heads_of_an_earlier_key_stay_heads_and_lead_to_the_next() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_that_was_put_back_goes_on_and_every_verification_says_so() {
     let world = world().await;
-    world.act(300).await;
+    world.act(299).await;
     world.publish().await;
     assert!(matches!(world.resume().await, Err(TurnError::NotBehind)));
     world.backup().await;

@@ -90,7 +90,7 @@ impl World {
         self.store.begin(self.clinic, actor, request).await.unwrap()
     }
 
-    /// Commits this many leaves.
+    /// Commits this many leaves. The first time there is one more before them: that the clinic's key was fetched.
     pub(super) async fn act(&self, leaves: usize) {
         let mut tx = self.begin().await;
         for _ in 0..leaves {

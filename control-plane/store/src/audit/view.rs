@@ -342,7 +342,7 @@ fn page_of(rows: Vec<Row>, wanted: usize) -> Page<Row> {
 }
 
 /// The first UUIDv7 of an instant.
-fn id_at(at: OffsetDateTime) -> Uuid {
+pub(super) fn id_at(at: OffsetDateTime) -> Uuid {
     let millis = u64::try_from(at.unix_timestamp_nanos() / 1_000_000).unwrap_or_default();
     Uuid::from_u128(u128::from(millis & 0xffff_ffff_ffff) << 80)
 }

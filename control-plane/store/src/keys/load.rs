@@ -4,10 +4,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
-use medmesh_base::{ClinicId, PersonId};
+use futures::future::BoxFuture;
+use medmesh_base::{ClinicId, PersonId, RequestId};
+use medmesh_clinic::audit::{Action, Object, ObjectKind};
+use medmesh_clinic::{Actor, SystemActor};
 use medmesh_vault::kms::{Context, Wrapped};
 use medmesh_vault::{DataKey, Key, KeyKind};
-use sqlx::{AssertSqlSafe, PgConnection};
+use sqlx::{AssertSqlSafe, PgConnection, Postgres, Transaction};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -48,7 +51,8 @@ pub(super) const fn kind_of(id: ScopeId) -> KeyKind {
     }
 }
 
-/// Reads a scope's keys on a connection that may see them and unwraps them. `None` without any.
+/// Reads a scope's keys on a connection that may see them and unwraps them. `None` without any. They are
+/// remembered by [`Keyring::remember`], once the log says that they were fetched.
 async fn read_scope(db: &mut PgConnection, keyring: &Keyring, id: ScopeId) -> Result<Option<Arc<Scope>>> {
     let sql = match id {
         Some(_) => {
@@ -64,7 +68,6 @@ async fn read_scope(db: &mut PgConnection, keyring: &Keyring, id: ScopeId) -> Re
     if rows.is_empty() {
         return Ok(None);
     }
-    let now = Instant::now();
     let (mut keys, mut indexes, mut floor) = (Vec::with_capacity(rows.len()), BTreeMap::new(), 0);
     for row in rows {
         let index_version = version_from(row.index_version, Column::IndexKey)?;
@@ -80,9 +83,14 @@ async fn read_scope(db: &mut PgConnection, keyring: &Keyring, id: ScopeId) -> Re
         keys.push(Arc::new(key));
     }
     let ring = Ring::new(keys).expect("there was a row");
-    let scope = Arc::new(Scope::new(ring, floor, indexes)?);
-    keyring.0.scopes.put(id, Arc::clone(&scope), now, None);
-    Ok(Some(scope))
+    Ok(Some(Arc::new(Scope::new(ring, floor, indexes)?)))
+}
+
+impl Keyring {
+    /// Keeps keys that were asked for at `since`, for their time.
+    fn remember(&self, id: ScopeId, scope: &Arc<Scope>, since: Instant) {
+        self.0.scopes.put(id, Arc::clone(scope), since, None);
+    }
 }
 
 async fn unwrap_scope_key(keyring: &Keyring, id: ScopeId, row: ScopeRow) -> Result<Key> {
@@ -151,23 +159,47 @@ impl Store {
         if let Some(scope) = self.keyring.cached_scope(id) {
             return Ok(Some(scope));
         }
+        let since = Instant::now();
+        let mut tx = self.scope_begin(id).await?;
+        let mut found = read_scope(&mut tx, &self.keyring, id).await?;
+        if found.is_none() {
+            create_scope(&mut tx, &self.keyring, id).await?;
+            tx.commit().await?;
+            tx = self.scope_begin(id).await?;
+            found = read_scope(&mut tx, &self.keyring, id).await?;
+        }
+        let Some(scope) = found else { return Ok(None) };
+        if let Some(clinic) = id {
+            self.key_opened(tx, clinic, &scope).await?;
+        }
+        self.keyring.remember(id, &scope, since);
+        Ok(Some(scope))
+    }
+
+    async fn scope_begin(&self, id: ScopeId) -> Result<Transaction<'static, Postgres>> {
         let begin = match id {
             // A UUID's text needs no quoting.
             Some(clinic) => format!("BEGIN; SET LOCAL medmesh.clinic_id = '{clinic}'"),
             None => "BEGIN".to_owned(),
         };
-        let mut tx = self.pool.begin_with(AssertSqlSafe(begin)).await?;
-        if let Some(scope) = read_scope(&mut tx, &self.keyring, id).await? {
-            return Ok(Some(scope));
-        }
-        create_scope(&mut tx, &self.keyring, id).await?;
-        tx.commit().await?;
-        let begin = match id {
-            Some(clinic) => format!("BEGIN; SET LOCAL medmesh.clinic_id = '{clinic}'"),
-            None => "BEGIN".to_owned(),
-        };
-        let mut tx = self.pool.begin_with(AssertSqlSafe(begin)).await?;
-        read_scope(&mut tx, &self.keyring, id).await
+        Ok(self.pool.begin_with(AssertSqlSafe(begin)).await?)
+    }
+
+    /// No key is used here that the clinic's log does not say was fetched: the leaf is durable before
+    /// anybody has the key. The system's keys are no clinic's, and open nobody's record.
+    async fn key_opened(
+        &self,
+        tx: Transaction<'static, Postgres>,
+        clinic: ClinicId,
+        scope: &Arc<Scope>,
+    ) -> Result<()> {
+        let actor = Actor::System(SystemActor::Keyring);
+        let (request, now) = (RequestId::generate(), OffsetDateTime::now_utc());
+        let keys = Ok(Some(Arc::clone(scope)));
+        let mut tx = Tx::new(tx, clinic, actor, request, now, self, keys);
+        tx.audit(Action::KeyOpen, Object::none_of(ObjectKind::Key), None)
+            .await?;
+        tx.commit().await
     }
 
     /// The system's keys.
@@ -192,11 +224,20 @@ impl Tx {
         if scope.ring.version(version).is_some() {
             return Ok(scope);
         }
-        let id = Some(self.clinic_id());
+        let (id, since) = (Some(self.clinic_id()), Instant::now());
         let keyring = self.keys.keyring.clone();
         let scope = read_scope(self.db(), &keyring, id).await?;
         self.keys.scope = Ok(scope);
-        self.clinic_scope()
+        let scope = self.clinic_scope()?;
+        self.key_opened_here().await?;
+        keyring.remember(id, &scope, since);
+        Ok(scope)
+    }
+
+    /// In a transaction that is under way its leaf is one of the transaction's. Boxed, because sealing a leaf
+    /// may itself ask for keys.
+    fn key_opened_here(&mut self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(self.audit(Action::KeyOpen, Object::none_of(ObjectKind::Key), None))
     }
 
     /// The system's keys with this version among them, the latest without one.
@@ -205,14 +246,15 @@ impl Tx {
         if let Some(scope) = self.keys.keyring.cached_scope(None).filter(|scope| knows(scope)) {
             return Ok(scope);
         }
-        let keyring = self.keys.keyring.clone();
-        if let Some(scope) = read_scope(self.db(), &keyring, None).await? {
-            return Ok(scope);
+        let (keyring, since) = (self.keys.keyring.clone(), Instant::now());
+        let mut found = read_scope(self.db(), &keyring, None).await?;
+        if found.is_none() {
+            create_scope(self.db(), &keyring, None).await?;
+            found = read_scope(self.db(), &keyring, None).await?;
         }
-        create_scope(self.db(), &keyring, None).await?;
-        read_scope(self.db(), &keyring, None)
-            .await?
-            .ok_or(StoreError::corrupt("system_key"))
+        let scope = found.ok_or(StoreError::corrupt("system_key"))?;
+        keyring.remember(None, &scope, since);
+        Ok(scope)
     }
 
     /// The keys of these patients, by patient; those who have none are left out. One query for

@@ -13,6 +13,7 @@ mod booking_model;
 mod embedded;
 mod factor;
 mod idempotency;
+mod key_opened;
 mod outbox;
 mod people;
 mod rights;
