@@ -18,3 +18,4 @@ mod outside;
 mod postgres_tls;
 mod redis_tls;
 mod restored;
+mod tampered;

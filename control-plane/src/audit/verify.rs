@@ -4,6 +4,7 @@
 //! story. What they cannot do is write an event under the clinic's key, sign a head,
 //! or change what a majority of control nodes witnessed.
 
+mod months;
 mod noticed;
 mod outside;
 
@@ -118,6 +119,7 @@ pub async fn verify(
     let tree = run.tree(tx, witnessed, patience).await?;
     run.claim_signed(published.as_deref(), tree.note.as_deref(), &tree, witnessed);
     run.outside(tx, evidence).await?;
+    run.months(tx).await?;
     run.rows(tx, tree.size).await?;
     run.ends(tx, tree.size).await?;
     run.unplaced(tx).await?;

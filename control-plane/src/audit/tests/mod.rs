@@ -1,5 +1,6 @@
 //! The log against those who rule the database and the object storage.
 
+mod months;
 mod proving;
 mod tamper;
 mod turning;
