@@ -12,13 +12,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::codec::{
-    Builder, ChannelNumber, Class, Datagram, Family, Fields, HEADER_BYTES, IntegrityKind, MAGIC_COOKIE,
-    Method, attribute, decode,
+    Builder, Class, Datagram, Family, Fields, HEADER_BYTES, IntegrityKind, MAGIC_COOKIE, Method, attribute,
+    decode,
 };
 use crate::credential::{Secret, Secrets, long_term_key};
 use crate::policy::PeerPolicy;
 use crate::server::{
-    Command, Counter, Limits, ListenerId, Now, Quotas, RelayId, Server, ServerConfig, Shortcut, WorkerId,
+    Command, Counter, Limits, ListenerId, Now, Quotas, RelayId, Server, ServerConfig, Shortcut, ShortcutKey,
+    WorkerId,
 };
 
 pub use model::model;
@@ -75,7 +76,7 @@ struct World {
     limits: Limits,
     open: BTreeMap<RelayId, SocketAddr>,
     /// What may be relayed without asking.
-    shortcuts: BTreeMap<(RelayId, ChannelNumber), Shortcut>,
+    shortcuts: BTreeMap<ShortcutKey, Shortcut>,
     answers: u64,
     nonce: [Vec<u8>; 4],
 }
@@ -250,15 +251,15 @@ impl World {
                 }
                 Command::CloseRelay { relay } => {
                     assert!(self.open.remove(&relay).is_some());
-                    assert!(!self.shortcuts.keys().any(|(of, _)| *of == relay));
+                    assert!(!self.shortcuts.keys().any(|(of, ..)| *of == relay));
                 }
                 Command::Offload(shortcut) => {
                     assert!(self.policy.permits(shortcut.peer) && shortcut.until > self.now.monotonic);
                     assert!(self.open.contains_key(&shortcut.relay));
-                    self.shortcuts.insert((shortcut.relay, shortcut.number), shortcut);
+                    self.shortcuts.insert(shortcut.key(), shortcut);
                 }
-                Command::Withdraw { relay, number } => {
-                    assert!(self.shortcuts.remove(&(relay, number)).is_some());
+                Command::Withdraw(key) => {
+                    assert!(self.shortcuts.remove(&key).is_some());
                 }
                 command @ (Command::Disconnect { .. }
                 | Command::Connect { .. }

@@ -87,7 +87,7 @@ pub use interface::{
 };
 pub use limits::Limits;
 pub use mobility::Moving;
-pub use offload::Shortcut;
+pub use offload::{Shortcut, ShortcutKey};
 pub use quota::Quotas;
 
 use crate::codec::{self, Class, Datagram, Family, Method};
@@ -117,7 +117,7 @@ pub struct ServerConfig {
     pub dont_fragment: bool,
     /// Whether clients may take their allocations to other addresses (RFC 8016).
     pub mobility: bool,
-    /// Whether the driver is told of channels it may relay without asking ([`Command::Offload`]). With a
+    /// Whether the driver is told what it may relay without asking ([`Command::Offload`]). With a
     /// limit of bandwidth there are none: every packet has to be counted.
     pub offload: bool,
     /// Which of the servers that share listening addresses this is.

@@ -1,4 +1,4 @@
-//! One TURN client with one channel.
+//! One TURN client with one channel, or one peer it sends indications to.
 
 use std::fmt;
 use std::io;
@@ -29,7 +29,7 @@ const ALLOCATION_MISMATCH: u16 = 437;
 /// Ports a flow tries; an earlier flow's is met in one of some hundred.
 const PORTS_TRIED: usize = 8;
 
-/// An allocation with a channel to the sink.
+/// An allocation with a channel, or a permission, to the sink.
 pub(super) struct Flow {
     pub(super) socket: UdpSocket,
     pub(super) relayed: SocketAddr,
@@ -70,7 +70,7 @@ impl Flow {
         })
     }
 
-    /// Allocates and, for `channel`, binds; otherwise only permits.
+    /// Allocates and, for `channel`, binds; otherwise permits, and sends something, as whoever looks for a way does.
     pub(super) fn open(
         server: SocketAddr,
         peer: SocketAddr,
@@ -108,12 +108,16 @@ impl Flow {
             caller.call(Method::CREATE_PERMISSION, permit, |_| Some(()))?;
         }
         caller.socket.set_nonblocking(true)?;
-        Ok(Self {
+        let flow = Self {
             socket: caller.socket,
             relayed,
             number: Some(number),
             peer,
-        })
+        };
+        if !channel {
+            flow.socket.send(&flow.frame(b"anybody there?", false).0)?;
+        }
+        Ok(flow)
     }
 
     /// What this client sends for `payload`, and where in it the payload begins.

@@ -278,14 +278,20 @@ fn rows_of(
 }
 
 fn loads(rate: u64) -> Vec<(String, Load)> {
+    let ways = [
+        ("up", Direction::Up, true),
+        ("down", Direction::Down, true),
+        ("send-up", Direction::Up, false),
+        ("send-down", Direction::Down, false),
+    ];
     let mut loads = Vec::new();
-    for (way, direction) in [("up", Direction::Up), ("down", Direction::Down)] {
+    for (way, direction, channel) in ways {
         for flows in [1, 100] {
             for payload in [172, 1200] {
                 let load = Load {
                     flows,
                     payload,
-                    channel: true,
+                    channel,
                     direction,
                     rate,
                     burst: 1,

@@ -261,7 +261,9 @@ impl Worker {
         self.flush_connections(now);
         self.metrics.publish(self.server.counters());
         self.metrics
-            .set(Number::FastPathChannels, self.shortcuts.len() as u64);
+            .set(Number::FastPathChannels, self.shortcuts.channels() as u64);
+        self.metrics
+            .set(Number::FastPathPeers, self.shortcuts.correspondents() as u64);
         if busy {
             let took = self.clock.now().monotonic.saturating_sub(now.monotonic);
             self.metrics.record_time(Measure::Turn, took);

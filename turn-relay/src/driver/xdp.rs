@@ -1,4 +1,4 @@
-//! Channel data between UDP clients and UDP peers, relayed by the kernel before it makes packets of frames.
+//! Channel data and indications between UDP clients and UDP peers, relayed by the kernel before it makes packets of frames.
 //!
 //! What a relayed packet costs is the kernel's way through two sockets. A program on the network interface
 //! ([`program`]) spares it: it knows from a table which packets the server would only rewrite, and
@@ -11,29 +11,31 @@
 mod asm;
 mod flow;
 mod program;
+mod shortcuts;
 mod sys;
 
-use std::collections::HashMap;
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::UdpSocket;
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 use nix::ifaddrs::getifaddrs;
 use nix::libc;
 use parking_lot::Mutex;
 
-use crate::codec::ChannelNumber;
-use crate::server::{RelayId, Shortcut};
 use flow::{ENTRY_BYTES, FLOW_BYTES, Flow, Pair, Seal};
 use program::{CELL_BYTES, CELLS, Host};
+pub(super) use shortcuts::Shortcuts;
 use sys::{Link, Map, Program, Refused};
 
-/// Entries of the table, two for a channel: more channels than a relay has allocations by default. Those
+/// Entries of the table, two for a channel or a peer: more channels than a relay has allocations by default. Those
 /// beyond are relayed by the sockets.
 const FLOWS_MAX: u32 = 1 << 18;
+/// Peers without a channel whose indications it relays: a quarter of the table at most, so that channels, which whatever
+/// lasts has, find room beside allocations that only try peers out.
+const CORRESPONDENTS_MAX: usize = FLOWS_MAX as usize / 8;
 /// Interfaces a program may send on; each is a comparison for every packet.
 pub(super) const INTERFACES_MAX: usize = 8;
 /// The kernel was told to keep interfaces from asking for routes.
@@ -169,6 +171,8 @@ pub(super) struct FastPath {
     flows: Map<FLOW_BYTES, ENTRY_BYTES>,
     counts: Map<4, CELL_BYTES>,
     seal: Seal,
+    /// Peers without a channel that stand in the table, of all workers.
+    correspondents: AtomicUsize,
     /// What the kernel's clock said when the relay's began.
     origin: Duration,
     /// By interface.
@@ -207,6 +211,7 @@ impl FastPath {
             flows: Map::hash("turn_flows", FLOWS_MAX).map_err(refused)?,
             counts: Map::array("turn_counts", CELLS).map_err(refused)?,
             seal: Seal::random().map_err(refused)?,
+            correspondents: AtomicUsize::new(0),
             origin: clock.saturating_sub(started.elapsed()),
             places: Mutex::default(),
         };
@@ -227,7 +232,11 @@ impl FastPath {
             path.places.lock().push(place);
         }
         let Standing { native, generic } = path.standing();
-        tracing::info!(native, generic, "channels are relayed by the kernel");
+        tracing::info!(
+            native,
+            generic,
+            "channels and indications are relayed by the kernel"
+        );
         Ok(path)
     }
 
@@ -260,7 +269,7 @@ impl FastPath {
     fn remove(&self, pair: &Pair) {
         for (key, _) in pair.directions() {
             if let Err(error) = self.remove_flow(&key) {
-                tracing::error!(%error, "cannot take a channel out of the kernel's table; the sockets relay from now on");
+                tracing::error!(%error, "cannot take a flow out of the kernel's table; the sockets relay from now on");
                 self.detach();
             }
         }
@@ -371,78 +380,6 @@ pub fn pass_everything(interface: &str) -> Result<OwnedFd, FastPathError> {
 fn ttl() -> io::Result<u8> {
     let socket = UdpSocket::bind((std::net::Ipv4Addr::LOCALHOST, 0))?;
     u8::try_from(socket.ttl()?).map_err(io::Error::other)
-}
-
-/// What one worker has in the table.
-#[derive(Debug, Default)]
-pub(super) struct Shortcuts {
-    path: Option<Arc<FastPath>>,
-    held: HashMap<(RelayId, ChannelNumber), Pair>,
-}
-
-impl Shortcuts {
-    pub(super) fn new(path: Option<Arc<FastPath>>) -> Self {
-        Self {
-            path,
-            held: HashMap::new(),
-        }
-    }
-
-    /// How many channels.
-    pub(super) fn len(&self) -> usize {
-        self.held.len()
-    }
-
-    /// Puts a channel into the table, or makes it stay until another time. `server`: where the client sends to,
-    /// `relay`: where the relayed transport address is bound. `false`: it stays with the sockets.
-    pub(super) fn offload(&mut self, shortcut: &Shortcut, server: SocketAddr, relay: SocketAddr) -> bool {
-        let Some(path) = &self.path else {
-            return false;
-        };
-        let addresses = (shortcut.client.address, server, relay, shortcut.peer);
-        let (SocketAddr::V4(client), SocketAddr::V4(server), SocketAddr::V4(relay), SocketAddr::V4(peer)) =
-            addresses
-        else {
-            return false;
-        };
-        let key = (shortcut.relay, shortcut.number);
-        let pair = Pair::new(client, server, shortcut.number.get(), relay, peer);
-        if let Some(other) = self.held.get(&key).filter(|other| **other != pair) {
-            path.remove(other);
-        }
-        match path.insert(&pair, shortcut.until) {
-            Ok(()) => {
-                self.held.insert(key, pair);
-                true
-            }
-            Err(error) => {
-                tracing::debug!(%error, "a channel stays with the sockets");
-                path.remove(&pair);
-                self.held.remove(&key);
-                false
-            }
-        }
-    }
-
-    /// Takes a channel out; from here on the kernel knows nothing of it.
-    pub(super) fn withdraw(&mut self, relay: RelayId, number: ChannelNumber) {
-        if let (Some(path), Some(pair)) = (&self.path, self.held.remove(&(relay, number))) {
-            path.remove(&pair);
-        }
-    }
-
-    /// Takes out everything.
-    pub(super) fn clear(&mut self) {
-        if let Some(path) = &self.path {
-            self.held.drain().for_each(|(_, pair)| path.remove(&pair));
-        }
-    }
-}
-
-impl Drop for Shortcuts {
-    fn drop(&mut self) {
-        self.clear();
-    }
 }
 
 #[cfg(test)]

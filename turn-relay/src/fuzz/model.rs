@@ -4,15 +4,14 @@
 mod book;
 mod driver;
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use self::book::{Attempt, Book, Books, Hold, Stage};
 use self::driver::{CLIENTS, Driver, PEERS, Ticket, denied, is_stream, user_of};
 use super::next;
-use crate::codec::{Builder, ChannelNumber, Class, Method, attribute};
-use crate::server::{ConnectFailed, ConnectionId, Counter, RelayId, Shortcut};
+use crate::codec::{Builder, Class, Method, attribute};
+use crate::server::{ConnectFailed, ConnectionId, Counter};
 
 /// Allocations and held ports of a user; small, so that histories meet it.
 pub(super) const ALLOCATIONS_PER_USER: usize = 3;
@@ -113,6 +112,7 @@ impl Pair {
             relay: self.driver.opened.expect("an address was opened"),
             permissions: Default::default(),
             channels: Default::default(),
+            correspondents: Default::default(),
         });
         if let Some(ticket) = reply.ticket {
             self.note(ticket, id, client, 0);
@@ -227,6 +227,9 @@ impl Pair {
             !book.tcp && book.permissions.contains_key(&peer.ip())
         });
         assert_eq!(relayed, allowed.then_some(peer), "send of {client} to {peer}");
+        if let Some(id) = self.books.at(client).filter(|_| allowed) {
+            self.books.get(id).correspondents.insert(peer);
+        }
     }
 
     fn peer_sends(&mut self, what: u8) {
@@ -452,32 +455,6 @@ impl Pair {
         }
     }
 
-    /// Channels of clients that send datagrams, for as long as they, their permissions and their
-    /// allocations last.
-    fn shortcuts(&self) -> BTreeMap<(RelayId, u16), Shortcut> {
-        let mut shortcuts = BTreeMap::new();
-        for book in self.books.alive().filter(|book| !book.tcp) {
-            let Some(client) = book.client.filter(|client| !is_stream(*client)) else {
-                continue;
-            };
-            for (number, (peer, ends)) in &book.channels {
-                let Some(permitted) = book.permissions.get(&peer.ip()) else {
-                    continue;
-                };
-                let number = 0x4000 + u16::from(*number);
-                let shortcut = Shortcut {
-                    relay: book.relay,
-                    number: ChannelNumber::new(number).expect("a channel's number"),
-                    client: driver::client_of(client),
-                    peer: *peer,
-                    until: book.ends.min(*ends).min(*permitted),
-                };
-                shortcuts.insert((book.relay, number), shortcut);
-            }
-        }
-        shortcuts
-    }
-
     /// What holds between any two steps.
     fn check(&mut self) {
         self.driver.forget_told();
@@ -498,7 +475,11 @@ impl Pair {
                 .all(|book| self.driver.open.contains_key(&book.relay))
         );
         assert_eq!(self.driver.held.len(), self.books.holds.len(), "held ports");
-        assert_eq!(self.driver.shortcuts, self.shortcuts(), "what needs no asking");
+        assert_eq!(
+            self.driver.shortcuts,
+            self.books.shortcuts(),
+            "what needs no asking"
+        );
         let denied = |ip: &IpAddr| denied(SocketAddr::new(*ip, 1));
         assert!(!self.books.alive().any(|book| book.permissions.keys().any(denied)));
         let waiting = self.books.alive().next().is_some() || !self.books.holds.is_empty();

@@ -158,6 +158,8 @@ pub(super) struct Peers {
     channels: Vec<Channel>,
     /// Peer to number, by peer.
     by_peer: Vec<(SocketAddr, ChannelNumber)>,
+    /// Peers that indications go to, whose permissions are there; sorted.
+    correspondents: Vec<SocketAddr>,
 }
 
 impl Peers {
@@ -216,6 +218,27 @@ impl Peers {
             let until = channel.expires.min(self.permissions[at].1);
             Some((channel.number, channel.peer, until))
         })
+    }
+
+    /// The peers without channels that indications go to, and when their permissions end.
+    pub(super) fn corresponding_until(&self) -> impl Iterator<Item = (SocketAddr, Duration)> {
+        let bound = |peer| self.by_peer.binary_search_by_key(peer, |(peer, _)| *peer).is_ok();
+        self.correspondents.iter().filter_map(move |peer| {
+            let ip = peer.ip();
+            let at = self.permissions.binary_search_by_key(&ip, |(ip, _)| *ip).ok()?;
+            (!bound(peer)).then_some((*peer, self.permissions[at].1))
+        })
+    }
+
+    /// Remembers that an indication went to a peer that is permitted. `true`: that is news.
+    pub(super) fn correspond(&mut self, peer: SocketAddr) -> bool {
+        match self.correspondents.binary_search(&peer) {
+            Err(at) if self.correspondents.len() < Limits::CORRESPONDENTS => {
+                self.correspondents.insert(at, peer);
+                true
+            }
+            _ => false,
+        }
     }
 
     /// Installs or refreshes a permission.
@@ -288,6 +311,11 @@ impl Peers {
                     .is_ok()
             });
         }
+        let permissions = &self.permissions;
+        self.correspondents.retain(|peer| {
+            let permission = permissions.binary_search_by_key(&peer.ip(), |(ip, _)| *ip);
+            permission.is_ok() && peer_allowed(*peer)
+        });
         before - self.held()
     }
 

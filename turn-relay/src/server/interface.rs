@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::ops::Range;
 use std::time::Duration;
 
+use super::ShortcutKey;
 #[expect(unused_imports, reason = "named by the documentation")]
 use super::{ConnectionId, Limits, Server, ServerConfig, Shortcut};
-use crate::codec::{self, ChannelNumber, Family};
+use crate::codec::{self, Family};
 
 /// The time a call happens at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -196,17 +197,12 @@ pub enum Command {
         /// As it is called from now on.
         relay: RelayId,
     },
-    /// Packets of a channel may be relayed without asking, until a time; instead of what was said of
-    /// the same relayed transport address and number before. Nothing but time is lost if the
+    /// Packets of a channel, or indications, may be relayed without asking, until a time; instead of what was said
+    /// under the same name ([`Shortcut::key`]) before. Nothing but time is lost if the
     /// driver does not. Only with [`ServerConfig::offload`].
     Offload(Shortcut),
     /// They may not any more: ask again, from before the next command on.
-    Withdraw {
-        /// From which relayed transport address.
-        relay: RelayId,
-        /// Over which channel.
-        number: ChannelNumber,
-    },
+    Withdraw(ShortcutKey),
 }
 
 /// Data of a client on its way to a peer: send `input[data]` from `relay` to `peer`.

@@ -63,6 +63,9 @@ impl Limits {
     /// How long a peer may take to accept a connection, and then a client to bind it:
     /// "at least 30 seconds" and 30 seconds (RFC 6062 §5.2, §5.3).
     pub const CONNECTION_PATIENCE: Duration = Duration::from_secs(30);
+    /// Peers of one allocation whose indications a driver may relay without asking: the candidates of a peer are a
+    /// dozen at most. What goes to more is relayed as well, and asked for each time.
+    pub const CORRESPONDENTS: usize = 16;
     /// Lifetime of a channel binding (RFC 8656 §12).
     pub const CHANNEL_LIFETIME: Duration = Duration::from_secs(600);
 }

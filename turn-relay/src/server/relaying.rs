@@ -60,7 +60,14 @@ impl Server {
             return self.drop_packet(Counter::DropPeerDenied);
         }
         let start = data.as_ptr().addr() - message.bytes().as_ptr().addr();
-        self.relay_to(now, slot, peer, start..start + data.len(), fields.dont_fragment)
+        let out = self.relay_to(now, slot, peer, start..start + data.len(), fields.dont_fragment)?;
+        if self.offload
+            && let Some(allocation) = self.table.get_mut(slot)
+            && allocation.peers.correspond(peer)
+        {
+            self.offload(slot);
+        }
+        Some(out)
     }
 
     fn relay_to(

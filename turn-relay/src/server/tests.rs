@@ -59,7 +59,7 @@ pub(super) struct World {
     pub(super) adopted: Vec<(RelayId, RelayId)>,
     pub(super) handed_over: Vec<(Client, u16, Vec<u8>)>,
     /// What the driver may relay without asking.
-    pub(super) shortcuts: HashMap<(RelayId, u16), Shortcut>,
+    pub(super) shortcuts: HashMap<ShortcutKey, Shortcut>,
     /// Families whose addresses cannot be opened.
     pub(super) closed: Vec<Family>,
     next_port: u16,
@@ -190,11 +190,10 @@ impl World {
                     self.handed_over.push((client, worker, request));
                 }
                 Command::Offload(shortcut) => {
-                    let key = (shortcut.relay, shortcut.number.get());
-                    self.shortcuts.insert(key, shortcut);
+                    self.shortcuts.insert(shortcut.key(), shortcut);
                 }
-                Command::Withdraw { relay, number } => {
-                    let told = self.shortcuts.remove(&(relay, number.get()));
+                Command::Withdraw(key) => {
+                    let told = self.shortcuts.remove(&key);
                     assert!(told.is_some(), "nothing is taken back that was not said");
                 }
             }

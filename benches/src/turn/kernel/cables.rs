@@ -175,7 +175,7 @@ impl World {
 
     pub(super) fn flows(&self, kind: Kind, load: &Load) -> anyhow::Result<Vec<Flow>> {
         match self.end(kind) {
-            End::Server(server) => server.flows(load.flows, true, &self.sink),
+            End::Server(server) => server.flows(load.flows, load.channel, &self.sink),
             End::Sink { socket, ip } => {
                 let peer = SocketAddr::new(*ip, socket.local_addr()?.port());
                 let flows = (0..load.flows).map(|_| -> anyhow::Result<Flow> {

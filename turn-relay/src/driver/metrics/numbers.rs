@@ -39,7 +39,7 @@ const ALLOCATIONS_MAX: Family = Family {
 
 const FAST_PATH_INTERFACES: Family = Family {
     name: "fast_path_interfaces",
-    help: "Interfaces on which the kernel relays channels by itself, and those on which it should and does not.",
+    help: "Interfaces on which the kernel relays by itself, and those on which it should and does not.",
     label: "mode",
     kind: Kind::Gauge,
 };
@@ -49,9 +49,15 @@ const FAST_PATH_CHANNELS: Family = Family {
     label: "",
     kind: Kind::Gauge,
 };
+const FAST_PATH_PEERS: Family = Family {
+    name: "fast_path_peers",
+    help: "Peers without a channel whose indications the kernel relays by itself.",
+    label: "",
+    kind: Kind::Gauge,
+};
 const FAST_PATH_REFUSED: Family = Family {
     name: "fast_path_refused_total",
-    help: "Channels that stayed with the sockets though there is a fast path.",
+    help: "Channels and peers that stayed with the sockets though there is a fast path.",
     label: "",
     kind: Kind::Counter,
 };
@@ -111,7 +117,9 @@ pub(in crate::driver) enum Number {
     AllocationsMax,
     /// Channels the kernel relays by itself.
     FastPathChannels,
-    /// Channels it was not given, or did not take.
+    /// Peers without a channel whose indications it relays.
+    FastPathPeers,
+    /// Channels and peers it was not given, or did not take.
     FastPathRefused,
 }
 
@@ -127,6 +135,7 @@ impl Number {
         Self::EndedUnread,
         Self::AllocationsMax,
         Self::FastPathChannels,
+        Self::FastPathPeers,
         Self::FastPathRefused,
     ];
 
@@ -143,6 +152,7 @@ impl Number {
             Self::EndedUnread => (&ENDED, "answers_unread"),
             Self::AllocationsMax => (&ALLOCATIONS_MAX, ""),
             Self::FastPathChannels => (&FAST_PATH_CHANNELS, ""),
+            Self::FastPathPeers => (&FAST_PATH_PEERS, ""),
             Self::FastPathRefused => (&FAST_PATH_REFUSED, ""),
         }
     }

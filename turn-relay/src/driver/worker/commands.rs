@@ -30,7 +30,7 @@ impl Worker {
                 }
                 Command::CloseRelay { relay } => self.relays.close(relay),
                 Command::Offload(shortcut) => self.offload(&shortcut),
-                Command::Withdraw { relay, number } => self.shortcuts.withdraw(relay, number),
+                Command::Withdraw(key) => self.shortcuts.withdraw(&key),
                 Command::ReleasePort { family, port } => self.relays.release(family, port),
                 Command::Disconnect { client } => self.connections.close(client, now.monotonic),
                 Command::Connect {
@@ -66,7 +66,7 @@ impl Worker {
         }
     }
 
-    /// Lets the kernel relay a channel by itself, if it can.
+    /// Lets the kernel relay a channel, or indications, by itself, if it can.
     fn offload(&mut self, shortcut: &Shortcut) {
         let offloaded = match (
             self.server_address(shortcut.client.listener),
@@ -77,7 +77,7 @@ impl Worker {
         };
         if !offloaded {
             // What was said of it before must not stand either.
-            self.shortcuts.withdraw(shortcut.relay, shortcut.number);
+            self.shortcuts.withdraw(&shortcut.key());
             self.metrics.increment(Number::FastPathRefused);
         }
     }

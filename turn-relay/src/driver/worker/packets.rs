@@ -55,6 +55,8 @@ impl Worker {
             &mut buffers.send,
         );
         self.count_unsent(unsent);
+        // What may be relayed without asking from now on, after what was not.
+        self.execute(now);
         count == LISTENER_BATCH
     }
 

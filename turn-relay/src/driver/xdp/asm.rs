@@ -33,6 +33,7 @@ pub(super) enum Size {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Op {
     Add = 0x00,
+    Sub = 0x10,
     Mul = 0x20,
     Or = 0x40,
     And = 0x50,

@@ -3,11 +3,11 @@
 //!
 //! It may be used under the GPL as well, because the kernel lets only such programs ask its routing table.
 //!
-//! It decides nothing. A packet whose exact addresses, ports and channel stand in the table, which the
-//! server's judgement of that very channel has put there, leaves as the table says; **everything else
+//! It decides nothing. A packet whose exact addresses, ports and channel (or, in an indication, peer) stand in the
+//! table, which the server's judgement of that very channel or peer has put there, leaves as the table says; **everything else
 //! goes on to the sockets untouched**, and the server answers it as if there were no program: other
-//! protocols, IPv6, options, fragments, padded frames and padded channel data, requests, unknown
-//! channels, entries whose time is over, headers or lengths that do not add up, packets without
+//! protocols, IPv6, options, fragments, padded frames and padded channel data, requests, indications that hold anything
+//! but a peer's address and then data, unknown channels and peers, entries whose time is over, headers or lengths that do not add up, packets without
 //! checksum or with one that hardware was to complete, destinations without route or neighbour, or
 //! whose path takes no packet that long, packets that would not fill a frame, and interfaces that were not named.
 //!
@@ -24,7 +24,7 @@ mod outgoing;
 use std::time::Duration;
 
 use super::asm::{Assembler, Cond, Label, Op, Reg, Size};
-use super::flow::{ENTRY_LONG_WAY, ENTRY_OUT, ENTRY_SEAL, ENTRY_UNTIL, Seal};
+use super::flow::{self, COOKIE, ENTRY_LONG_WAY, ENTRY_OUT, ENTRY_SEAL, ENTRY_UNTIL, Seal};
 use incoming::{find, judge, parse};
 use outgoing::{count, rewrite, route, send};
 
@@ -65,11 +65,14 @@ pub(super) const REDIRECT: u32 = 4;
 // The kernel's functions (`enum bpf_func_id`).
 const MAP_LOOKUP: i32 = 1;
 const TIME_NS: i32 = 5;
+const RANDOM: i32 = 7;
 const CORE: i32 = 8;
 const REDIRECT_TO: i32 = 23;
 const MOVE_HEAD: i32 = 44;
+const MOVE_TAIL: i32 = 65;
 const ROUTE: i32 = 69;
 const FRAME_LENGTH: i32 = 188;
+const LOAD_BYTES: i32 = 189;
 
 // The context (`struct xdp_md`).
 const DATA: i16 = 0;
@@ -95,21 +98,45 @@ const PAYLOAD: i16 = 42;
 const ETHERNET_BYTES: i32 = 14;
 const HEADERS_BYTES: i32 = 28;
 const CHANNEL_BYTES: i32 = 4;
+/// In front of the data of an indication: its header, the attribute with the peer's address, and the header of DATA.
+const INDICATION_BYTES: i32 = 36;
+const STUN_BYTES: i32 = 20;
+
+// An indication, from where the payload begins (RFC 8489 §5 and §14.2).
+const STUN_COOKIE: i16 = 4;
+const STUN_ID: i16 = 8;
+const PEER_HEADER: i16 = 20;
+const PEER_FAMILY: i16 = 25;
+const PEER_PORT: i16 = 26;
+const PEER_IP: i16 = 28;
+const DATA_HEADER: i16 = 32;
+/// Type and length of XOR-PEER-ADDRESS with an IPv4 address, its family, and the type of DATA.
+const PEER: u32 = 0x0012_0008;
+const V4: u16 = 1;
+const DATA_KIND: u16 = 0x0013;
 /// Shortest packet that fills a frame (IEEE 802.3: 60 bytes). Sockets' way pads what is shorter; not every driver does.
 const IP_BYTES_MIN: i32 = 46;
 
 // The frame of the program: what the packet is, what it becomes, what is asked of the routing table
-// (`struct bpf_fib_lookup`, 64 bytes), the first word of the data, and a counter's index.
-const KEY: i16 = -16;
-const OUT: i16 = -32;
-const FIB: i16 = -96;
-const WORD: i16 = -104;
-const CELL: i16 = -112;
-// Inside a flow.
+// (`struct bpf_fib_lookup`, 64 bytes), the sum of what stood around the data and goes, a counter's index, by how much the
+// frame's head and tail move forwards, the old IP length, a transaction's id, and the last word of the packet.
+const KEY: i16 = -24;
+const OUT: i16 = -40;
+const FIB: i16 = -104;
+const GONE: i16 = -112;
+const CELL: i16 = -120;
+const HEAD: i16 = -128;
+const TAIL: i16 = -136;
+const LENGTH: i16 = -144;
+const ID: i16 = -160;
+const LAST: i16 = -168;
+// Inside a flow. The framing is 0 on the peer's side, and only there; behind it stands the peer of an indication.
 const FROM: i16 = 0;
 const TO: i16 = 4;
 const FLOW_PORTS: i16 = 8;
-const CHANNEL: i16 = 12;
+const FRAMING: i16 = 12;
+const FLOW_PEER_PORT: i16 = 14;
+const FLOW_PEER_IP: i16 = 16;
 // Inside `struct bpf_fib_lookup`.
 const FIB_FAMILY: i16 = 0;
 const FIB_PROTOCOL: i16 = 1;
@@ -131,6 +158,11 @@ const LOOPBACK: i32 = 1;
 /// Two bytes of a packet as the machine loads them.
 const fn be16(value: u16) -> i32 {
     u16::from_ne_bytes(value.to_be_bytes()) as i32
+}
+
+/// Four bytes of a packet as the machine loads them.
+const fn be32(value: u32) -> i32 {
+    value.to_be().cast_signed()
 }
 
 /// The program for one interface.

@@ -4,6 +4,7 @@
 //! programs). Where it may not, each test says on standard error what was not checked.
 
 mod frames;
+mod indications;
 mod mutants;
 mod table;
 
@@ -11,8 +12,10 @@ use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::process::Command;
 
+use super::flow::{COOKIE, DATA, Framing};
 use super::program::{LONG_WAY, PASS, REDIRECT, TX};
 use super::*;
+use crate::codec::{Builder, Class, Method, attribute};
 
 /// The relay's interface and a second one, and who can be reached there.
 const SETUP: &str = "
@@ -29,6 +32,7 @@ ip address add 198.51.102.1/24 dev turn2
 ip link set turn2 up && ip link set out2 up
 ip neighbour add 198.51.102.7 lladdr 02:00:00:00:00:72 dev turn2 nud permanent
 ip route add 203.0.113.0/24 via 198.51.100.7 mtu lock 1400
+ip link set turn1 mtu 9000
 ";
 
 /// Runs a test again inside a namespace; `true` there. Otherwise it is done, or was not to be done.
@@ -90,10 +94,27 @@ struct Frame {
 }
 
 impl Frame {
+    /// As the relay's own code builds it; an indication is Send, or Data if it is from the relay, by its TTL. Whose id
+    /// is zero here: see [`without_id`].
+    fn payload(&self) -> Vec<u8> {
+        match self.flow.framing {
+            Framing::Bare => self.data.clone(),
+            Framing::Channel(number) => {
+                [&number.to_be_bytes()[..], &length(self.data.len()), &self.data].concat()
+            }
+            Framing::Indication(peer) => {
+                let own = self.ttl == OWN_TTL;
+                let method = if own { Method::DATA } else { Method::SEND };
+                Builder::new(Class::Indication, method, if own { [0; 12] } else { SEND_ID })
+                    .address(attribute::XOR_PEER_ADDRESS, peer.into())
+                    .attribute(attribute::DATA, &self.data)
+                    .finish()
+            }
+        }
+    }
+
     fn bytes(&self) -> Vec<u8> {
-        let header = [self.flow.channel.to_be_bytes(), length(self.data.len())].concat();
-        let header = if self.flow.channel == 0 { &[][..] } else { &header };
-        let payload = [header, &self.data].concat();
+        let payload = self.payload();
         let (from, to) = (self.flow.from, self.flow.to);
         let mut ip = vec![0x45, self.dscp];
         ip.extend(length(payload.len() + 28));
@@ -123,6 +144,9 @@ fn length(bytes: usize) -> [u8; 2] {
 
 const OWN: [u8; 6] = [2, 0, 0, 0, 0, 0x10];
 const NEXT: [u8; 6] = [2, 0, 0, 0, 0, 0x70];
+const OWN_TTL: u8 = 64;
+/// Of what the client sends.
+const SEND_ID: [u8; 12] = *b"transaction!";
 const SECOND: Duration = Duration::from_secs(1);
 
 fn at(ip: [u8; 4], port: u16) -> SocketAddrV4 {
@@ -134,10 +158,37 @@ fn pair() -> Pair {
     Pair::new(
         at([198, 51, 100, 7], 4000),
         at([198, 51, 100, 1], 3478),
-        0x4001,
+        Some(0x4001),
         at([198, 51, 100, 1], 50_000),
         at([203, 0, 113, 9], 10_000),
     )
+}
+
+/// The same client with another peer, who has no channel.
+fn correspondents() -> Pair {
+    Pair::new(
+        at([198, 51, 100, 7], 4000),
+        at([198, 51, 100, 1], 3478),
+        None,
+        at([198, 51, 100, 1], 50_000),
+        at([203, 0, 113, 10], 10_000),
+    )
+}
+
+/// A frame that was sent with its transaction id, if it is a Data indication, taken away, and the checksum as if it
+/// had always been away.
+fn without_id(mut frame: Vec<u8>) -> Vec<u8> {
+    if frame.len() >= 62 && frame[42..44] == DATA.to_be_bytes() && frame[46..50] == COOKIE.to_be_bytes() {
+        let id = sum(&frame[50..62], 0);
+        frame[50..62].fill(0);
+        let checksum = u16::from_be_bytes([frame[40], frame[41]]);
+        let checksum = match !folded(u32::from(!checksum) + u32::from(!folded(id))) {
+            0 => 0xffff,
+            checksum => checksum,
+        };
+        frame[40..42].copy_from_slice(&checksum.to_be_bytes());
+    }
+    frame
 }
 
 struct Scene {
@@ -210,7 +261,7 @@ fn goes_out(flow: Flow, data: &[u8]) -> Frame {
         to_mac: NEXT,
         from_mac: OWN,
         flow,
-        ttl: 64,
+        ttl: OWN_TTL,
         id: 0,
         dscp: 0,
         data: data.to_vec(),

@@ -1,11 +1,13 @@
 //! What the model believes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::ALLOCATIONS_PER_USER;
-use crate::server::{ConnectionId, RelayId};
+use super::driver::{client_of, is_stream};
+use crate::codec::ChannelNumber;
+use crate::server::{ConnectionId, RelayId, Shortcut, ShortcutKey};
 
 /// An allocation, by the book.
 #[derive(Clone, Debug)]
@@ -20,6 +22,8 @@ pub(super) struct Book {
     pub(super) relay: RelayId,
     pub(super) permissions: BTreeMap<IpAddr, Duration>,
     pub(super) channels: BTreeMap<u8, (SocketAddr, Duration)>,
+    /// Whom indications went to since they are permitted.
+    pub(super) correspondents: BTreeSet<SocketAddr>,
 }
 
 /// How far a connection with a peer has come.
@@ -109,11 +113,47 @@ impl Books {
         self.attempts.retain(|_, attempt| attempt.book != id);
     }
 
+    /// Channels of clients that send datagrams, and indications to peers that have none, for as long as they, their
+    /// permissions and their allocations last.
+    pub(super) fn shortcuts(&self) -> BTreeMap<ShortcutKey, Shortcut> {
+        let mut shortcuts = BTreeMap::new();
+        for book in self.alive().filter(|book| !book.tcp) {
+            let Some(client) = book.client.filter(|client| !is_stream(*client)) else {
+                continue;
+            };
+            let number =
+                |number: u8| ChannelNumber::new(0x4000 + u16::from(number)).expect("a channel's number");
+            let channels = book
+                .channels
+                .iter()
+                .map(|(n, (peer, ends))| (Some(number(*n)), *peer, *ends));
+            let bound = |peer: &SocketAddr| book.channels.values().any(|(other, _)| other == peer);
+            let others = book.correspondents.iter().filter(|peer| !bound(peer));
+            let others = others.map(|peer| (None, *peer, Duration::MAX));
+            for (number, peer, ends) in channels.chain(others) {
+                let Some(permitted) = book.permissions.get(&peer.ip()) else {
+                    continue;
+                };
+                let shortcut = Shortcut {
+                    relay: book.relay,
+                    number,
+                    client: client_of(client),
+                    peer,
+                    until: book.ends.min(ends).min(*permitted),
+                };
+                shortcuts.insert(shortcut.key(), shortcut);
+            }
+        }
+        shortcuts
+    }
+
     pub(super) fn expire(&mut self, now: Duration) {
         for id in 0..self.books.len() {
             let Some(book) = &mut self.books[id] else { continue };
             book.permissions.retain(|_, ends| *ends > now);
             book.channels.retain(|_, (_, ends)| *ends > now);
+            book.correspondents
+                .retain(|peer| book.permissions.contains_key(&peer.ip()));
             if book.ends <= now {
                 self.close(id);
             }

@@ -12,7 +12,7 @@ use crate::credential::{IntegrityKey, Secret, Secrets, long_term_key};
 use crate::policy::PeerPolicy;
 use crate::server::{
     Client, Command, ConnectionId, Limits, ListenerId, Now, Port, Quotas, RelayId, Server, ServerConfig,
-    Shortcut, Transport, WorkerId,
+    Shortcut, ShortcutKey, Transport, WorkerId,
 };
 
 /// Half of them send datagrams, half have connections; every other one is the same user.
@@ -73,7 +73,7 @@ pub(super) struct Driver {
     pub(super) now: Now,
     pub(super) open: BTreeMap<RelayId, SocketAddr>,
     /// What may be relayed without asking.
-    pub(super) shortcuts: BTreeMap<(RelayId, u16), Shortcut>,
+    pub(super) shortcuts: BTreeMap<ShortcutKey, Shortcut>,
     /// Opened last.
     pub(super) opened: Option<RelayId>,
     pub(super) held: BTreeSet<u16>,
@@ -267,14 +267,13 @@ impl Driver {
                 }
                 Command::CloseRelay { relay } => {
                     assert!(self.open.remove(&relay).is_some());
-                    assert!(!self.shortcuts.keys().any(|(of, _)| *of == relay), "ports last");
+                    assert!(!self.shortcuts.keys().any(|(of, ..)| *of == relay), "ports last");
                 }
                 Command::Offload(shortcut) => {
-                    self.shortcuts
-                        .insert((shortcut.relay, shortcut.number.get()), shortcut);
+                    self.shortcuts.insert(shortcut.key(), shortcut);
                 }
-                Command::Withdraw { relay, number } => {
-                    assert!(self.shortcuts.remove(&(relay, number.get())).is_some());
+                Command::Withdraw(key) => {
+                    assert!(self.shortcuts.remove(&key).is_some());
                 }
                 Command::ReleasePort { port, .. } => assert!(self.held.remove(&port), "{port} was held"),
                 Command::Connect {

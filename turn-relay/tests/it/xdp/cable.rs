@@ -7,6 +7,7 @@ use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::process::Command;
 use std::sync::mpsc;
 
+use medmesh_turn::codec::{Builder, Class, Method, attribute};
 use medmesh_turn::{FastPathError, PeerPolicy, Relay, RelayAddress, RelayConfig, RelayHandle};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, socket};
@@ -89,10 +90,20 @@ pub(super) fn allowed() -> bool {
 
 /// A relay on the cable.
 pub(super) fn relay(port: u16, fast: Fast, registry: &prometheus::Registry) -> RelayHandle {
+    relay_of(1, port, fast, registry)
+}
+
+/// One with as many workers.
+pub(super) fn relay_of(
+    workers: usize,
+    port: u16,
+    fast: Fast,
+    registry: &prometheus::Registry,
+) -> RelayHandle {
     let config = RelayConfig {
         listen: vec![SocketAddr::new(RELAY.into(), port)],
         relay: vec![RelayAddress::same(RELAY.into())],
-        workers: 1,
+        workers,
         fast_path: match fast {
             Fast::No => Vec::new(),
             Fast::Native | Fast::Generic | Fast::Refused => vec!["turn0".to_owned()],
@@ -182,12 +193,17 @@ impl Outside {
 
     /// A client that has bound the channel, and where the peer reaches it.
     pub(super) fn client(&mut self, relay: SocketAddr, user: &str) -> (WireClient, SocketAddr) {
+        let mut client = self.stranger(relay, user);
+        let relayed = client.allocate().relayed();
+        Over::Channel.open(&mut client, self);
+        (client, relayed)
+    }
+
+    /// A client that has not said anything yet.
+    pub(super) fn stranger(&mut self, relay: SocketAddr, user: &str) -> WireClient {
         let socket = self.clients.pop_front().unwrap();
         socket.connect(relay).unwrap();
-        let mut client = WireClient::over(Wire::Udp(socket), user);
-        let relayed = client.allocate().relayed();
-        assert_eq!(client.bind(CHANNEL, self.peer.local_addr().unwrap()), 0);
-        (client, relayed)
+        WireClient::over(Wire::Udp(socket), user)
     }
 
     /// What came out of the cable since the last look, UDP only.
@@ -201,8 +217,82 @@ impl Outside {
     }
 }
 
+/// What the data of client and peer go in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Over {
+    Channel,
+    Indications,
+}
+
+impl Over {
+    /// Makes the peer one that the kernel may relay for.
+    pub(super) fn open(self, client: &mut WireClient, outside: &Outside) {
+        let peer = outside.peer.local_addr().unwrap();
+        if self == Self::Channel {
+            assert_eq!(client.bind(CHANNEL, peer), 0);
+            return;
+        }
+        assert_eq!(client.permit(&[peer]), 0);
+        self.send(client, peer, b"anybody there?");
+        assert_eq!(receive(&outside.peer), b"anybody there?");
+    }
+
+    /// Sends data to the peer.
+    pub(super) fn send(self, client: &WireClient, peer: SocketAddr, data: &[u8]) {
+        if self == Self::Channel {
+            client.send_on_channel(CHANNEL, data);
+            return;
+        }
+        let indication = Builder::new(Class::Indication, Method::SEND, *b"transaction!")
+            .address(attribute::XOR_PEER_ADDRESS, peer)
+            .attribute(attribute::DATA, data)
+            .finish();
+        client.socket.send(&indication).unwrap();
+    }
+
+    /// What the client gets, an id aside, when the peer sends data.
+    pub(super) fn data(self, peer: SocketAddr, data: &[u8]) -> Vec<u8> {
+        match self {
+            Self::Channel => {
+                let length = u16::try_from(data.len()).unwrap();
+                [&CHANNEL.to_be_bytes()[..], &length.to_be_bytes(), data].concat()
+            }
+            Self::Indications => Builder::new(Class::Indication, Method::DATA, [0; 12])
+                .address(attribute::XOR_PEER_ADDRESS, peer)
+                .attribute(attribute::DATA, data)
+                .finish(),
+        }
+    }
+
+    /// How many of such the kernel relays for.
+    pub(super) fn held(self, registry: &prometheus::Registry) -> u64 {
+        let (this, other) = match self {
+            Self::Channel => ("channels", "peers"),
+            Self::Indications => ("peers", "channels"),
+        };
+        let number = |what: &str| number_of(registry, &format!("medmesh_turn_fast_path_{what} "));
+        assert_eq!(number(other), 0, "{other}");
+        number(this)
+    }
+}
+
+/// A Data indication with zeros in the place of its transaction's id, which is random.
+pub(super) fn without_id(payload: &[u8]) -> Vec<u8> {
+    let mut payload = payload.to_vec();
+    if payload.len() >= 20 && payload[..2] == [0, 0x17] && payload[4..8] == [0x21, 0x12, 0xa4, 0x42] {
+        payload[8..20].fill(0);
+    }
+    payload
+}
+
+/// Packets the kernel has relayed by itself.
+pub(super) fn carried(registry: &prometheus::Registry, direction: &str) -> u64 {
+    let line = format!("medmesh_turn_fast_path_packets_total{{direction=\"{direction}\"}} ");
+    number_of(registry, &line)
+}
+
 /// A UDP datagram in a frame, with everything a receiver could see but the identification, which means nothing
-/// where fragments are forbidden (RFC 6864 §4.1).
+/// where fragments are forbidden (RFC 6864 §4.1), and an indication's id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Frame {
     pub(super) macs: [u8; 12],
@@ -246,7 +336,7 @@ impl Frame {
             ttl: bytes[22],
             from: address(26, 34),
             to: address(30, 36),
-            data: bytes[42..end].to_vec(),
+            data: without_id(&bytes[42..end]),
             sound: sum(&bytes[14..34], 0) == 0xffff
                 && sum(&bytes[26..end], pseudo) == 0xffff
                 && u16_at(38) + 20 == u16_at(16),

@@ -3,16 +3,42 @@
 
 use super::*;
 
+/// What a peer's packet needs in front and behind, in `HEAD` and `TAIL`, and for an indication a transaction's id.
+fn frame(asm: &mut Assembler) {
+    let [channel, framed] = [asm.label(), asm.label()];
+    // Without CAP_PERFMON the kernel lets nobody read what nobody has written, and does not see that nobody will.
+    for half in [0, 8] {
+        asm.store(B8, R10, ID + half, 0);
+    }
+    asm.load(B2, R1, R10, KEY + FRAMING);
+    asm.jump_if(R1, Ne, 0, framed);
+    asm.load(B2, R1, R10, OUT + FRAMING);
+    asm.jump_if(R1, Ne, be16(flow::DATA), channel);
+    asm.store(B8, R10, HEAD, -INDICATION_BYTES);
+    asm.mov(R1, 0);
+    asm.alu(Op::Sub, R1, R7);
+    asm.alu(Op::And, R1, 3);
+    asm.store(B8, R10, TAIL, R1);
+    // Nobody answers an indication; its id is only not to be anybody else's.
+    for word in [0, 4, 8] {
+        asm.call(RANDOM);
+        asm.store(B4, R10, ID + word, R0);
+    }
+    asm.jump(framed);
+    asm.place(channel);
+    asm.store(B8, R10, HEAD, -CHANNEL_BYTES);
+    asm.store(B8, R10, TAIL, 0);
+    asm.place(framed);
+}
+
 /// Asks for the way; leaves the new IP length in `R7`, the interface in `R8`, addresses in `FIB`.
 pub(super) fn route(asm: &mut Assembler, host: &Host, pass: Label) {
-    let [up, long, known] = [asm.label(), asm.label(), asm.label()];
-    asm.load(B2, R1, R10, KEY + CHANNEL);
-    asm.jump_if(R1, Ne, 0, up);
-    asm.alu(Op::Add, R7, CHANNEL_BYTES);
-    asm.jump(long);
-    asm.place(up);
-    asm.alu(Op::Add, R7, -CHANNEL_BYTES);
-    asm.place(long);
+    let known = asm.label();
+    frame(asm);
+    asm.load(B8, R1, R10, HEAD);
+    asm.alu(Op::Sub, R7, R1);
+    asm.load(B8, R1, R10, TAIL);
+    asm.alu(Op::Add, R7, R1);
     // 16 bits hold the length of any packet.
     asm.jump_if(R7, Gt, 0xffff, pass);
     asm.jump_if(R7, Lt, IP_BYTES_MIN, pass);
@@ -46,17 +72,27 @@ pub(super) fn route(asm: &mut Assembler, host: &Host, pass: Label) {
     asm.place(known);
 }
 
-/// Makes the packet what it becomes. Nothing was changed before; nothing can fail once its head has moved.
+/// Makes the packet what it becomes. Nothing was changed before; nothing can fail once its ends have moved.
 pub(super) fn rewrite(asm: &mut Assembler, host: &Host, pass: Label) {
-    let [move_head, drop, fits] = [asm.label(), asm.label(), asm.label()];
-    asm.load(B2, R1, R10, KEY + CHANNEL);
-    asm.mov(R2, -CHANNEL_BYTES);
-    asm.jump_if(R1, Eq, 0, move_head);
-    asm.mov(R2, CHANNEL_BYTES);
-    asm.place(move_head);
+    let [moved, drop, fits] = [asm.label(), asm.label(), asm.label()];
     asm.mov(R1, R6);
+    asm.load(B8, R2, R10, HEAD);
     asm.call(MOVE_HEAD);
     asm.jump_if(R0, Ne, 0, pass);
+    asm.load(B8, R2, R10, TAIL);
+    asm.jump_if(R2, Eq, 0, moved);
+    asm.mov(R1, R6);
+    asm.call(MOVE_TAIL);
+    asm.jump_if(R0, Eq, 0, moved);
+    // There is no room behind: the head goes back to where it was, and there is room for that.
+    asm.mov(R1, R6);
+    asm.mov(R2, 0);
+    asm.load(B8, R3, R10, HEAD);
+    asm.alu(Op::Sub, R2, R3);
+    asm.call(MOVE_HEAD);
+    asm.jump_if(R0, Eq, 0, pass);
+    asm.jump(drop);
+    asm.place(moved);
     asm.load(B4, R2, R6, DATA);
     asm.load(B4, R3, R6, DATA_END);
     asm.mov(R1, R2);
@@ -108,7 +144,7 @@ fn rewrite_ip(asm: &mut Assembler, ttl: u8) {
 /// RFC 1624: the sum of what was there goes out of the checksum, that of what is there goes in. Both times the data
 /// begins at an even place, so that what is not touched counts the same.
 fn rewrite_udp(asm: &mut Assembler, drop: Label) {
-    let [down, end, checked] = [asm.label(), asm.label(), asm.label()];
+    let [down, channel, end, checked] = [asm.label(), asm.label(), asm.label(), asm.label()];
     asm.alu(Op::Xor, R9, 0xffff);
     for at in [FROM, TO, FLOW_PORTS] {
         asm.load(B4, R1, R10, KEY + at);
@@ -126,33 +162,33 @@ fn rewrite_udp(asm: &mut Assembler, drop: Label) {
     asm.store(B2, R2, UDP_LENGTH, R1);
     asm.alu(Op::Add, R9, R1);
     asm.alu(Op::Add, R9, R1);
-    asm.load(B2, R4, R10, KEY + CHANNEL);
-    asm.mov(R1, R7);
-    asm.jump_if(R4, Eq, 0, down);
-    asm.alu(Op::Add, R1, CHANNEL_BYTES - 20);
-    asm.load(B4, R5, R10, WORD);
-    asm.not32(R5);
-    asm.jump(end);
-    asm.place(down);
-    asm.mov(R4, R2);
-    asm.alu(Op::Add, R4, i32::from(PAYLOAD) + CHANNEL_BYTES);
-    asm.jump_if(R4, Gt, R3, drop);
-    // The channel's header: number, and length of the data.
-    asm.mov(R5, R7);
-    asm.alu(Op::Add, R5, -(HEADERS_BYTES + CHANNEL_BYTES));
-    asm.swap16(R5);
-    asm.alu(Op::Lsh, R5, 16);
-    asm.load(B2, R4, R10, OUT + CHANNEL);
-    asm.alu(Op::Or, R5, R4);
-    asm.store(B4, R2, PAYLOAD, R5);
-    asm.alu(Op::Add, R1, -CHANNEL_BYTES - 20);
-    asm.place(end);
-    asm.alu(Op::Add, R9, R5);
     // The old length, as often.
+    asm.load(B8, R1, R10, LENGTH);
+    asm.alu(Op::Add, R1, -20);
     asm.swap16(R1);
     asm.alu(Op::Xor, R1, 0xffff);
     asm.alu(Op::Add, R9, R1);
     asm.alu(Op::Add, R9, R1);
+    asm.load(B2, R4, R10, KEY + FRAMING);
+    asm.jump_if(R4, Eq, 0, down);
+    asm.load(B4, R5, R10, GONE);
+    asm.not32(R5);
+    asm.jump(end);
+    asm.place(down);
+    asm.load(B2, R4, R10, OUT + FRAMING);
+    asm.jump_if(R4, Ne, be16(flow::DATA), channel);
+    data_indication(asm, drop);
+    asm.jump(end);
+    asm.place(channel);
+    asm.mov(R1, R2);
+    asm.alu(Op::Add, R1, i32::from(PAYLOAD) + CHANNEL_BYTES);
+    asm.jump_if(R1, Gt, R3, drop);
+    // The channel's header: number, and length of the data.
+    header(asm, R7, -(HEADERS_BYTES + CHANNEL_BYTES));
+    asm.alu(Op::Or, R5, R4);
+    asm.store(B4, R2, PAYLOAD, R5);
+    asm.place(end);
+    asm.alu(Op::Add, R9, R5);
     fold(asm, R9, R1);
     asm.alu(Op::Xor, R9, 0xffff);
     // Zero would say that there is none (RFC 768).
@@ -162,22 +198,64 @@ fn rewrite_udp(asm: &mut Assembler, drop: Label) {
     asm.store(B2, R2, UDP_CHECKSUM, R9);
 }
 
+/// A length of 16 bits behind two bytes that are still to come, in `R5`: what is `less` than `length`.
+fn header(asm: &mut Assembler, length: Reg, less: i32) {
+    asm.mov(R5, length);
+    asm.alu(Op::Add, R5, less);
+    asm.swap16(R5);
+    asm.alu(Op::Lsh, R5, 16);
+}
+
+/// Writes a Data indication in front of the data (RFC 8656 §11.6), and adds what is written to `R9`; the last word is left
+/// in `R5`.
+fn data_indication(asm: &mut Assembler, drop: Label) {
+    asm.mov(R1, R2);
+    asm.alu(Op::Add, R1, i32::from(PAYLOAD) + INDICATION_BYTES);
+    asm.jump_if(R1, Gt, R3, drop);
+    let write = |asm: &mut Assembler, at: i16| {
+        asm.store(B4, R2, PAYLOAD + at, R5);
+        asm.alu(Op::Add, R9, R5);
+    };
+    header(asm, R7, -(HEADERS_BYTES + STUN_BYTES));
+    asm.alu(Op::Or, R5, be16(flow::DATA));
+    write(asm, 0);
+    for (at, word) in [(STUN_COOKIE, COOKIE), (PEER_HEADER, PEER)] {
+        asm.mov(R5, be32(word));
+        write(asm, at);
+    }
+    for word in [0, 4, 8] {
+        asm.load(B4, R5, R10, ID + word);
+        write(asm, STUN_ID + word);
+    }
+    // Whose data it is: whom the packet is from.
+    asm.load(B2, R5, R10, KEY + FLOW_PORTS);
+    asm.alu(Op::Xor, R5, be16((COOKIE >> 16) as u16));
+    asm.alu(Op::Lsh, R5, 16);
+    asm.alu(Op::Or, R5, be16(V4));
+    write(asm, PEER_PORT - 2);
+    asm.load(B4, R5, R10, KEY + FROM);
+    asm.alu(Op::Xor, R5, be32(COOKIE));
+    write(asm, PEER_IP);
+    asm.load(B8, R4, R10, LENGTH);
+    header(asm, R4, -HEADERS_BYTES);
+    asm.alu(Op::Or, R5, be16(DATA_KIND));
+    asm.store(B4, R2, PAYLOAD + DATA_HEADER, R5);
+}
+
 pub(super) fn count(asm: &mut Assembler, host: &Host) {
-    let [up, add, end] = [asm.label(), asm.label(), asm.label()];
+    let [up, end] = [asm.label(), asm.label()];
     asm.call(CORE);
     asm.alu(Op::And, R0, CELLS.cast_signed() - 1);
     asm.store(B4, R10, CELL, R0);
     look_up(asm, host.counts, CELL);
     asm.jump_if(R0, Eq, 0, end);
-    asm.load(B2, R1, R10, KEY + CHANNEL);
+    asm.load(B2, R1, R10, KEY + FRAMING);
     asm.mov(R2, R7);
     asm.jump_if(R1, Ne, 0, up);
     asm.alu(Op::Add, R0, 16);
-    asm.alu(Op::Add, R2, -CHANNEL_BYTES);
+    asm.load(B8, R2, R10, LENGTH);
     asm.place(up);
     asm.alu(Op::Add, R2, -HEADERS_BYTES);
-    asm.jump(add);
-    asm.place(add);
     asm.mov(R1, 1);
     asm.atomic_add(R0, 0, R1);
     asm.atomic_add(R0, 8, R2);

@@ -1,8 +1,12 @@
-//! The program once more, in Rust and by the book, and whether the two agree; then every comparison of the program
+//! The program once more, in Rust and by the book (indications are read by the relay's own parser), and whether the two agree; then every comparison of the program
 //! left out once: the kernel must refuse what is left, or it must be seen to do something else.
 
-use super::super::program::REDIRECT;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+use super::super::program::DROP;
 use super::*;
+use crate::codec::{Datagram, decode, decode_xor_address};
 
 /// A network packets are sent to: its first bytes, the stations they go from and to, and the longest it takes.
 struct Network {
@@ -25,8 +29,10 @@ const fn network(prefix: [u8; 3], from_mac: [u8; 6], to_mac: [u8; 6], bytes_max:
 const NETWORKS: [Network; 3] = [
     network([203, 0, 113], OWN, NEXT, 1400),
     network([198, 51, 100], OWN, NEXT, 1500),
-    network([198, 51, 101], [2, 0, 0, 0, 0, 0x11], [2, 0, 0, 0, 0, 0x71], 1500),
+    network([198, 51, 101], [2, 0, 0, 0, 0, 0x11], [2, 0, 0, 0, 0, 0x71], 9000),
 ];
+/// The longest frame that a run for a test has room for.
+const FRAME_BYTES_MAX: usize = 3520;
 /// Frames made at random, beside those made on purpose.
 const RANDOM: usize = 1500;
 /// The jump that goes on.
@@ -52,18 +58,12 @@ impl Book {
         if word(40) == 0 || word(40) == unfinished {
             return None;
         }
-        let mut key = [0; FLOW_BYTES];
-        key[..12].copy_from_slice(&frame[26..38]);
-        let plain = key;
-        key[12..14].copy_from_slice(&frame[42..44]);
-        let framed = frame[42] >> 6 == 1 && usize::from(word(44)) + 32 == length;
-        let over_channel = self.0.get(&key).filter(|_| framed);
-        let (out, header) = match (over_channel, self.0.get(&plain)) {
-            (Some(out), _) => (out, 4),
-            (None, Some(out)) => (out, 0),
-            (None, None) => return None,
+        let framed = framed(&frame[42..]).and_then(|(framing, data)| Some((self.out(frame, framing)?, data)));
+        let (out, data) = match framed {
+            Some(found) => found,
+            None => (self.out(frame, Framing::Bare)?, 42..frame.len()),
         };
-        let sent = goes_out(*out, &frame[42 + header..]);
+        let sent = goes_out(out, &frame[data.clone()]);
         let prefix = &out.to.ip().octets()[..3];
         let network = NETWORKS.iter().find(|network| network.prefix == prefix)?;
         let mut sent = Frame {
@@ -75,9 +75,54 @@ impl Book {
         if !(60..=14 + network.bytes_max).contains(&sent.len()) {
             return None;
         }
-        let checksum = adjusted(word(40), &frame[..42 + header], &sent[..46 - header]);
+        let (front, padding) = match out.framing {
+            Framing::Bare => (0, 0),
+            Framing::Channel(_) => (4, 0),
+            Framing::Indication(_) => (36, sent.len() - 78 - data.len()),
+        };
+        if padding > 0 && frame.len() + padding > FRAME_BYTES_MAX {
+            return None;
+        }
+        // What fills the last word ends at an even place.
+        let tail = &frame[data.end..];
+        let old = [&frame[..data.start], &[0; 1][..tail.len() % 2], tail].concat();
+        let checksum = adjusted(word(40), &old, &sent[..42 + front]);
         sent[40..42].copy_from_slice(&checksum.to_be_bytes());
         Some(sent)
+    }
+
+    /// What becomes of a frame of that framing.
+    fn out(&self, frame: &[u8], framing: Framing) -> Option<Flow> {
+        let address = |ip: usize, port: usize| {
+            let octets: [u8; 4] = *frame[ip..].first_chunk().unwrap();
+            at(octets, u16::from_be_bytes([frame[port], frame[port + 1]]))
+        };
+        let (from, to) = (address(26, 34), address(30, 36));
+        self.0.get(&Flow { from, to, framing }.bytes()).copied()
+    }
+}
+
+/// What a payload is framed with, and where in the frame its data are.
+fn framed(payload: &[u8]) -> Option<(Framing, std::ops::Range<usize>)> {
+    match decode(payload).ok()? {
+        Datagram::ChannelData(channel) => {
+            let whole = channel.data.len() + 4 == payload.len();
+            whole.then(|| (Framing::Channel(channel.number.get()), 46..42 + payload.len()))
+        }
+        Datagram::Message(message) => {
+            let attributes: Vec<_> = message.attributes().collect();
+            let [peer, data] = &attributes[..] else {
+                return None;
+            };
+            let send = (message.class, message.method) == (Class::Indication, Method::SEND);
+            if !send || (peer.kind, data.kind) != (attribute::XOR_PEER_ADDRESS, attribute::DATA) {
+                return None;
+            }
+            let SocketAddr::V4(peer) = decode_xor_address(peer.value, &message.transaction())? else {
+                return None;
+            };
+            Some((Framing::Indication(peer), 78..78 + data.value.len()))
+        }
     }
 }
 
@@ -104,7 +149,7 @@ fn other(number: u8, peer: [u8; 4]) -> Pair {
     Pair::new(
         at([198, 51, 100, 7], port(4000)),
         at([198, 51, 100, 1], 3478),
-        0x4001 + u16::from(number),
+        Some(0x4001 + u16::from(number)),
         at([198, 51, 100, 1], port(50_000)),
         at(peer, port(10_000)),
     )
@@ -112,7 +157,20 @@ fn other(number: u8, peer: [u8; 4]) -> Pair {
 
 /// Channels that are relayed, and some that are not though they stand in the table.
 fn channels(scene: &Scene) -> (Book, Vec<Pair>) {
-    let good = [pair(), other(1, [203, 0, 113, 10]), other(2, [198, 51, 101, 7])];
+    let elsewhere = Pair::new(
+        at([198, 51, 101, 7], 4010),
+        at([198, 51, 100, 1], 3478),
+        None,
+        at([198, 51, 100, 1], 50_010),
+        at([203, 0, 113, 10], 10_000),
+    );
+    let good = [
+        pair(),
+        correspondents(),
+        other(1, [203, 0, 113, 10]),
+        other(2, [198, 51, 101, 7]),
+        elsewhere,
+    ];
     let mut book = HashMap::new();
     for pair in &good {
         scene.insert(pair);
@@ -165,13 +223,21 @@ fn frames(pairs: &[Pair], book: &Book) -> Vec<Vec<u8>> {
         .map(|(key, _)| key)
         .collect();
     let lengths = [0, 4, 13, 14, 17, 18, 19, 100, 101, 1372, 1373, 1468, 1469];
+    let lengths = lengths
+        .into_iter()
+        .chain([1372, 1432, 1436, 1437])
+        .chain(3474..=3478);
     for flow in &flows {
-        frames.extend(lengths.map(|length| came_in(*flow, &bytes_of(length)).bytes()));
+        frames.extend(
+            lengths
+                .clone()
+                .map(|length| came_in(*flow, &bytes_of(length)).bytes()),
+        );
     }
-    let [(up, _), (down, _)] = pairs[0].directions();
-    for flow in [up, down] {
-        let good = came_in(flow, &bytes_of(100)).bytes();
-        for at in 0..64 {
+    let watched = [pairs[0], pairs[1]].map(|pair| pair.directions().map(|(key, _)| key));
+    for flow in watched.into_iter().flatten() {
+        let good = came_in(flow, &bytes_of(101)).bytes();
+        for at in 0..82 {
             for bit in [1, 0x80] {
                 let mut frame = good.clone();
                 frame[at] ^= bit;
@@ -197,12 +263,18 @@ fn frames(pairs: &[Pair], book: &Book) -> Vec<Vec<u8>> {
         });
         frames.push(zero.expect("some word makes it so"));
     }
+    frames.extend(indications(watched[1][0]));
     let mut dice = Dice(0x5eed_0000_0000_0001);
     for _ in 0..RANDOM {
         let flow = flows[dice.roll(flows.len())];
         let mut frame = came_in(flow, &bytes_of(dice.roll(1500))).bytes();
+        if dice.roll(2) == 0 {
+            // Whatever fills the last word of an indication.
+            let last = frame.len() - 1;
+            frame[last] ^= 0x5a;
+        }
         for _ in 0..dice.roll(4) {
-            let at = dice.roll(frame.len().min(64));
+            let at = dice.roll(frame.len().min(84));
             frame[at] = u8::try_from(dice.roll(256)).unwrap();
         }
         if dice.roll(2) == 0 {
@@ -210,13 +282,86 @@ fn frames(pairs: &[Pair], book: &Book) -> Vec<Vec<u8>> {
         }
         frames.push(frame);
     }
+    frames.retain(|frame| frame.len() <= FRAME_BYTES_MAX);
     frames
+}
+
+/// Indications that are not quite what the program takes, and those that are though they do not look it.
+fn indications(send: Flow) -> Vec<Vec<u8>> {
+    let Framing::Indication(peer) = send.framing else {
+        unreachable!("a flow of indications")
+    };
+    let data = bytes_of(101);
+    let begin = || Builder::new(Class::Indication, Method::SEND, SEND_ID);
+    let with_peer = || begin().address(attribute::XOR_PEER_ADDRESS, peer.into());
+    let mut payloads = vec![
+        with_peer().finish(),
+        begin().attribute(attribute::DATA, &data).finish(),
+        begin()
+            .attribute(attribute::DATA, &data)
+            .address(attribute::XOR_PEER_ADDRESS, peer.into())
+            .finish(),
+        with_peer()
+            .attribute(attribute::DATA, &data)
+            .fingerprint()
+            .finish(),
+        with_peer()
+            .attribute(attribute::DONT_FRAGMENT, &[])
+            .attribute(attribute::DATA, &data)
+            .finish(),
+        with_peer()
+            .attribute(attribute::DATA, &data)
+            .attribute(attribute::DONT_FRAGMENT, &[])
+            .finish(),
+        begin()
+            .address(
+                attribute::XOR_PEER_ADDRESS,
+                "[2001:db8::1]:10000".parse().unwrap(),
+            )
+            .attribute(attribute::DATA, &data)
+            .finish(),
+        with_peer().attribute(attribute::DATA, &[]).finish(),
+    ];
+    let good = with_peer().attribute(attribute::DATA, &data).finish();
+    // No whole words, and everything else adds up.
+    for less in 1..4 {
+        let mut payload = good[..good.len() - less].to_vec();
+        let body = length(payload.len() - 20);
+        payload[2..4].copy_from_slice(&body);
+        let data = length((payload.len() - 36).min(101));
+        payload[34..36].copy_from_slice(&data);
+        payloads.push(payload);
+    }
+    // Any length of the data there could be room for, and anything behind it.
+    for shift in 0..12 {
+        let mut payload = good.clone();
+        payload[34..36].copy_from_slice(&length(96 + shift));
+        let end = payload.len();
+        payload[end - 3..].copy_from_slice(&[0xa5, 0x5a, 0xff]);
+        payloads.push(payload);
+    }
+    let bare = Flow {
+        framing: Framing::Bare,
+        ..send
+    };
+    payloads
+        .iter()
+        .map(|payload| came_in(bare, payload).bytes())
+        .collect()
+}
+
+/// What is to be seen of what was not passed on: of a packet that was dropped nothing.
+fn seen(verdict: u32, sent: Vec<u8>) -> Vec<u8> {
+    if verdict.cast_signed() == DROP {
+        return Vec::new();
+    }
+    without_id(sent)
 }
 
 /// What a program does with a frame; that it goes the long way only because of the time is asked again.
 fn outcome(scene: &Scene, program: &Program, frame: &[u8], expected: Option<&Vec<u8>>) -> Option<Vec<u8>> {
     let once = || match program.run(frame, scene.index).unwrap() {
-        (verdict, sent) if verdict == REDIRECT || verdict.cast_signed() == TX => Some(sent),
+        (verdict, sent) if verdict.cast_signed() != PASS => Some(seen(verdict, sent)),
         (verdict, sent) => {
             assert!(
                 verdict.cast_signed() != PASS || sent == frame,
@@ -278,15 +423,26 @@ fn it_does_what_is_written_and_nothing_it_asks_is_idle() {
     assert_eq!(codes, known, "{idle:?}");
 }
 
-/// Comparisons that change nothing a frame here could show, by code and constant: peers' data that does not begin like
-/// channel data spares a look-up; no frame is long enough that four bytes more were too many; and the head
-/// of a frame can always be moved here.
-const IDLE: [(u8, i32); 3] = [(0x55, 0x40), (0x25, 0xffff), (0x55, 0)];
+/// Comparisons that change nothing a frame here could show, by code and constant: an indication whose last word is full
+/// spares a call, and its last word can always be read; peers' data that does not begin like channel data spares a
+/// look-up; no frame is long enough that what is put before it were too much; the head of a frame can always be moved
+/// here; and a tail that stays where it is spares a call.
+const IDLE: [(u8, i32); 6] = [
+    (0x15, 0),
+    (0x55, 0),
+    (0x55, 0x40),
+    (0x25, 0xffff),
+    (0x55, 0),
+    (0x15, 0),
+];
 
 fn differs(scene: &Scene, program: &Program, frame: &[u8], answer: &Option<Vec<u8>>) -> Option<()> {
     let once = || {
         let (verdict, sent) = program.run(frame, scene.index).ok()?;
-        (verdict == REDIRECT || verdict.cast_signed() == TX).then_some(sent)
+        if verdict.cast_signed() == PASS {
+            return (sent != frame).then_some(sent);
+        }
+        Some(seen(verdict, sent))
     };
     let outcome = match once() {
         // It was time for the long way.

@@ -1,6 +1,12 @@
 //! What stands in the table, and for how long.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
 use super::*;
+use crate::codec::ChannelNumber;
+use crate::server::{RelayId, Shortcut, ShortcutKey};
 
 #[test]
 fn entries_end_by_themselves_and_when_taken_back() {
@@ -39,7 +45,7 @@ fn entries_end_by_themselves_and_when_taken_back() {
     // What another entry has left half in the same memory is not believed.
     for (key, out) in pair().directions() {
         let stranger = Flow {
-            channel: 0x4fff,
+            framing: Framing::Channel(0x4fff),
             ..key
         };
         let entry = scene
@@ -95,18 +101,19 @@ fn a_worker_takes_back_what_it_has_put_there() {
         family: crate::codec::Family::V4,
     };
     let number = |number| ChannelNumber::new(number).unwrap();
-    let offload = |worker: &mut Shortcuts, slot: u32, client: &str, peer: &str| {
+    let peer = |peer: [u8; 4]| SocketAddr::from((peer, 10_000));
+    let offload = |worker: &mut Shortcuts, key: ShortcutKey, client: &str| {
         let shortcut = Shortcut {
-            relay: relay(slot),
-            number: number(0x4000),
+            relay: key.0,
+            number: key.1,
             client: crate::server::Client {
                 listener: crate::server::ListenerId(0),
                 address: client.parse().unwrap(),
             },
-            peer: peer.parse().unwrap(),
+            peer: key.2,
             until: 600 * SECOND,
         };
-        let port = 50_000 + u16::try_from(slot).unwrap();
+        let port = 50_000 + u16::try_from(key.0.slot).unwrap();
         worker.offload(
             &shortcut,
             "198.51.100.1:3478".parse().unwrap(),
@@ -117,39 +124,65 @@ fn a_worker_takes_back_what_it_has_put_there() {
         let down = Flow {
             from: at(from, 10_000),
             to: at([198, 51, 100, 1], port),
-            channel: 0,
+            framing: Framing::Bare,
         };
-        path.flows.get(&down.bytes()).is_ok()
+        let entry = path.flows.get(&down.bytes()).ok()?;
+        Some(u16::from_be_bytes([entry[12], entry[13]]))
     };
     const FIRST: [u8; 4] = [203, 0, 113, 9];
-    const SECOND_PEER: [u8; 4] = [203, 0, 113, 10];
-    assert!(offload(&mut worker, 0, "198.51.100.7:4000", "203.0.113.9:10000"));
+    const OTHER: [u8; 4] = [203, 0, 113, 10];
+    const CLIENT: &str = "198.51.100.7:4000";
+    let [channel, indications] = [Some(number(0x4000)), None].map(|number| (relay(0), number, peer(FIRST)));
+    assert!(offload(&mut worker, channel, CLIENT));
+    assert!(offload(&mut worker, channel, CLIENT), "again");
+    assert!(!offload(
+        &mut worker,
+        (relay(1), None, peer(FIRST)),
+        "[2001:db8::7]:4000"
+    ));
+    let v6 = (relay(1), channel.1, "[2001:db8::9]:10000".parse().unwrap());
+    assert!(!offload(&mut worker, v6, CLIENT));
+    let held = |worker: &Shortcuts| (worker.channels(), worker.correspondents());
+    assert_eq!(held(&worker), (1, 0));
+    assert_eq!((there(50_000, FIRST), there(50_001, FIRST)), (Some(0x4000), None));
+    // The same client from elsewhere.
+    assert!(offload(&mut worker, channel, "198.51.100.7:4001"));
+    let [(from, _), _] = pair().directions();
+    let from = Flow {
+        framing: Framing::Channel(0x4000),
+        ..from
+    };
     assert!(
-        offload(&mut worker, 0, "198.51.100.7:4000", "203.0.113.9:10000"),
-        "again"
+        path.flows.get(&from.bytes()).is_err(),
+        "nothing is left of where it was"
     );
-    assert!(!offload(
-        &mut worker,
-        1,
-        "[2001:db8::7]:4000",
-        "203.0.113.9:10000"
-    ));
-    assert!(!offload(
-        &mut worker,
-        1,
-        "198.51.100.7:4001",
-        "[2001:db8::9]:10000"
-    ));
-    assert_eq!(worker.len(), 1);
-    assert!(there(50_000, FIRST) && !there(50_001, FIRST));
-    // The same channel to somebody else.
-    assert!(offload(&mut worker, 0, "198.51.100.7:4000", "203.0.113.10:10000"));
-    assert!(!there(50_000, FIRST) && there(50_000, SECOND_PEER));
-    worker.withdraw(relay(0), number(0x4001));
-    assert!(there(50_000, SECOND_PEER));
-    worker.withdraw(relay(0), number(0x4000));
-    assert!(!there(50_000, SECOND_PEER));
-    assert!(offload(&mut worker, 1, "198.51.100.7:4001", "203.0.113.9:10000"));
+    worker.withdraw(&(relay(0), Some(number(0x4001)), peer(FIRST)));
+    worker.withdraw(&(relay(0), channel.1, peer(OTHER)));
+    assert_eq!(there(50_000, FIRST), Some(0x4000));
+    worker.withdraw(&channel);
+    assert_eq!((there(50_000, FIRST), held(&worker)), (None, (0, 0)));
+    // Indications in its place.
+    assert!(offload(&mut worker, indications, CLIENT));
+    assert!(offload(&mut worker, (relay(0), None, peer(OTHER)), CLIENT));
+    assert_eq!((there(50_000, FIRST), held(&worker)), (Some(DATA), (0, 2)));
+    worker.withdraw(&indications);
+    assert_eq!((there(50_000, FIRST), there(50_000, OTHER)), (None, Some(DATA)));
+    assert_eq!(held(&worker), (0, 1));
+    assert!(offload(&mut worker, channel, CLIENT));
     drop(worker);
-    assert!(!there(50_001, FIRST), "with the worker");
+    let gone = (there(50_000, FIRST), there(50_000, OTHER));
+    assert_eq!(gone, (None, None), "with the worker");
+    // As many peers without a channel as there may be, of whichever worker; channels find room.
+    assert_eq!(path.correspondents.load(Ordering::Relaxed), 0);
+    path.correspondents
+        .store(CORRESPONDENTS_MAX - 1, Ordering::Relaxed);
+    let mut worker = Shortcuts::new(Some(Arc::clone(&path)));
+    assert!(offload(&mut worker, indications, CLIENT));
+    assert!(offload(&mut worker, indications, CLIENT), "it is there");
+    assert!(!offload(&mut worker, (relay(0), None, peer(OTHER)), CLIENT));
+    assert_eq!((there(50_000, OTHER), held(&worker)), (None, (0, 1)));
+    assert!(offload(&mut worker, (relay(1), channel.1, peer(OTHER)), CLIENT));
+    worker.clear();
+    let entered = path.correspondents.load(Ordering::Relaxed);
+    assert_eq!((entered, held(&worker)), (CORRESPONDENTS_MAX - 1, (0, 0)));
 }
