@@ -37,6 +37,8 @@ pub struct Wishes {
     pub certificate_lifetime_seconds: Option<u64>,
     /// Factor on how often somebody may ask; so high when absent that no test is slowed by it.
     pub limits_scale: Option<f64>,
+    /// More of what `[limits]` says.
+    pub limits: Option<&'static str>,
     /// Port of a mail server on this machine.
     pub smtp_port: Option<u16>,
     /// Whether outside providers may be on this machine.
@@ -250,6 +252,7 @@ fn toml(site: &Site, id: usize, scratch: &Scratch, wishes: &Wishes) -> String {
     let key_cache = wishes.key_cache_seconds.unwrap_or(300);
     let scale = wishes.limits_scale.unwrap_or(1000.0);
     let per_node = wishes.redis_url.is_none();
+    let limits = wishes.limits.unwrap_or_default();
     let mut text = format!(
         r#"
 [node]
@@ -285,6 +288,7 @@ token_file = "{dir}/operator.token"
 [limits]
 scale = {scale:?}
 per_node = {per_node}
+{limits}
 "#
     );
     match &wishes.objects {

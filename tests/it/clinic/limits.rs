@@ -3,7 +3,7 @@
 use medmesh_api_types::session::SESSION_COOKIE;
 use medmesh_base::ProblemCode;
 use medmesh_control::ephemeral::{Counted, Ephemeral, Quota, Standing};
-use medmesh_tests::control::{ControlNode, Wishes};
+use medmesh_tests::control::{ControlNode, TestClinic, Wishes};
 use medmesh_tests::redis::Redis;
 use serde_json::Value;
 
@@ -110,4 +110,93 @@ async fn limits_hold_over_all_nodes_and_on_each_while_redis_is_away() {
     ] {
         assert!(metrics.contains(line), "{line}");
     }
+}
+
+/// What is left of a layer, as the answer says.
+fn left(answer: &reqwest::Response, layer: &str) -> String {
+    let header = answer.headers()["ratelimit"].to_str().unwrap().to_owned();
+    let of = format!("\"{layer}\";");
+    header
+        .split(", ")
+        .find(|part| part.starts_with(&of))
+        .unwrap_or_default()
+        .to_owned()
+}
+
+#[tokio::test]
+async fn one_clinic_that_asks_too_often_takes_nothing_from_another() {
+    let wishes = Wishes {
+        limits_scale: Some(SCALE),
+        // Half of what one of its people may.
+        limits: Some("clinic_per_second = 10.0"),
+        ..Wishes::default()
+    };
+    let world = World::with(&wishes).await;
+    let other = TestClinic::open(&world.scratch, "hillside").await;
+    let patient = cookie(&world, "patient").await;
+    let colleague = cookie(&world, "second").await;
+    let stranger = world.node.signed_in_as(&other, "patient").await;
+    let stranger = format!("{SESSION_COOKIE}={}", stranger.cookie().unwrap().expose());
+    let (allowed, refusal) = exhaust(&[&world.node], &patient).await;
+    assert!(allowed < ACCOUNT_BURST, "it was the clinic's limit: {allowed}");
+    assert!(
+        left(&refusal, "clinic").contains(";r=0;"),
+        "{:?}",
+        refusal.headers()
+    );
+    assert!(
+        !left(&refusal, "account").contains(";r=0;"),
+        "{:?}",
+        refusal.headers()
+    );
+    let same = ask(&world.node, &colleague).await;
+    assert_eq!(same.status(), 429, "everybody in the clinic together");
+    assert_eq!(ask(&world.node, &stranger).await.status(), 200);
+    world.node.stop().await;
+}
+
+#[tokio::test]
+async fn one_address_that_asks_too_often_takes_nothing_from_another() {
+    let wishes = Wishes {
+        limits_scale: Some(SCALE),
+        limits: Some("address_per_second = 10.0"),
+        trust_forwarded_for: true,
+        ..Wishes::default()
+    };
+    let world = World::with(&wishes).await;
+    let http = plain_http();
+    // Nobody who is known: whoever is not signed in is counted, too.
+    let from = async |address: &str| {
+        let request = http.get(format!("{}/v1/jwks", world.node.url()));
+        request.header("x-forwarded-for", address).send().await.unwrap()
+    };
+    let mut refusal = None;
+    for _ in 0..100 {
+        let answer = from("2001:db8:1:2::3").await;
+        if answer.status() == 429 {
+            refusal = Some(answer);
+            break;
+        }
+        assert_eq!(answer.status(), 200);
+    }
+    let refusal = refusal.expect("nobody was refused");
+    assert!(
+        left(&refusal, "address").contains(";r=0;"),
+        "{:?}",
+        refusal.headers()
+    );
+    assert!(
+        refusal.headers()["retry-after"]
+            .to_str()
+            .unwrap()
+            .parse::<u64>()
+            .unwrap()
+            >= 1
+    );
+    // A subscriber has a /64; what a proxy was told by whoever came to it counts for nothing.
+    assert_eq!(from("2001:db8:1:2:ffff::9").await.status(), 429);
+    assert_eq!(from("198.51.100.7, 2001:db8:1:2::3").await.status(), 429);
+    assert_eq!(from("2001:db8:1:3::3").await.status(), 200);
+    assert_eq!(from("198.51.100.7").await.status(), 200);
+    world.node.stop().await;
 }
