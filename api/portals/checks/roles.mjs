@@ -52,6 +52,13 @@ export async function scheduler(page, look, signIn, report, fixture) {
   await placesOf(page, "scheduler", report);
   await look(page, "104-scheduler");
   await page.getByTestId("appointment-new").click();
+  await page.getByTestId("appointment-search").fill("Zzz");
+  await page.getByTestId("appointment-search").press("Enter");
+  await page.getByTestId("appointment-nobody").waitFor();
+  await page.getByTestId("appointment-search").fill("Rossa");
+  await page.getByTestId("appointment-search-submit").click();
+  await page.getByTestId("appointment-nobody").waitFor({ state: "detached" });
+  await page.getByTestId("appointment-patient").selectOption({ index: 1 });
   await look(page, "105-scheduler-book");
   await page.keyboard.press("Escape");
   await page.getByTestId("appointment-change").first().click();

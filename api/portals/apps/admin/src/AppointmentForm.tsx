@@ -1,12 +1,13 @@
-import { type Appointment, newIdempotencyKey } from "@medmesh/client";
-import { Button, Dialog, errorText, Notice, SelectField, TextField, useAccount, useI18n, useResource } from "@medmesh/ui";
-import { useRef, useState, type FormEvent } from "react";
+import { type Appointment, newIdempotencyKey, type Person } from "@medmesh/client";
+import { Button, Dialog, errorText, Notice, SelectField, TextField, useAccount, useAttempt, useI18n, useResource } from "@medmesh/ui";
+import { useRef, useState, type FormEvent, type KeyboardEvent } from "react";
 import { instantAt, wallTime } from "./zone.ts";
 
 const LENGTHS_MINUTES = [10, 15, 20, 30, 45, 60, 90];
 const STEP_MINUTES = 15;
 const MINUTE_MS = 60_000;
 const REASON_CHARS_MAX = 500;
+const CLINICIANS_MAX = 200;
 
 interface Props {
   readonly zone: string;
@@ -32,9 +33,10 @@ export function AppointmentForm({ zone, appointment, onClose, onDone }: Props) {
   const [form, setForm] = useState(() => initial(zone, appointment));
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState<unknown>(null);
+  const [found, setFound] = useState<readonly Person[]>([]);
   const key = useRef(newIdempotencyKey());
-  const patients = useResource("patient", async () => (await api.people({ role: "patient", limit: 100 })).items);
-  const clinicians = useResource("clinician", async () => (await api.people({ role: "clinician", limit: 100 })).items);
+  const fixed = appointment !== undefined;
+  const clinicians = useResource("clinician", async () => (fixed ? [] : (await api.people({ role: "clinician", limit: CLINICIANS_MAX })).items));
   const set = <K extends keyof typeof form>(field: K, value: (typeof form)[K]) => {
     key.current = newIdempotencyKey();
     setForm({ ...form, [field]: value });
@@ -60,16 +62,16 @@ export function AppointmentForm({ zone, appointment, onClose, onDone }: Props) {
     }
   };
   const lengths = LENGTHS_MINUTES.includes(form.minutes) ? LENGTHS_MINUTES : [...LENGTHS_MINUTES, form.minutes].sort((a, b) => a - b);
-  const fixed = appointment !== undefined;
   return (
     <Dialog title={fixed ? t.admin.changeAppointment : t.admin.newAppointment} onClose={onClose} testId="appointment-dialog">
       <form className="form" onSubmit={(event) => void submit(event)}>
+        {!fixed && <PatientSearch onFound={(people) => { key.current = newIdempotencyKey(); setFound(people); setForm({ ...form, patient: people.length === 1 ? people[0]?.id ?? "" : "" }); }} />}
         {(["patient", "clinician"] as const).map((role) => {
-          const people = (role === "patient" ? patients : clinicians).data ?? [];
+          const people = role === "patient" ? found : clinicians.data ?? [];
           return (
             <SelectField key={role} label={t.admin[role]} required disabled={fixed} value={form[role]} onChange={(event) => set(role, event.target.value)} data-testid={`appointment-${role}`}>
               <option value="">{t.people.choose}</option>
-              {fixed && !people.some((person) => person.id === form[role]) && <option value={form[role]}>{appointment[role].display_name}</option>}
+              {fixed && <option value={form[role]}>{appointment[role].display_name}</option>}
               {people.filter((person) => person.active).map((person) => <option key={person.id} value={person.id}>{person.display_name}</option>)}
             </SelectField>
           );
@@ -90,5 +92,36 @@ export function AppointmentForm({ zone, appointment, onClose, onDone }: Props) {
         </div>
       </form>
     </Dialog>
+  );
+}
+
+/** Who is booked for, by name: a clinic has more patients than a list shows, and who was not meant is not looked at. */
+function PatientSearch({ onFound }: { readonly onFound: (people: readonly Person[]) => void }) {
+  const { t } = useI18n();
+  const { api } = useAccount();
+  const [name, setName] = useState("");
+  const [isNobody, setNobody] = useState(false);
+  const { busy, error, attempt } = useAttempt();
+  const search = () => void attempt(async () => {
+    if (name.trim() === "") return;
+    const people = await api.care.patientSearch(name.trim());
+    setNobody(people.length === 0);
+    onFound(people);
+  });
+  // Inside of the form that books: the key that would send it looks instead.
+  const onKeyDown = (event: KeyboardEvent) => {
+    if (event.key !== "Enter") return;
+    event.preventDefault();
+    search();
+  };
+  return (
+    <>
+      <div className="row row-form">
+        <TextField label={t.care.search} hint={t.care.searchHint} maxLength={120} autoComplete="off" value={name} onChange={(event) => setName(event.target.value)} onKeyDown={onKeyDown} data-testid="appointment-search" />
+        <Button busy={busy} onClick={search} data-testid="appointment-search-submit">{t.care.searchSubmit}</Button>
+      </div>
+      {error !== null && <Notice tone="error">{errorText(error, t)}</Notice>}
+      {isNobody && <Notice testId="appointment-nobody">{t.care.noMatch}</Notice>}
+    </>
   );
 }
