@@ -403,6 +403,7 @@ async fn bind(config: &Config, registry: &Registry) -> Result<Bound, StartError>
         turn_urls: turn_urls.unwrap_or_default(),
         capacity_participants: config.edge.capacity_participants,
         version: env!("CARGO_PKG_VERSION").into(),
+        media: sockets.ranges(),
     };
     Ok(Bound {
         sockets,

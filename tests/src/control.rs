@@ -59,6 +59,8 @@ pub struct Wishes {
     pub audit: Option<String>,
     /// What `[turn]` says, with its tables; nothing when absent.
     pub turn: Option<String>,
+    /// Where browsers are; [`ORIGIN`] when absent.
+    pub public_url: Option<String>,
 }
 
 /// What the control nodes of one cluster share: keys, and each other's addresses.
@@ -253,6 +255,7 @@ fn toml(site: &Site, id: usize, scratch: &Scratch, wishes: &Wishes) -> String {
     let scale = wishes.limits_scale.unwrap_or(1000.0);
     let per_node = wishes.redis_url.is_none();
     let limits = wishes.limits.unwrap_or_default();
+    let public_url = wishes.public_url.as_deref().unwrap_or(ORIGIN);
     let mut text = format!(
         r#"
 [node]
@@ -271,7 +274,7 @@ listen = "{link}"
 advertise = "{link}"
 [http]
 listen = "127.0.0.1:0"
-public_url = "{ORIGIN}"
+public_url = "{public_url}"
 trust_forwarded_for = {forwarded}
 [oidc]
 allow_loopback = {loopback}

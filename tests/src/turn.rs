@@ -69,13 +69,29 @@ impl TurnProcess {
     /// # Panics
     /// When it does not come up.
     pub async fn start(allow: &[String]) -> Self {
+        let allow: Vec<String> = allow.iter().map(|rule| format!("{rule:?}")).collect();
+        Self::start_reaching(&format!("mode = \"allow-list\"\nallow = [{}]", allow.join(", "))).await
+    }
+
+    /// Starts one whose peers file names nobody yet; everybody public is reached as well, or nobody.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub async fn start_with_peers_file(everybody: bool) -> Self {
+        let mode = if everybody { "public-only" } else { "allow-list" };
+        Self::start_reaching(&format!("mode = {mode:?}\nfile = \"DIR/turn.peers\"")).await
+    }
+
+    /// Starts one with this under `[peers]`, where `DIR` is its directory.
+    async fn start_reaching(peers: &str) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let at = |port| SocketAddr::from(([127, 0, 0, 1], port));
         let (turn, admin) = (at(free_port()), at(free_port()));
         let secrets = dir.path().join("turn.secrets");
         let (made, said) = call(&["secrets", "rotate", "--file", secrets.to_str().expect("UTF-8")]);
         assert!(made, "{said}");
-        let allow: Vec<String> = allow.iter().map(|rule| format!("{rule:?}")).collect();
+        fs::write(dir.path().join("turn.peers"), "end\n").expect("the directory is writable");
+        let peers = peers.replace("DIR", &dir.path().display().to_string());
         let text = format!(
             r#"
 [turn]
@@ -88,13 +104,11 @@ drain_s = 60
 [[turn.tcp]]
 listen = "{turn}"
 [peers]
-mode = "allow-list"
-allow = [{}]
+{peers}
 [admin]
 listen = "{admin}"
 "#,
             secrets.display(),
-            allow.join(", ")
         );
         fs::write(dir.path().join("turn.toml"), text).expect("the directory is writable");
         let child = spawn(dir.path());
@@ -136,6 +150,12 @@ listen = "{admin}"
     #[must_use]
     pub fn config_file(&self) -> PathBuf {
         self.dir.path().join("turn.toml")
+    }
+
+    /// Its peers file.
+    #[must_use]
+    pub fn peers_file(&self) -> PathBuf {
+        self.dir.path().join("turn.peers")
     }
 
     /// A sample of its metrics.

@@ -2,9 +2,10 @@
 
 pub(crate) mod admin;
 pub(crate) mod config;
+pub(crate) mod metrics;
+pub(crate) mod peers;
 pub(crate) mod secrets;
 
-use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,20 +18,23 @@ use medmesh_turn::{Relay, RelayConfig, RelayHandle, Secrets};
 use tokio::signal::unix::{SignalKind, signal};
 
 use config::Config;
+use metrics::{Kept, ProcessMetrics};
+use peers::Peers;
 
 /// How often a draining process looks whether it is empty.
 const DRAIN_LOOK: Duration = Duration::from_millis(100);
 /// How long connections of scrapers may take to end.
 const ADMIN_PATIENCE: Duration = Duration::from_secs(2);
-/// How often the secrets file is looked at: soon enough for whoever copies it to several machines.
-const SECRETS_LOOK: Duration = Duration::from_secs(10);
+/// How often the files of secrets and peers are looked at: soon enough for whoever copies them to several
+/// machines.
+const FILES_LOOK: Duration = Duration::from_secs(10);
 
 /// What is looked at again while the process runs.
 pub(crate) struct Files {
-    /// The configuration.
-    pub(crate) config: PathBuf,
     /// The secrets.
     pub(crate) secrets: SecretsFile,
+    /// Who may be reached.
+    pub(crate) peers: Peers,
 }
 
 /// What the relay is told, checked against this machine: the certificate's files, and the
@@ -56,7 +60,10 @@ pub(crate) async fn run(
     secrets: Secrets,
 ) -> anyhow::Result<()> {
     let registry = prometheus::Registry::new();
-    let relay = Relay::spawn(relay, secrets, config.policy()?, &registry)?;
+    let metrics = ProcessMetrics::new(&registry);
+    let policy = files.peers.policy();
+    metrics.peer_rules(&policy);
+    let relay = Relay::spawn(relay, secrets, policy, &registry)?;
     let drain = Drain::new();
     let is_ready = Arc::new(AtomicBool::new(true));
     admin::spawn(config.admin.listen, registry, is_ready.clone(), &drain).await?;
@@ -66,8 +73,8 @@ pub(crate) async fn run(
     let mut terminate = pin!(terminate_signal());
     let mut look = tokio::time::interval(config.certificate_look()?);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut secrets_look = tokio::time::interval(SECRETS_LOOK);
-    secrets_look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut files_look = tokio::time::interval(FILES_LOOK);
+    files_look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             signal = &mut terminate => {
@@ -75,12 +82,15 @@ pub(crate) async fn run(
                 break;
             }
             _ = hangup.recv() => {
-                reload_secrets(&mut files.secrets, &relay);
-                reload_certificate(&relay);
-                reload_peers(&files, &relay);
+                reload_secrets(&mut files.secrets, &relay, &metrics);
+                reload_certificate(&relay, &metrics);
+                files.peers.reload(&relay, &metrics);
             }
-            _ = secrets_look.tick() => reload_secrets(&mut files.secrets, &relay),
-            _ = look.tick() => reload_certificate(&relay),
+            _ = files_look.tick() => {
+                reload_secrets(&mut files.secrets, &relay, &metrics);
+                files.peers.look(&relay, &metrics);
+            }
+            _ = look.tick() => reload_certificate(&relay, &metrics),
         }
     }
     is_ready.store(false, Ordering::Relaxed);
@@ -91,7 +101,7 @@ pub(crate) async fn run(
 }
 
 /// Takes the secrets again if their file says something else. One that cannot be read changes nothing.
-fn reload_secrets(file: &mut SecretsFile, relay: &RelayHandle) {
+fn reload_secrets(file: &mut SecretsFile, relay: &RelayHandle, metrics: &ProcessMetrics) {
     match file.look() {
         Ok(Some(secrets)) => {
             tracing::info!(epochs = ?secrets.epochs(), "reloaded secrets");
@@ -99,6 +109,7 @@ fn reload_secrets(file: &mut SecretsFile, relay: &RelayHandle) {
         }
         Ok(None) => {}
         Err(error) => {
+            metrics.kept(Kept::Secrets);
             let error = anyhow::Error::from(error);
             tracing::error!(
                 error = format!("{error:#}"),
@@ -108,32 +119,15 @@ fn reload_secrets(file: &mut SecretsFile, relay: &RelayHandle) {
     }
 }
 
-/// Takes who may be reached from the configuration again: edges come and go. A file that is not right
-/// changes nothing; what else it says counts from the next start on.
-fn reload_peers(files: &Files, relay: &RelayHandle) {
-    let read = |config: Config| config.policy().map_err(|error| config.source.locate(&error));
-    match Config::load(&files.config).and_then(read) {
-        Ok(policy) => {
-            tracing::info!(
-                allow = policy.allow.len(),
-                deny = policy.deny.len(),
-                "reloaded peers"
-            );
-            relay.set_peer_policy(policy);
-        }
-        Err(error) => tracing::error!(
-            error = format!("{error:#}"),
-            "cannot reload the peers; the old ones stay"
-        ),
-    }
-}
-
 /// Takes the certificate again if its files were written. Half-written files change nothing.
-fn reload_certificate(relay: &RelayHandle) {
+fn reload_certificate(relay: &RelayHandle, metrics: &ProcessMetrics) {
     match relay.reload_certificate() {
         Ok(true) => tracing::info!("reloaded the certificate"),
         Ok(false) => {}
-        Err(error) => tracing::error!(%error, "cannot reload the certificate; the old one stays"),
+        Err(error) => {
+            metrics.kept(Kept::Certificate);
+            tracing::error!(%error, "cannot reload the certificate; the old one stays");
+        }
     }
 }
 

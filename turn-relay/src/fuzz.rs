@@ -339,7 +339,7 @@ mod tests {
         }
 
         #[test]
-        fn what_operators_write_breaks_nothing(text in r"([0-9]{1,3}[ \t][a-f]{30,40}\n|[0-9.:/\[\]-]{0,30}|#.{0,9}\n){0,5}") {
+        fn what_operators_write_breaks_nothing(text in r"([0-9]{1,3}[ \t][a-f]{30,40}\n|(allow|deny) [0-9.:/-]{7,20}\n|end\n|[0-9.:/\[\]-]{0,30}|#.{0,9}\n){0,5}") {
             super::text(text.as_bytes());
         }
 

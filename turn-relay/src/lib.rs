@@ -28,10 +28,12 @@ mod credential;
 mod driver;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
+pub mod peers_file;
 mod policy;
 pub mod probe;
 pub mod secrets_file;
 pub mod server;
+mod watched;
 
 pub use credential::{IntegrityKey, PasswordAlgorithm, Secret, Secrets, ShortTermCredential, long_term_key};
 #[doc(hidden)]

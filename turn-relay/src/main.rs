@@ -6,6 +6,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use app::peers::Peers;
 use clap::{Parser, Subcommand};
 use medmesh_turn::secrets_file::{self, SecretsFile};
 
@@ -75,8 +76,8 @@ fn run(path: &Path, only_check: bool) -> anyhow::Result<()> {
         medmesh_base::telemetry::init(&config.log.filter, config.log.format);
         medmesh_base::telemetry::silence_panics();
     }
-    let prepared = app::prepare(&config).and_then(|relay| config.policy().map(|_| relay));
-    let relay = prepared.map_err(|error| config.source.locate(&error))?;
+    let prepared = app::prepare(&config).and_then(|relay| Ok((relay, Peers::open(path, &config)?)));
+    let (relay, peers) = prepared.map_err(|error| config.source.locate(&error))?;
     if only_check {
         return Ok(());
     }
@@ -85,9 +86,6 @@ fn run(path: &Path, only_check: bool) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    let files = app::Files {
-        config: path.to_owned(),
-        secrets: file,
-    };
+    let files = app::Files { secrets: file, peers };
     runtime.block_on(app::run(config, files, relay, secrets))
 }

@@ -6,16 +6,17 @@
 
 mod change;
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::credential::{Secret, Secrets};
+use crate::watched::{self, Unfit, Watched};
 
 pub use change::{retire, rotate};
 
 /// Shorter secrets can be found from one captured password.
 pub const SECRET_CHARACTERS_MIN: usize = 32;
+/// Whatever others might do with it.
+const OTHERS: u32 = 0o007;
 /// Longer files are no secrets file.
 const FILE_BYTES_MAX: u64 = 16 * 1024;
 
@@ -75,8 +76,7 @@ struct Line<'a> {
 /// # Errors
 /// See [`SecretsFileError`].
 pub fn read(path: &Path) -> Result<Secrets, SecretsFileError> {
-    let text = private_text(path)?;
-    parse(&text).map_err(|fault| SecretsFileError::Fault(path.to_owned(), fault))
+    look(path).map(|(_, secrets)| secrets)
 }
 
 /// Reads what is in one.
@@ -96,15 +96,11 @@ pub fn parse(text: &str) -> Result<Secrets, Fault> {
 /// # Errors
 /// When it cannot be read, everybody may read it, or it is longer than such files are.
 pub fn private_text(path: &Path) -> Result<String, SecretsFileError> {
-    let unreadable = |error| SecretsFileError::Unreadable(path.to_owned(), error);
-    let metadata = fs::metadata(path).map_err(unreadable)?;
-    if metadata.permissions().mode() & 0o007 != 0 {
-        return Err(SecretsFileError::Open(path.to_owned()));
-    }
-    if metadata.len() > FILE_BYTES_MAX {
-        return Err(SecretsFileError::TooLong(path.to_owned()));
-    }
-    fs::read_to_string(path).map_err(unreadable)
+    watched::text(path, OTHERS, FILE_BYTES_MAX).map_err(|unfit| match unfit {
+        Unfit::Unreadable(error) => SecretsFileError::Unreadable(path.to_owned(), error),
+        Unfit::Open => SecretsFileError::Open(path.to_owned()),
+        Unfit::TooLong => SecretsFileError::TooLong(path.to_owned()),
+    })
 }
 
 /// The lines with secrets, newest first; none or one or two.
@@ -142,13 +138,7 @@ fn lines(text: &str) -> Result<Vec<Line<'_>>, Fault> {
 
 /// A secrets file that may change while a process runs.
 #[derive(Debug)]
-pub struct SecretsFile {
-    path: PathBuf,
-    /// What was in it when it was last usable.
-    text: String,
-    /// What was wrong with it the last time.
-    fault: Option<String>,
-}
+pub struct SecretsFile(Watched);
 
 impl SecretsFile {
     /// Reads it.
@@ -156,14 +146,8 @@ impl SecretsFile {
     /// # Errors
     /// See [`SecretsFileError`].
     pub fn open(path: &Path) -> Result<(Self, Secrets), SecretsFileError> {
-        let text = private_text(path)?;
-        let secrets = parse(&text).map_err(|fault| SecretsFileError::Fault(path.to_owned(), fault))?;
-        let file = Self {
-            path: path.to_owned(),
-            text,
-            fault: None,
-        };
-        Ok((file, secrets))
+        let (text, secrets) = look(path)?;
+        Ok((Self(Watched::new(path, text)), secrets))
     }
 
     /// What is in it now, if that is something else than the last time. A fault is told once, and
@@ -172,24 +156,16 @@ impl SecretsFile {
     /// # Errors
     /// See [`SecretsFileError`].
     pub fn look(&mut self) -> Result<Option<Secrets>, SecretsFileError> {
-        let looked = private_text(&self.path).and_then(|text| {
-            let parsed = parse(&text).map_err(|fault| SecretsFileError::Fault(self.path.clone(), fault));
-            parsed.map(|secrets| (text, secrets))
-        });
-        match looked {
-            Ok((text, secrets)) => {
-                self.fault = None;
-                let changed = text != self.text;
-                self.text = text;
-                Ok(changed.then_some(secrets))
-            }
-            Err(error) => {
-                let said = format!("{error:?}");
-                let known = self.fault.as_ref() == Some(&said);
-                self.fault = Some(said);
-                if known { Ok(None) } else { Err(error) }
-            }
-        }
+        let looked = look(&self.0.path);
+        self.0.looked(looked)
+    }
+}
+
+fn look(path: &Path) -> Result<(String, Secrets), SecretsFileError> {
+    let text = private_text(path)?;
+    match parse(&text) {
+        Ok(secrets) => Ok((text, secrets)),
+        Err(fault) => Err(SecretsFileError::Fault(path.to_owned(), fault)),
     }
 }
 

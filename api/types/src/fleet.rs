@@ -118,6 +118,10 @@ pub struct EdgeReport {
     pub age_ms: u64,
     /// The build it runs.
     pub version: String,
+    /// The UDP sockets that browsers send media to, `address:low-high`: what a relay has to reach.
+    #[serde(default)]
+    #[schema(max_items = 256)]
+    pub media: Vec<String>,
     /// People it carries.
     pub participants: u32,
     /// Rooms it carries a part of.

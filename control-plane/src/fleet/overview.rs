@@ -170,6 +170,7 @@ fn edge_node(id: EdgeId, edge: &Edge, report: Option<&EdgeTelemetry>, now_ms: u6
         report: report.map(|report| EdgeReport {
             age_ms: now_ms.saturating_sub(report.received_at_ms),
             version: report.version.clone(),
+            media: report.media.clone(),
             participants: report.load.participants,
             rooms: report.load.rooms,
             cpu_ratio: report.load.cpu_ratio,

@@ -4,6 +4,7 @@
 //! All times are milliseconds of this process's steady clock.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use medmesh_base::{ClientPrefix, EdgeId, ParticipantId, RoomId};
 use medmesh_ledger::EdgeDescriptor;
@@ -20,6 +21,9 @@ const ROOMS_MAX: usize = 16_384;
 const ROOM_PARTICIPANTS_MAX: usize = 32;
 /// Paths in one report: one to every other edge of the largest fleet.
 const PATHS_MAX: usize = medmesh_ledger::limits::EDGES_MAX;
+
+/// Ranges of media sockets in one report: one on a host that says `media.port_base`, one a core otherwise.
+const MEDIA_MAX: usize = 256;
 
 /// Networks in one report, as edges bound them.
 const PREFIXES_MAX: usize = 512;
@@ -64,6 +68,8 @@ pub struct EdgeTelemetry {
     pub descriptor: Option<EdgeDescriptor>,
     /// The build it runs.
     pub version: String,
+    /// The UDP sockets browsers send media to, `address:low-high`; none from an edge that does not say so.
+    pub media: Vec<String>,
     /// Its load.
     pub load: Load,
     /// Its links to other edges.
@@ -141,6 +147,7 @@ impl Telemetry {
             Ok((prefix, way.rtt_us))
         });
         let ways = ways.collect::<Result<_, MalformedReport>>()?;
+        let media = media(report.edge.as_ref())?;
         let version = report
             .edge
             .as_ref()
@@ -148,6 +155,7 @@ impl Telemetry {
         let telemetry = EdgeTelemetry {
             descriptor: report.edge.and_then(descriptor_from_wire),
             version: version.chars().take(VERSION_CHARS_MAX).collect(),
+            media,
             load: Load {
                 participants: load.participants,
                 rooms: load.rooms,
@@ -196,6 +204,26 @@ impl Telemetry {
 
 /// Longest build name kept, characters.
 const VERSION_CHARS_MAX: usize = 64;
+
+/// The media sockets an edge names.
+fn media(edge: Option<&WireDescriptor>) -> Result<Vec<String>, MalformedReport> {
+    let named = edge.map_or(&[][..], |edge| &edge.media);
+    if named.len() > MEDIA_MAX || !named.iter().all(|range| is_media_range(range)) {
+        return Err(MalformedReport("media"));
+    }
+    Ok(named.to_vec())
+}
+
+/// Whether `text` is `address:low-high`: operators make rules of it for their relays.
+fn is_media_range(text: &str) -> bool {
+    let range = || {
+        let (first, last) = text.rsplit_once('-')?;
+        let first: SocketAddr = first.parse().ok()?;
+        let last: u16 = last.parse().ok()?;
+        Some((1..=last).contains(&first.port()) && !first.ip().is_unspecified())
+    };
+    range().unwrap_or(false)
+}
 
 /// What an edge says of itself, if its region is one. Lengths are the ledger's to check.
 #[must_use]

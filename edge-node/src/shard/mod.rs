@@ -160,6 +160,29 @@ impl Sockets {
         }
         Ok(Self { sockets, addresses })
     }
+
+    /// As the control plane is told of them: neighbouring ports in one, `address:low-high`.
+    pub(crate) fn ranges(&self) -> Vec<String> {
+        ranges(&self.addresses)
+    }
+}
+
+fn ranges(addresses: &[SocketAddr]) -> Vec<String> {
+    let mut sorted = addresses.to_vec();
+    sorted.sort_unstable();
+    let mut ranges: Vec<(SocketAddr, u16)> = Vec::new();
+    for address in sorted {
+        match ranges.last_mut() {
+            Some((first, last))
+                if first.ip() == address.ip() && last.checked_add(1) == Some(address.port()) =>
+            {
+                *last = address.port();
+            }
+            _ => ranges.push((address, address.port())),
+        }
+    }
+    let shown = ranges.iter().map(|(first, last)| format!("{first}-{last}"));
+    shown.collect()
 }
 
 /// The threads, to be joined at the end.
@@ -320,5 +343,30 @@ impl Threads {
     /// Whether a thread ended although nobody asked it to.
     pub(crate) fn any_finished(&self) -> bool {
         self.0.iter().any(JoinHandle::is_finished)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbouring_sockets_are_told_as_one_range() {
+        let told = |addresses: &[&str]| {
+            let addresses: Vec<SocketAddr> = addresses.iter().map(|one| one.parse().unwrap()).collect();
+            ranges(&addresses)
+        };
+        let host = ["192.0.2.9:10001", "192.0.2.9:10000", "192.0.2.9:10002"];
+        assert_eq!(told(&host), ["192.0.2.9:10000-10002"]);
+        let apart = ["[2001:db8::9]:65535", "192.0.2.9:40000", "192.0.2.9:40002"];
+        assert_eq!(
+            told(&apart),
+            [
+                "192.0.2.9:40000-40000",
+                "192.0.2.9:40002-40002",
+                "[2001:db8::9]:65535-65535"
+            ]
+        );
+        assert!(told(&[]).is_empty());
     }
 }

@@ -25,6 +25,10 @@ pub(crate) fn turn() {
     for (name, text) in [
         ("secrets", format!("# May\n\n3 {secret}\n4\t{secret}\n")),
         ("twice", format!("3 {secret}\n3 {secret}\n")),
+        (
+            "peers",
+            "# by hand\nallow 192.0.2.9:10000-10007  # edge fra-1\ndeny 192.0.2.1\nend\n".to_owned(),
+        ),
         ("network", "10.0.0.0/8".to_owned()),
         ("ports", "[2001:db8::1]:4000-4001".to_owned()),
         ("username", "1800000000:a".to_owned()),

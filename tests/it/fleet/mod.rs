@@ -5,6 +5,7 @@ mod drain;
 mod ended;
 mod joining;
 mod members;
+mod relay_peers;
 mod relays;
 mod residency;
 mod six;

@@ -20,7 +20,7 @@ use crate::clinic::visit::{join, key};
 const MEDIA: &str = "127.0.0.1:1024-60999";
 
 /// What a control node is told of a relay, to be asked after every second.
-fn told_of(relay: &TurnProcess) -> Wishes {
+pub(super) fn told_of(relay: &TurnProcess) -> Wishes {
     let [udp, tcp] = relay.urls();
     Wishes {
         turn: Some(format!(
@@ -33,7 +33,7 @@ fn told_of(relay: &TurnProcess) -> Wishes {
 }
 
 /// The relay's entry in a fresh session.
-async fn entry(
+pub(super) async fn entry(
     client: &Clinic,
     visit: VisitId,
     relay: &TurnProcess,
@@ -46,7 +46,7 @@ async fn entry(
 }
 
 /// A clinician and a patient of a visit that is open to both.
-async fn open_visit(world: &World) -> (Clinic, Clinic, VisitId) {
+pub(super) async fn open_visit(world: &World) -> (Clinic, Clinic, VisitId) {
     let (clinician, patient) = (
         world.signed_in("clinician").await,
         world.signed_in("patient").await,
@@ -60,7 +60,7 @@ async fn open_visit(world: &World) -> (Clinic, Clinic, VisitId) {
 }
 
 /// Both hear more of each other, through the relay.
-async fn talk(what: &str, people: [&Participant; 2]) {
+pub(super) async fn talk(what: &str, people: [&Participant; 2]) {
     let before = people.map(Participant::heard);
     eventually(what, async || {
         let now = people.map(Participant::heard);

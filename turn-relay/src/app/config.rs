@@ -83,6 +83,8 @@ pub(crate) struct Turn {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Peers {
     mode: Mode,
+    /// More rules, see [`medmesh_turn::peers_file`].
+    pub(crate) file: Option<PathBuf>,
     #[serde(default)]
     allow: Vec<String>,
     #[serde(default)]

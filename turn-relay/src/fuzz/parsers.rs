@@ -2,6 +2,7 @@
 
 use crate::codec::{FRAME_BYTES_MAX, FrameError, Framer, Frames};
 use crate::credential::{Secret, Secrets, Username};
+use crate::peers_file;
 use crate::policy::{PeerPolicy, PeerRule};
 use crate::probe::{Outcome, Probe, Step};
 use crate::secrets_file::{self, SECRET_CHARACTERS_MIN};
@@ -77,6 +78,16 @@ pub fn text(data: &[u8]) {
                 assert!(!said.contains(word), "an error says what is in the file");
             }
         }
+    }
+    if let Ok(rules) = peers_file::parse(text) {
+        assert!(rules.allow.len() + rules.deny.len() <= peers_file::RULES_MAX);
+        let line = |(word, rule): (&str, &PeerRule)| format!("{word} {rule}\n");
+        let allow = rules.allow.iter().map(|rule| line(("allow", rule)));
+        let deny = rules.deny.iter().map(|rule| line(("deny", rule)));
+        let written: String = allow.chain(deny).chain(["end\n".to_owned()]).collect();
+        assert_eq!(peers_file::parse(&written), Ok(rules), "what is written is read");
+        let cut = written.len() - "end\n".len();
+        assert!(peers_file::parse(&written[..cut]).is_err(), "a part is no file");
     }
     if let Ok(rule) = text.parse::<PeerRule>() {
         let again: PeerRule = rule.to_string().parse().expect("what is written is read");

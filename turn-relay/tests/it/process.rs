@@ -324,6 +324,11 @@ fn check_says_what_is_wrong_and_where() {
             "turn.toml:14: peers.deny[1]: ",
         ),
         (
+            "mode = \"allow-list\"",
+            "mode = \"allow-list\"\nfile = \"/nowhere/turn.peers\"",
+            "turn.toml:13: peers.file: cannot read /nowhere/turn.peers",
+        ),
+        (
             "[turn.limits]",
             "[turn.connections]\ntotl = 3\n[turn.limits]",
             "line 9",

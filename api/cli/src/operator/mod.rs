@@ -7,6 +7,7 @@ mod insight;
 mod jobs;
 mod keys;
 mod offline;
+mod relay;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ use serde::Serialize;
 pub use audit::{AuditVerb, Unsound};
 pub use jobs::JobVerb;
 pub use keys::{KeyRotate, KeyVerb};
+pub use relay::RelayVerb;
 
 /// Largest token file read; a token is one line.
 const TOKEN_FILE_BYTES_MAX: u64 = 4096;
@@ -121,6 +123,12 @@ pub enum Verb {
         #[command(subcommand)]
         verb: KeyVerb,
     },
+    /// Relays that stand by themselves
+    Relay {
+        /// What to do
+        #[command(subcommand)]
+        verb: RelayVerb,
+    },
     /// Make a one-time token that lets an edge join
     JoinToken {
         /// How long it can be used, seconds (at most a day)
@@ -206,6 +214,7 @@ pub async fn run(connection: &Connection, verb: Verb) -> anyhow::Result<String> 
             let explained = insight::explain(&operator, id).await?;
             show(connection, &explained, insight::explanation)
         }
+        Verb::Relay { verb } => relay::run(connection, &operator, verb).await,
         Verb::JoinToken { life_seconds, key } => {
             let key = key.map_or_else(IdempotencyKey::fresh, IdempotencyKey::from);
             let token = operator.join_token_create(&key, Some(life_seconds)).await?;

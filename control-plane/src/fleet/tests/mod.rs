@@ -34,6 +34,7 @@ pub(crate) fn wire_descriptor(name: &str, region: &str) -> wire::EdgeDescriptor 
         turn_urls: vec![format!("turn:{name}.example.net:3478?transport=udp")],
         capacity_participants: 100,
         version: "0.1.0".to_owned(),
+        media: vec!["192.0.2.9:10000-10007".to_owned()],
     }
 }
 

@@ -31,6 +31,42 @@ fn an_edge_is_fresh_for_three_seconds_after_a_report() {
 }
 
 #[test]
+fn media_sockets_are_ranges_of_addresses_or_the_report_is_none() {
+    let mut telemetry = Telemetry::default();
+    let with = |media: &[&str]| {
+        let mut report = report("fra-1", "eu-central");
+        let edge = report.edge.as_mut().unwrap();
+        edge.media = media.iter().map(|range| (*range).to_owned()).collect();
+        report
+    };
+    let good = ["192.0.2.9:10000-10007", "[2001:db8::9]:65535-65535"];
+    telemetry.handle_report(edge(1), with(&good), 0).unwrap();
+    assert_eq!(telemetry.get(edge(1)).unwrap().media, good);
+    for bad in [
+        "192.0.2.9",
+        "192.0.2.9:10000",
+        "192.0.2.9:10007-10000",
+        "192.0.2.9:0-65535",
+        "0.0.0.0:1-2",
+        "[::]:1-2",
+        "10.0.0.0/8",
+        "fra-1.example.net:1-2",
+        "192.0.2.9:1-2\nallow 0.0.0.0/0",
+    ] {
+        assert!(
+            telemetry.handle_report(edge(1), with(&[bad]), 1).is_err(),
+            "{bad}"
+        );
+    }
+    let many = vec!["192.0.2.9:1-2"; 257];
+    assert!(telemetry.handle_report(edge(1), with(&many), 1).is_err());
+    telemetry.handle_report(edge(1), with(&many[1..]), 1).unwrap();
+    // An edge of the version before does not say.
+    telemetry.handle_report(edge(1), with(&[]), 2).unwrap();
+    assert_eq!(telemetry.get(edge(1)).unwrap().media, [""; 0]);
+}
+
+#[test]
 fn malformed_reports_change_nothing() {
     let mut telemetry = Telemetry::default();
     telemetry

@@ -48,6 +48,9 @@ pub struct EdgeDescriptor {
     pub capacity_participants: u32,
     #[prost(string, tag = "7")]
     pub version: ::prost::alloc::string::String,
+    /// UDP sockets browsers send media to: "address:low-high"
+    #[prost(string, repeated, tag = "8")]
+    pub media: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct EdgeReport {
