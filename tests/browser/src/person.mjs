@@ -15,10 +15,11 @@ const FAR_MS = 250;
 export class Person {
   /**
    * `near` is the edge that answers their probes without delay; without it all do. Without `devices` their computer has
-   * neither camera nor microphone.
+   * neither camera nor microphone. `relays` are the URLs of relays their network lets through, all others are not tried;
+   * `home` is where their browser finds authorities of its own.
    */
-  static async arrive(name, portal, login, { near, query = "", devices = true } = {}) {
-    const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: FLAGS });
+  static async arrive(name, portal, login, { near, query = "", devices = true, relays, home = process.env.HOME } = {}) {
+    const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: FLAGS, env: { ...process.env, HOME: home } });
     const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, permissions: ["camera", "microphone"], ignoreHTTPSErrors: true, locale: "en" });
     // The portals' own "save data": a 360p camera, so that encoders leave the machine room for everything else.
     await context.addInitScript(() => localStorage.setItem("medmesh.devices", JSON.stringify({ saveData: true })));
@@ -27,6 +28,7 @@ export class Person {
         navigator.mediaDevices.getUserMedia = async () => { throw new DOMException("no such device", "NotFoundError"); };
       });
     }
+    if (relays) await context.addInitScript(onlyThese, relays);
     // What the content policy refused, told by the page itself: a refusal need not reach the console.
     const refused = [];
     await context.exposeBinding("policyRefused", (_, what) => refused.push(`the policy refused ${what}`));
@@ -171,6 +173,32 @@ export class Person {
   async close() {
     await this.browser.close();
   }
+}
+
+/** Runs in the page: of the relays it is told of, connections know only these, and tell how they use them. */
+function onlyThese(urls) {
+  const connections = [];
+  const selected = (stats) => {
+    const chosen = stats.find(({ type, selectedCandidatePairId }) => type === "transport" && selectedCandidatePairId)?.selectedCandidatePairId;
+    const { candidateType, relayProtocol, url } = stats.find(({ id }) => id === stats.find((one) => one.id === chosen)?.localCandidateId) ?? {};
+    return { candidateType, relayProtocol, url };
+  };
+  globalThis.relaysInUse = () => Promise.all(connections
+    .filter(({ connectionState }) => connectionState === "connected")
+    .map(async (connection) => selected([...(await connection.getStats()).values()])));
+  const left = (server) => ({ ...server, urls: [server.urls].flat().filter((url) => urls.includes(url)) });
+  const only = (settings) => ({ ...settings, iceServers: (settings?.iceServers ?? []).map(left).filter((server) => server.urls.length > 0) });
+  const Native = globalThis.RTCPeerConnection;
+  globalThis.RTCPeerConnection = class extends Native {
+    constructor(settings) {
+      super(only(settings));
+      connections.push(this);
+    }
+
+    setConfiguration(settings) {
+      super.setConfiguration(only(settings));
+    }
+  };
 }
 
 /** What arrived between two measurements of one connection, per second. */

@@ -14,9 +14,9 @@ use medmesh_tests::turn::TurnProcess;
 use medmesh_turn::secrets_file;
 use nix::sys::signal::Signal;
 
+use super::eventually;
 use super::relays::{entry, open_visit, talk, told_of};
 use super::verbs::{medmesh, told};
-use super::eventually;
 use crate::clinic::World;
 
 const ALLOWED: &str = "medmesh_turn_peer_rules{list=\"allow\"}";

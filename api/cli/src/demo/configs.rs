@@ -46,13 +46,37 @@ struct Peer {
     http: String,
 }
 
-/// Writes `control-N.toml` and returns where.
+/// Longest file taken beside the demo's own: what it adds is a table or two.
+const MORE_BYTES_MAX: u64 = 64 * 1024;
+
+/// What a file adds to those of the control nodes.
+pub(super) fn read_more(path: &Path) -> anyhow::Result<Table> {
+    let cannot = || format!("cannot read {}", path.display());
+    let length = fs::metadata(path).with_context(cannot)?.len();
+    anyhow::ensure!(length <= MORE_BYTES_MAX, "{} is no configuration", path.display());
+    let text = fs::read_to_string(path).with_context(cannot)?;
+    text.parse().with_context(|| format!("in {}", path.display()))
+}
+
+/// Adds what the demo does not say by itself; what is said twice is as the file has it.
+fn add(config: &mut Table, more: &Table) {
+    for (key, value) in more {
+        match (config.get_mut(key), value) {
+            (Some(Value::Table(known)), Value::Table(more)) => add(known, more),
+            _ => {
+                config.insert(key.clone(), value.clone());
+            }
+        }
+    }
+}
+
+/// Writes `control-N.toml` and returns where. `more` is added to what every node is told.
 pub(super) fn write_control(
     layout: &Layout,
     node: u16,
-    database_url: &str,
-    redis_url: &str,
+    (database_url, redis_url): (&str, &str),
     portals: &Path,
+    more: &Table,
 ) -> anyhow::Result<PathBuf> {
     let files = ClusterFiles::of(layout);
     let peers: Vec<Peer> = (0..CONTROL_NODES)
@@ -65,7 +89,7 @@ pub(super) fn write_control(
     let origins: Vec<String> = (0..CONTROL_NODES)
         .map(|n| format!("http://localhost:{}", layout.http_port(n)))
         .collect();
-    let config = table(serde_json::json!({
+    let mut config = table(serde_json::json!({
         "node": { "id": node + 1, "cluster": CLUSTER, "data_dir": layout.dir(&format!("control-{}", node + 1)) },
         "cluster": {
             "secret_file": files.secret, "ca_cert_file": files.ca_cert, "ca_key_file": files.ca_key,
@@ -91,6 +115,7 @@ pub(super) fn write_control(
         "portals": { "dir": portals },
         "operator": { "token_file": files.operator_token },
     }))?;
+    add(&mut config, more);
     write(
         &layout.dir("config").join(format!("control-{}.toml", node + 1)),
         &config,

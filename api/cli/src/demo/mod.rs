@@ -48,6 +48,9 @@ pub struct DemoArgs {
     /// The portals' builds; found beside the checkout or the installation otherwise
     #[arg(long, value_name = "DIR")]
     portals: Option<PathBuf>,
+    /// What else the control nodes' files say (TOML), a relay that stands by itself for example
+    #[arg(long, value_name = "FILE")]
+    control_config: Option<PathBuf>,
     /// Write addresses, logins and process ids there as JSON once everything is up
     #[arg(long, value_name = "FILE")]
     system_file: Option<PathBuf>,
@@ -104,7 +107,12 @@ async fn run_in(args: &DemoArgs, screen: &Screen, state: PathBuf) -> anyhow::Res
         anyhow::bail!("port {port} is in use; choose other ports with --base-port");
     }
     let portals = portals_dir(args.portals.clone())?;
-    let mut system = System::new(layout, portals, args.ephemeral)?;
+    let more = args
+        .control_config
+        .as_deref()
+        .map(configs::read_more)
+        .transpose()?;
+    let mut system = System::new(layout, portals, more.unwrap_or_default(), args.ephemeral)?;
     let mut signal = Box::pin(terminate_signal());
     let outcome = tokio::select! {
         outcome = start(args, screen, &mut system) => outcome,

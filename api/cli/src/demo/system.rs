@@ -25,6 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(super) struct System {
     layout: Layout,
     portals: PathBuf,
+    /// What the control nodes' files say besides.
+    control_more: toml::Table,
     binaries: PathBuf,
     ephemeral: bool,
     logins: Vec<Login>,
@@ -33,7 +35,12 @@ pub(super) struct System {
 }
 
 impl System {
-    pub(super) fn new(layout: Layout, portals: PathBuf, ephemeral: bool) -> anyhow::Result<Self> {
+    pub(super) fn new(
+        layout: Layout,
+        portals: PathBuf,
+        control_more: toml::Table,
+        ephemeral: bool,
+    ) -> anyhow::Result<Self> {
         let own = std::env::current_exe()?;
         let binaries = own.parent().context("the binary has no directory")?.to_owned();
         for name in ["medmesh-control", "medmesh-edge"] {
@@ -47,6 +54,7 @@ impl System {
         Ok(Self {
             layout,
             portals,
+            control_more,
             binaries,
             ephemeral,
             logins,
@@ -252,7 +260,13 @@ impl System {
         );
         let redis = format!("unix://{}", self.layout.dir("redis").join("s").display());
         for node in 0..CONTROL_NODES {
-            let config = configs::write_control(&self.layout, node, &database, &redis, &self.portals)?;
+            let config = configs::write_control(
+                &self.layout,
+                node,
+                (&database, &redis),
+                &self.portals,
+                &self.control_more,
+            )?;
             let name = format!("control-{}", node + 1);
             self.run(self.program(
                 &name,
