@@ -79,6 +79,20 @@ pub enum MembershipError {
     /// No such member.
     #[error("node {0} is not a member")]
     UnknownNode(ControlId),
+    /// The learner has not answered for a while, or never: its vote would count, and never come.
+    #[error("node {node} does not answer: it cannot vote")]
+    Silent {
+        /// The learner.
+        node: ControlId,
+    },
+    /// After the change too few of the voters would answer to agree on anything.
+    #[error("of the {voters} voters there would be, {heard} answer: nothing could be agreed any more")]
+    NoMajority {
+        /// How many of them answer.
+        heard: usize,
+        /// How many there would be.
+        voters: usize,
+    },
     /// The learner is too far behind to vote: promoting it could stop commits.
     #[error("node {node} is {lag_entries} entries behind: wait until it has caught up")]
     Lagging {

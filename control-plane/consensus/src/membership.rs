@@ -13,10 +13,13 @@ use tonic::Code;
 use crate::consensus::Consensus;
 use crate::error::MembershipError;
 use crate::propose::{SEEK_TIMEOUT, never_sent};
+use crate::status::{MemberStatus, Status};
 use crate::types::Member;
 
 /// How far a learner may be behind when it gets a vote: what a follower takes in one append.
 const PROMOTE_LAG_MAX: u64 = 1024;
+/// Longest silence of a node that counts as there: what the leader sends to everybody is many times as often.
+const SILENT_MAX_MS: u64 = 5_000;
 /// A change commits two entries on a majority.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -45,7 +48,8 @@ impl Consensus {
     /// Gives a learner that has caught up a vote. From any node.
     ///
     /// # Errors
-    /// [`MembershipError`]; [`MembershipError::Lagging`] while it is too far behind.
+    /// [`MembershipError`]; [`MembershipError::Silent`] while it does not answer, [`MembershipError::Lagging`]
+    /// while it is too far behind, [`MembershipError::NoMajority`] when the voters would not be enough.
     pub async fn promote(&self, node: ControlId) -> Result<u64, MembershipError> {
         self.change(MemberChange::Promote { node }).await
     }
@@ -53,7 +57,7 @@ impl Consensus {
     /// Removes a voter or learner. From any node; a leader may remove itself.
     ///
     /// # Errors
-    /// [`MembershipError`].
+    /// [`MembershipError`]; [`MembershipError::NoMajority`] when too few of those that stay answer.
     pub async fn remove(&self, node: ControlId) -> Result<u64, MembershipError> {
         self.change(MemberChange::Remove { node }).await
     }
@@ -107,9 +111,8 @@ impl Consensus {
             }
             MemberChange::Promote { node } => {
                 let member = held(node).ok_or(MembershipError::UnknownNode(node))?;
-                let lag_entries = member.lag_entries.unwrap_or(status.last_index);
-                if lag_entries > PROMOTE_LAG_MAX && !member.voter {
-                    return Err(MembershipError::Lagging { node, lag_entries });
+                if !member.voter {
+                    fit_to_vote(&status, member)?;
                 }
                 (ChangeMembers::AddVoterIds(BTreeSet::from([node.0])), true)
             }
@@ -117,7 +120,10 @@ impl Consensus {
                 let member = held(node).ok_or(MembershipError::UnknownNode(node))?;
                 let ids = BTreeSet::from([node.0]);
                 match member.voter {
-                    true => (ChangeMembers::RemoveVoters(ids), false),
+                    true => {
+                        keeps_majority(&status, |member| member.voter && member.node != node)?;
+                        (ChangeMembers::RemoveVoters(ids), false)
+                    }
                     false => (ChangeMembers::RemoveNodes(ids), true),
                 }
             }
@@ -164,6 +170,38 @@ impl Consensus {
         let handed = tokio::time::timeout(left, gone).await.is_ok();
         tracing::info!(%successor, handed, "handed leadership over");
         handed
+    }
+}
+
+/// Whether the leader has heard of it lately; of itself it always has.
+fn is_heard(status: &Status, member: &MemberStatus) -> bool {
+    member.node == status.node || member.silent_ms.is_some_and(|silent| silent <= SILENT_MAX_MS)
+}
+
+/// A learner may vote when it answers, has nearly all there is, and a majority answers with it.
+fn fit_to_vote(status: &Status, learner: &MemberStatus) -> Result<(), MembershipError> {
+    let node = learner.node;
+    if !is_heard(status, learner) {
+        return Err(MembershipError::Silent { node });
+    }
+    let lag_entries = learner.lag_entries.unwrap_or(status.last_index);
+    if lag_entries > PROMOTE_LAG_MAX {
+        return Err(MembershipError::Lagging { node, lag_entries });
+    }
+    keeps_majority(status, |member| member.voter || member.node == node)
+}
+
+/// Whether enough of those that would vote answer: without a majority nothing is committed any more,
+/// not even the change that would mend it.
+fn keeps_majority(status: &Status, votes: impl Fn(&MemberStatus) -> bool) -> Result<(), MembershipError> {
+    let voters: Vec<_> = status.members.iter().filter(|member| votes(member)).collect();
+    let heard = voters.iter().filter(|member| is_heard(status, member)).count();
+    match heard > voters.len() / 2 {
+        true => Ok(()),
+        false => Err(MembershipError::NoMajority {
+            heard,
+            voters: voters.len(),
+        }),
     }
 }
 

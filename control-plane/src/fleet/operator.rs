@@ -120,9 +120,12 @@ impl From<OperateError> for ApiError {
             OperateError::KeyReused => ProblemCode::IdempotencyKeyReused,
             OperateError::Refused(_)
             | OperateError::EdgeCarries { .. }
-            | OperateError::Members(MembershipError::Lagging { .. } | MembershipError::Refused(_)) => {
-                ProblemCode::StateConflict
-            }
+            | OperateError::Members(
+                MembershipError::Silent { .. }
+                | MembershipError::NoMajority { .. }
+                | MembershipError::Lagging { .. }
+                | MembershipError::Refused(_),
+            ) => ProblemCode::StateConflict,
         };
         Self::new(code).saying(error.to_string()).because(error)
     }
@@ -275,7 +278,7 @@ async fn raft_add_learner(
     Ok(Json(fleet.raft()))
 }
 
-/// Gives a learner that has caught up a vote.
+/// Gives a learner that has caught up a vote. 409 while it does not answer or is behind.
 #[utoipa::path(post, path = "/v1/fleet/raft/promote", tag = TAG, request_body = RaftNode,
     responses((status = 200, description = "The group now.", body = Raft)))]
 async fn raft_promote(State(fleet): State<Fleet>, body: Body<RaftNode>) -> Result<Json<Raft>, ApiError> {
@@ -283,7 +286,7 @@ async fn raft_promote(State(fleet): State<Fleet>, body: Body<RaftNode>) -> Resul
     Ok(Json(fleet.raft()))
 }
 
-/// Takes a node out of the Raft group.
+/// Takes a node out of the Raft group. 409 when too few of those that stay answer.
 #[utoipa::path(post, path = "/v1/fleet/raft/remove", tag = TAG, request_body = RaftNode,
     responses((status = 200, description = "The group now.", body = Raft)))]
 async fn raft_remove(State(fleet): State<Fleet>, body: Body<RaftNode>) -> Result<Json<Raft>, ApiError> {

@@ -223,6 +223,43 @@ async fn members_join_as_learners_are_promoted_and_removed() {
     cluster.end().await;
 }
 
+/// What an operator may type by mistake: whatever is asked, the group goes on agreeing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_change_of_members_takes_the_majority_away() {
+    let mut cluster = Cluster::three().await;
+    let leader = cluster.leader().await.0;
+    let others: Vec<u64> = (1..=3).filter(|id| *id != leader).collect();
+    // Nobody is there, and nobody ever was.
+    let nobody = ControlId(9);
+    cluster
+        .node(leader)
+        .add_learner(nobody, "127.0.0.1:9")
+        .await
+        .unwrap();
+    for from in [leader, others[0]] {
+        let refused = cluster.node(from).promote(nobody).await.unwrap_err();
+        assert!(
+            refused.to_string().contains("node 9 does not answer"),
+            "{refused}"
+        );
+    }
+    cluster.node(leader).remove(nobody).await.unwrap();
+    // One of three is away: the other two are needed.
+    cluster.kill(others[0]).await;
+    eventually("silence", || async {
+        let status = cluster.node(leader).status();
+        let gone = status.members.iter().find(|member| member.node.0 == others[0])?;
+        gone.silent_ms.is_none_or(|silent| silent > 5_000).then_some(())
+    })
+    .await;
+    let refused = cluster.node(leader).remove(ControlId(others[1])).await;
+    assert_eq!(refused, Err(MembershipError::NoMajority { heard: 1, voters: 2 }));
+    // The one that is away can go.
+    cluster.node(leader).remove(ControlId(others[0])).await.unwrap();
+    cluster.node(others[1]).propose(checkpoint("on")).await.unwrap();
+    cluster.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_fresh_node_is_filled_by_a_snapshot() {
     let mut cluster = Cluster::new();
