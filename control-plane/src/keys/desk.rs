@@ -9,6 +9,7 @@ use medmesh_api_types::key::{
 use medmesh_base::ProblemCode;
 use medmesh_clinic::SystemActor;
 use medmesh_store::{KeySummary, RotationSubject};
+use medmesh_vault::KmsError;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -84,11 +85,12 @@ async fn key_rotate(
     let mut root = None;
     if subject == RotationSubject::Root {
         let kms = store.keyring().kms();
-        let unavailable = |error| ApiError::new(ProblemCode::Unavailable).because(error);
+        // A new version for a rotation that is then refused would be one that seals nothing.
+        store.rotation_idle(subject).await?;
         if !wanted.only_rewrap {
-            kms.rotate().await.map_err(unavailable)?;
+            kms.rotate().await.map_err(not_rotated)?;
         }
-        root = Some(kms.root().await.map_err(unavailable)?);
+        root = Some(kms.root().await.map_err(not_rotated)?);
         if wanted.without_rewrap {
             let begun = KeyRotation { version: 0, root };
             return Ok((StatusCode::ACCEPTED, Json(begun)));
@@ -96,6 +98,15 @@ async fn key_rotate(
     }
     let version = store.rotation_begin(SystemActor::Operator, subject).await?;
     Ok((StatusCode::ACCEPTED, Json(KeyRotation { version, root })))
+}
+
+/// A KMS that is away may be there again; what one refuses, it will refuse again.
+fn not_rotated(error: KmsError) -> ApiError {
+    let code = match error {
+        KmsError::Unavailable(_) => ProblemCode::Unavailable,
+        KmsError::Refused(_) => ProblemCode::StateConflict,
+    };
+    ApiError::new(code).saying(error.to_string()).because(error)
 }
 
 /// Accepts the keys a restored database holds: without this, what an older backup holds under

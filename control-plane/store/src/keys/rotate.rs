@@ -121,6 +121,8 @@ impl Store {
         match subject {
             RotationSubject::Root => self.rotation_of_all(subject, 0).await,
             RotationSubject::System => {
+                // A version for a rotation that is then refused would be one that nothing is moved to.
+                self.rotation_idle(subject).await?;
                 let version = self.system_key_add().await?;
                 self.rotation_of_all(subject, version).await
             }
@@ -130,6 +132,23 @@ impl Store {
                 clinic_id,
                 patient_id,
             } => self.patient_key_add(actor, clinic_id, patient_id, subject).await,
+        }
+    }
+
+    /// Whether a rotation of the root or of the system's key may begin. Between this and
+    /// [`Store::rotation_begin`] another one may have begun, which that says.
+    ///
+    /// # Errors
+    /// [`StoreError::RotationUnderWay`].
+    pub async fn rotation_idle(&self, subject: RotationSubject) -> Result<()> {
+        let is_under_way: bool = sqlx::query_scalar("SELECT job_is_under_way($1, $2)")
+            .bind(Rotation::KIND)
+            .bind(subject.dedupe_key())
+            .fetch_one(&self.pool)
+            .await?;
+        match is_under_way {
+            true => Err(StoreError::RotationUnderWay),
+            false => Ok(()),
         }
     }
 

@@ -213,7 +213,11 @@ async fn the_root_rotates_and_old_roots_are_needed_no_more() {
     let kms = world.store.keyring().kms().clone();
     kms.rotate().await.unwrap();
     let root = kms.root().await.unwrap();
+    world.store.rotation_idle(RotationSubject::Root).await.unwrap();
     begin(&world, RotationSubject::Root).await;
+    let under_way = world.store.rotation_idle(RotationSubject::Root).await;
+    assert_eq!(under_way, Err(StoreError::RotationUnderWay));
+    world.store.rotation_idle(RotationSubject::System).await.unwrap();
     let (job, mut work) = job_of(&world).await;
     finish(&world, &job, &mut work, OffsetDateTime::now_utc()).await;
     assert!(work.moved >= 2);
@@ -223,6 +227,20 @@ async fn the_root_rotates_and_old_roots_are_needed_no_more() {
     }
     world.store.keyring().forget();
     reads_all(&world, &booked).await;
+}
+
+#[tokio::test]
+async fn a_refused_rotation_of_the_systems_key_leaves_no_version() {
+    let world = world().await;
+    assert_eq!(begin(&world, RotationSubject::System).await, 2);
+    for _ in 0..3 {
+        let again = world
+            .store
+            .rotation_begin(SystemActor::Operator, RotationSubject::System)
+            .await;
+        assert_eq!(again, Err(StoreError::RotationUnderWay));
+    }
+    assert_eq!(world.count("SELECT count(*) FROM system_key").await, 2);
 }
 
 /// A row as it is now.

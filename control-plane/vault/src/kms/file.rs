@@ -278,8 +278,12 @@ impl Kms for FileKms {
 
     fn rotate(&self) -> BoxFuture<'_, Result<(), KmsError>> {
         Box::pin(async move {
-            self.add_version()
-                .map_err(|error| KmsError::Unavailable(error.to_string()))
+            self.add_version().map_err(|error| match error {
+                VaultError::Exhausted => {
+                    KmsError::Refused(format!("the key file holds {VERSIONS_MAX} root keys, the most"))
+                }
+                error => KmsError::Unavailable(error.to_string()),
+            })
         })
     }
 

@@ -154,3 +154,22 @@ fn weak_unlocking_is_refused() {
         "Passphrase"
     );
 }
+
+#[test]
+fn a_file_of_a_hundred_root_keys_takes_no_more_and_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let unlock = Unlock::credential_file_or_create(&dir.path().join("unlock")).unwrap();
+    let kms = FileKms::load_or_create(&dir.path().join("keys"), &unlock).unwrap();
+    for _ in 1..100 {
+        block_on(kms.rotate()).unwrap();
+    }
+    assert_eq!(
+        block_on(kms.rotate()),
+        Err(KmsError::Refused(
+            "the key file holds 100 root keys, the most".into()
+        ))
+    );
+    assert_eq!(block_on(kms.root()).unwrap(), "file:100");
+    let (_, wrapped) = block_on(kms.generate(context(1))).unwrap();
+    assert_eq!(wrapped.root, "file:100", "it goes on sealing");
+}
