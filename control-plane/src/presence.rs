@@ -76,6 +76,9 @@ async fn tell(store: &Store, (room, participant): Key, connected: bool) -> Resul
 struct Told {
     told: BTreeMap<Key, bool>,
     missing_since: BTreeMap<Key, Instant>,
+    /// Whose news went last: the next turn begins behind it, so that news which the database keeps refusing holds
+    /// nobody else's back.
+    last: Option<Key>,
 }
 
 impl Told {
@@ -97,7 +100,11 @@ impl Told {
                 news.push((*key, *connected));
             }
         }
+        news.sort_unstable();
+        let behind = news.partition_point(|(key, _)| Some(*key) <= self.last);
+        news.rotate_left(behind);
         news.truncate(NEWS_MAX);
+        self.last = news.last().map(|(key, _)| *key);
         news
     }
 
@@ -161,6 +168,30 @@ mod tests {
         assert_eq!(tell_all(&mut told, &over, start), [(one, false)]);
         assert_eq!(tell_all(&mut told, &over, start), []);
         assert!(told.told.is_empty(), "nothing is kept of it");
+    }
+
+    #[test]
+    fn news_that_is_refused_holds_nobody_elses_back() {
+        let mut told = Told::default();
+        let present: Presences = (0..NEWS_MAX * 3).map(|_| (key(), true)).collect();
+        let refused: Vec<Key> = present.keys().copied().take(NEWS_MAX).collect();
+        for _ in 0..6 {
+            for (key, connected) in told.news(&present, Instant::now()) {
+                if !refused.contains(&key) {
+                    told.note(key, connected);
+                }
+            }
+        }
+        let left: Vec<Key> = told
+            .news(&present, Instant::now())
+            .iter()
+            .map(|news| news.0)
+            .collect();
+        assert_eq!(left.len(), NEWS_MAX);
+        assert!(
+            left.iter().all(|key| refused.contains(key)),
+            "and these stay news"
+        );
     }
 
     #[test]
