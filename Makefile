@@ -54,7 +54,7 @@ fuzz: ## every parser we own, FUZZ_SECONDS each; the relay ten minutes in total
 	@.ci/need g++
 	tests/fuzz/run $(FUZZ_SECONDS)
 
-fuzz-api: portals programs ## everything the API's descriptions allow, and more, asked of the running system; some ten minutes
+fuzz-api: portals programs ## everything the API's descriptions allow, and more, asked of the running system; a quarter of an hour
 	@.ci/need $(RUN_NEEDS) python3=python3-venv
 	tests/api/run $(TARGET)/debug
 

@@ -16,13 +16,9 @@ WITHOUT_SUCCESS = {
     "oidc_accept": "an outside provider",
     "oidc_link": "an outside provider",
     "identity_unlink": "an outside provider",
-    "link_redeem": "a token that comes by mail",
-    "registration_complete": "a token that comes by mail",
     "job_retry": "a job that failed for good",
     "audit_log_resume": "a log that was cut short",
-    "raft_add_learner": "one more node",
     "raft_promote": "one more node",
-    "raft_remove": "one more node",
 }
 # 200 to 399: a redirect is what some routes are for.
 SUCCESS = range(200, 400)

@@ -20,7 +20,8 @@ import requests
 
 import coverage
 import people
-from people import session_headers, totp
+import post
+import steps
 
 SEED = int(os.environ.get("FUZZ_API_SEED", "20260"))
 HERE = pathlib.Path(__file__).resolve().parent
@@ -28,7 +29,7 @@ OPENAPI = HERE.parent.parent / "api" / "openapi"
 # A stream of events is text to its schema, whose events are objects to ours.
 EVENTS = ["visit_events"]
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
-# Whoever runs these ends the session, or takes a factor away that the others need.
+# Whoever runs these ends the session, takes a factor away that the others need, or guesses at one until nobody may.
 ENDS_SESSION = [
     "auth_logout",
     "password_change",
@@ -38,38 +39,16 @@ ENDS_SESSION = [
     "totp_begin",
     "totp_confirm",
     "recovery_codes_replace",
+    "mfa_verify",
+    "step_up",
 ]
+# How often the open visit stands among the ids of visits.
+LIVE_SHARE = 4
 # Membership of the quorum is changed by the last run only, when nothing else needs it.
 MEMBERSHIP = ["raft_add_learner", "raft_promote", "raft_remove"]
 START_SECONDS = 120
 # One run may take this long; what is not asked by then is not asked, and said so.
 RUN_SECONDS = int(os.environ.get("FUZZ_API_SECONDS", "40"))
-
-
-def sign_in(url, login):
-    """Cookie and CSRF token of a session that may do everything its person may."""
-    given = {"email": login["email"], "password": login["password"]}
-    answer = requests.post(url + "/v1/auth/login", json=given, timeout=10)
-    answer.raise_for_status()
-    headers = session_headers(answer)
-    if login.get("totp_secret"):
-        proof = {"method": "totp", "code": totp(login["totp_secret"])}
-        for _ in range(3):
-            answer = requests.post(url + "/v1/auth/mfa/verify", json=proof, headers=headers, timeout=10)
-            if answer.status_code == 200:
-                break
-            # No code is taken twice; the next one is at most a step away.
-            time.sleep(31)
-            proof["code"] = totp(login["totp_secret"])
-        answer.raise_for_status()
-        headers = session_headers(answer)
-    return headers
-
-
-def person_of(url, headers):
-    """Whose session it is; nothing for a machine's token."""
-    answer = requests.get(url + "/v1/auth/session", headers=headers, timeout=10)
-    return answer.json()["person"] if answer.ok else None
 
 
 def gather_ids(url, clinician, admin, system):
@@ -147,9 +126,9 @@ def statuses(system):
     return dict(sorted(counts.items()))
 
 
-def unhurried(medmesh, out):
-    """The programs with control nodes that let anybody ask as often as they like: limits are for others, and
-    would hide everything behind them. A program looks for the others beside itself, so that it is a hard link."""
+def unhurried(medmesh, out, office):
+    """The programs with control nodes that send mail, and let anybody ask as often as they like: limits are for
+    others, and would hide everything behind them. A program looks for the others beside itself, so that it is a hard link."""
     programs = out / "programs"
     shutil.rmtree(programs, ignore_errors=True)
     programs.mkdir()
@@ -157,17 +136,18 @@ def unhurried(medmesh, out):
         os.link(medmesh.with_name(name), programs / name)
     control = programs / "medmesh-control"
     # Only here: an edge refuses to start with a setting that is not its own.
-    control.write_text(f'#!/bin/sh\nMEDMESH_LIMITS__SCALE=1000 exec "{medmesh.with_name("medmesh-control")}" "$@"\n',
-                       encoding="utf-8")
+    settings = {"MEDMESH_LIMITS__SCALE": "1000"} | office.settings()
+    told = " ".join(f"{name}={value}" for name, value in settings.items())
+    control.write_text(f'#!/bin/sh\n{told} exec "{medmesh.with_name("medmesh-control")}" "$@"\n', encoding="utf-8")
     control.chmod(0o755)
     return str(programs / "medmesh")
 
 
-def start(medmesh, portals, out):
+def start(medmesh, portals, out, office):
     system_file = out / "system.json"
     system_file.unlink(missing_ok=True)
     demo = subprocess.Popen(
-        [unhurried(pathlib.Path(medmesh), out), "demo", "--ephemeral", "--portals", portals,
+        [unhurried(pathlib.Path(medmesh), out, office), "demo", "--ephemeral", "--portals", portals,
          "--system-file", str(system_file)],
         stdout=(out / "demo.log").open("w"), stderr=subprocess.STDOUT,
     )
@@ -180,39 +160,42 @@ def start(medmesh, portals, out):
     return demo, json.loads(system_file.read_text(encoding="utf-8"))
 
 
-def everything(system, medmesh, out, examples):
+def everything(system, office, medmesh, out, examples):
     url, logins = system["portal_url"], system["logins"]
     asked = people.Asked(out / "asked.txt")
-    admin = sign_in(url, logins["admin"])
-    # The admin last: what an admin changes, everybody else would feel.
-    sessions = {name: sign_in(url, logins[name]) for name in ("patient", "clinician")}
+    known = {name: steps.Person(asked, url, logins[name]) for name in ("admin", "patient", "patient2", "clinician")}
+    admin = known["admin"]
+    admin.fresh()
+    steps.settle(admin, office)
     for name, role in people.STAFF.items():
-        sessions[name] = people.staff(asked, url, admin, role)
-    sessions["machine"] = people.machine(asked, url, admin, medmesh, out)
-    sessions["admin"] = admin
-    ids = gather_ids(url, sessions["clinician"], sessions["admin"], system)
-    spared = [who["id"] for who in (person_of(url, headers) for headers in sessions.values()) if who]
-    base = {"url": url, "seed": SEED, "ids": ids, "spared": spared, "voters": [node["id"] for node in system["controls"]]}
+        known[name] = steps.Person(asked, url, people.staff(asked, url, admin.headers, role))
+    token = people.machine(asked, url, admin.headers, medmesh, out)
+    for name in ("patient", "patient2", "clinician"):
+        known[name].fresh()
+    ids = gather_ids(url, known["clinician"].headers, admin.headers, system)
+    live = steps.Visits(known["clinician"], known["patient"], ids["clinicians"][-1])
+    live.make_room()
+    steps.disagree(known["patient"], admin)
+    spared = [who.id() for who in known.values()]
+    world = World(url, ids, spared, [node["id"] for node in system["controls"]], live, known, token)
     good = True
     forms = CHECKS.replace(",response_schema_conformance", "")
-    good &= run("events", "clinic.json", base | {"headers": sessions["clinician"]}, out, min(examples, 10),
-                include=EVENTS, checks=forms)
-    for name, headers in sessions.items():
-        good &= run(name, "clinic.json", base | {"headers": headers}, out, examples, exclude=ENDS_SESSION + EVENTS)
-    victim = {key: logins["patient2"][key] for key in ("email", "password")}
-    good &= run("session-ends", "clinic.json", base | {"headers": {}, "victim": victim}, out,
+    good &= run("events", "clinic.json", world.of("clinician"), out, min(examples, 10), include=EVENTS, checks=forms)
+    steps.settle_factors(known["patient2"], office)
+    victim = {key: logins["patient2"][key] for key in ("email", "password")} | {"device": known["patient2"].device}
+    good &= run("session-ends", "clinic.json", world.of(None) | {"victim": victim}, out,
                 min(examples, 20), include=ENDS_SESSION)
-    good &= run("stranger", "clinic.json", base | {"headers": {}}, out, min(examples, 15))
+    # The admin last: what an admin changes, everybody else would feel.
+    for name in ("patient", "clinician", *people.STAFF, "machine", "admin"):
+        good &= run(name, "clinic.json", world.of(name), out, examples, exclude=ENDS_SESSION + EVENTS)
+    good &= run("stranger", "clinic.json", world.of(None), out, min(examples, 15))
     # Before the operator's, who closes edges and takes them away.
-    good &= rest(base, sessions, "clinic.json", out, examples)
-    token = pathlib.Path(system["operator_token_file"]).read_text(encoding="utf-8").strip()
-    operator = base | {"headers": {"Authorization": f"Bearer {token}"}}
-    good &= run("operator", "fleet.json", operator, out, examples, exclude=MEMBERSHIP)
-    good &= rest(operator, {"operator": operator["headers"]}, "fleet.json", out, examples)
-    # Nodes that are thought up never answer, and waiting for one ends in a 503; a 500 is no status it may have.
-    patient = CHECKS.replace("not_a_server_error,", "")
-    good &= run("operator-membership", "fleet.json", operator, out, min(examples, 20), include=MEMBERSHIP,
-                checks=patient)
+    good &= rest(world, ("admin", "clinician", "patient"), "clinic.json", out, examples)
+    bearer = pathlib.Path(system["operator_token_file"]).read_text(encoding="utf-8").strip()
+    world.tokens["operator"] = {"Authorization": f"Bearer {bearer}"}
+    good &= run("operator", "fleet.json", world.of("operator"), out, examples, exclude=MEMBERSHIP)
+    good &= rest(world, ("operator",), "fleet.json", out, examples)
+    good &= run("operator-membership", "fleet.json", world.of("operator"), out, min(examples, 20), include=MEMBERSHIP)
     good &= coverage.report(coverage.operations(sorted(OPENAPI.glob("*.json"))), out / "asked.txt", out)
     print(f"answers by status: {statuses(system)}")
     for line in metric(system, "medmesh_http_undescribed_total"):
@@ -221,18 +204,39 @@ def everything(system, medmesh, out, examples):
     return good
 
 
-def rest(base, sessions, description, out, examples):
+class World:
+    """What every run is told: who asks, with a session of this moment, and what there is, with a visit that is open."""
+
+    def __init__(self, url, ids, spared, voters, live, known, token):
+        self.told = {"url": url, "seed": SEED, "spared": spared, "voters": voters}
+        self.ids, self.live, self.known, self.tokens = ids, live, known, {"machine": token}
+
+    def of(self, name):
+        """For a run as this person, machine or operator; as nobody without a name."""
+        if name is None:
+            return self.told | {"headers": {}, "ids": self.ids}
+        if name in self.tokens:
+            headers = self.tokens[name]
+        else:
+            headers = self.known[name].fresh()
+        for keeper in (self.live.clinician, self.live.patient):
+            keeper.renew()
+        visit, participants = self.live.open()
+        # Those that are over stay known; most requests shall be to the one that is not.
+        ids = self.ids | {"visits": [visit] * LIVE_SHARE + self.ids["visits"], "participants": participants}
+        return self.told | {"headers": headers, "ids": ids, "live": visit}
+
+
+def rest(world, names, description, out, examples):
     """What the runs had no time for, or had no luck with: asked again, by whoever may."""
     good, asked = True, out / "asked.txt"
     known = coverage.operations([OPENAPI / description]) - set(ENDS_SESSION + EVENTS + MEMBERSHIP)
-    # The admin and the clinician may most of what others may not.
-    for name in sorted(sessions, key=lambda name: (name != "admin", name != "clinician")):
+    for name in names:
         unasked, failed = coverage.lacking(known, asked)
         left = sorted(unasked | failed)
         if left:
             print(f"once more as {name}: {' '.join(left)}", flush=True)
-            world = base | {"headers": sessions[name]}
-            good &= run(f"{name}-again", description, world, out, examples, include=left)
+            good &= run(f"{name}-again", description, world.of(name), out, examples, include=left)
     return good
 
 
@@ -242,9 +246,10 @@ def main():
     out.mkdir(parents=True, exist_ok=True)
     for name in ("asked.txt", "learned.txt"):
         (out / name).unlink(missing_ok=True)
-    demo, system = start(medmesh, portals, out)
+    office = post.Office()
+    demo, system = start(medmesh, portals, out, office)
     try:
-        good = everything(system, medmesh, out, examples)
+        good = everything(system, office, medmesh, out, examples)
     finally:
         demo.send_signal(signal.SIGTERM)
         demo.wait(timeout=60)

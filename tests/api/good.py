@@ -35,7 +35,7 @@ BODIES = {
     "break_glass_open": lambda real, dice: {"reason": "an emergency at the door"},
     "break_glass_review": lambda real, dice: {"finding": dice.choice(["justified", "unjustified"])},
     "care_team_add": lambda real, dice: {"person_id": real("clinicians"), "role": "clinician"},
-    "clinic_update": lambda real, dice: {"self_registration": dice.choice([True, False])},
+    "clinic_update": lambda real, dice: {"self_registration": True},
     "client_update": lambda real, dice: {"name": "A system"},
     "consent_record": lambda real, dice: {
         "purpose": "treatment", "segment": "general", "decision": dice.choice(["granted", "withdrawn"]),
@@ -71,6 +71,9 @@ BODIES = {
     "signaling_session": lambda real, dice: {"visit_id": real("visits"), "probes": [], "key": KEY},
     "visit_admit": lambda real, dice: {"participant_id": real("participants")},
     # The operator's.
+    "raft_add_learner": lambda real, dice: {"node": dice.randint(1000, 1020), "link_address": "127.0.0.1:9"},
+    "raft_promote": lambda real, dice: {"node": dice.randint(1000, 1020)},
+    "raft_remove": lambda real, dice: {"node": dice.randint(1000, 1020)},
     "join_token_create": lambda real, dice: {"life_seconds": 60},
     "key_rotate": lambda real, dice: {"subject": {"level": dice.choice(["root", "system"])}},
     "key_restored": lambda real, dice: {"clinic_id": real("clinics")},

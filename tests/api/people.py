@@ -32,6 +32,7 @@ SCOPES = [
     "system/CareTeam.rs", "system/AuditEvent.rs",
 ]
 TIMEOUT = 20
+DEVICE_COOKIE = "__Host-medmesh_device"
 
 
 class Asked:
@@ -47,7 +48,10 @@ class Asked:
             headers["Idempotency-Key"] = str(uuid.uuid4())
         if version is not None:
             headers["If-Match"] = f'"{version}"'
-        answer = requests.request(method, url, json=body, headers=headers, timeout=TIMEOUT)
+        return self.note(operation, requests.request(method, url, json=body, headers=headers, timeout=TIMEOUT))
+
+    def note(self, operation, answer):
+        """Counts an answer to us, if it is a success; nothing goes on without."""
         if not answer.ok:
             raise SystemExit(f"{operation}: {answer.status_code} {answer.text}")
         with open(self.file, "a", encoding="utf-8") as file:
@@ -70,14 +74,21 @@ def session_headers(answer):
     return {"Cookie": cookies, "X-CSRF-Token": said.get("session", said)["csrf_token"]}
 
 
+def device_headers(answer):
+    """What a browser sends that has signed in before, if this answer gave it."""
+    given = answer.cookies.get(DEVICE_COOKIE)
+    return {"Cookie": f"{DEVICE_COOKIE}={given}"} if given else {}
+
+
 def staff(asked, url, admin, role):
-    """A new person of this role, with a second factor and what the role needs verified."""
+    """Login of a new person of this role, with a second factor and what the role needs verified."""
     password = secrets.token_urlsafe(24)
     email = f"{role.replace('_', '-')}@demo.example"
     person = {"display_name": f"A {role.replace('_', ' ')}", "email": email, "roles": [role], "password": password}
-    asked.ask("person_create", "POST", url + "/v1/people", admin, person)
+    made = asked.ask("person_create", "POST", url + "/v1/people", admin, person).json()
     login = {"email": email, "password": password}
-    headers = session_headers(asked.ask("auth_login", "POST", url + "/v1/auth/login", None, login))
+    answer = asked.ask("auth_login", "POST", url + "/v1/auth/login", None, login)
+    headers, device = session_headers(answer), device_headers(answer)
     setup = asked.ask("totp_begin", "POST", url + "/v1/auth/mfa/totp", headers).json()
     code = {"code": totp(setup["secret"])}
     answer = asked.ask("totp_confirm", "POST", url + "/v1/auth/mfa/totp/confirm", headers, code)
@@ -89,7 +100,7 @@ def staff(asked, url, admin, role):
         stated = asked.ask("credential_submit", "POST", url + "/v1/credentials", headers, claim).json()
         path = f"{url}/v1/credentials/{stated['id']}/verify"
         asked.ask("credential_verify", "POST", path, admin, None, stated["version"])
-    return headers
+    return login | {"totp_secret": setup["secret"], "id": made["id"], "device": device}
 
 
 def machine(asked, url, admin, medmesh, out):
