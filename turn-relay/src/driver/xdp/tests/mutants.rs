@@ -33,6 +33,8 @@ const NETWORKS: [Network; 3] = [
 ];
 /// The longest frame that a run for a test has room for.
 const FRAME_BYTES_MAX: usize = 3520;
+/// What the README says, more or less.
+const INSTRUCTIONS_MAX: usize = 500;
 /// Frames made at random, beside those made on purpose.
 const RANDOM: usize = 1500;
 /// The jump that goes on.
@@ -395,6 +397,7 @@ fn it_does_what_is_written_and_nothing_it_asks_is_idle() {
     }
     let all = ["turn0", "turn1"].map(|name| Interface::find(name).unwrap());
     let whole = program::relay(&scene.path.host(&all[0], &all, ttl().unwrap()));
+    assert!(whole.len() <= INSTRUCTIONS_MAX, "{} instructions", whole.len());
     let mut idle = Vec::new();
     for (at, instruction) in whole.iter().enumerate().filter(|(_, code)| compares(code)) {
         let mut less = whole.clone();
