@@ -132,3 +132,36 @@ pub struct Consent {
     /// When whoever recorded it had last proved who they are.
     pub proved_at: Option<OffsetDateTime>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paper_and_witnesses_are_somebody_elses_word() {
+        let (patient, clinician) = (PersonId::generate(), PersonId::generate());
+        let signed = |by| Signature {
+            by,
+            document: "treatment/1".to_owned(),
+            text_sha256: None,
+            proof_sha256: (by == SignedBy::Paper).then_some([1; 32]),
+        };
+        for by in [SignedBy::Paper, SignedBy::Witness] {
+            let signature = signed(by);
+            assert_eq!(signature.check(patient, clinician, None), Ok(()), "{by:?}");
+            // Of oneself nobody is the witness, and paper one kept oneself proves nothing.
+            let own = signature.check(patient, patient, None);
+            assert_eq!(own, Err(Refusal::SignatureUnsound), "{by:?}");
+            let screened = Signature {
+                text_sha256: Some([2; 32]),
+                ..signature
+            };
+            let screened = screened.check(patient, clinician, Some([2; 32]));
+            assert_eq!(
+                screened,
+                Err(Refusal::SignatureUnsound),
+                "{by:?}: there was no screen"
+            );
+        }
+    }
+}

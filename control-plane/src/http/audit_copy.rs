@@ -184,6 +184,13 @@ fn push(text: &mut String, field: &str) {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
+    use medmesh_base::Phi;
+    use medmesh_clinic::Role;
+    use medmesh_clinic::audit::RolesHeld;
+    use medmesh_store::{Named, Page};
+
     use super::*;
 
     #[test]
@@ -221,5 +228,85 @@ mod tests {
             next,
             "/v1/audit/export?format=fhir&cursor=new&action=visit_read&from=1970-01-01T00:00:00Z"
         );
+    }
+
+    /// What a column says is what the event says: the copy is what an auditor goes by.
+    #[test]
+    fn each_column_says_what_its_name_says() {
+        let id = |n: u128| uuid::Uuid::from_u128(n);
+        let event = Event {
+            clinic_id: id(1),
+            id: id(2),
+            at: time::OffsetDateTime::UNIX_EPOCH,
+            actor_kind: "person".into(),
+            actor_id: Some(id(3)),
+            session_id: Some(id(4)),
+            action: "denied".into(),
+            object_kind: "visit".into(),
+            object_id: Some(id(5)),
+            patient_id: Some(id(6)),
+            purpose: "emergency".into(),
+            request_id: id(7),
+            break_glass_id: Some(id(8)),
+            denied_action: Some("visit_get".into()),
+            denied_reason: Some("relation".into()),
+            roles: Some(RolesHeld {
+                before: vec!["nurse".into()],
+                after: vec!["clinician".into(), "admin".into()],
+            }),
+        };
+        let nurse = Named {
+            display_name: Some(Phi::new("Nora Nurse".into())),
+            roles: Roles::of(&[Role::Nurse, Role::Auditor]),
+        };
+        let quiet = Event {
+            action: "visit_read".into(),
+            actor_id: Some(id(9)),
+            roles: None,
+            ..event.clone()
+        };
+        let view = AuditView {
+            page: Page {
+                items: vec![event, quiet],
+                next_cursor: None,
+            },
+            people: [(PersonId::from_uuid(id(3)), nurse)].into(),
+            clients: [(ClientId::from_uuid(id(9)), "Laboratory".to_owned())].into(),
+            places: HashMap::new(),
+        };
+        let text = csv(&view);
+        let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split(',').collect()).collect();
+        let column =
+            |row: usize, name: &str| rows[row][COLUMNS.iter().position(|known| *known == name).unwrap()];
+        assert_eq!(rows[0], COLUMNS);
+        let text_of = |n: u128| id(n).to_string();
+        for (name, expected) in [
+            ("id", text_of(2)),
+            ("at", "1970-01-01T00:00:00Z".into()),
+            ("actor_kind", "person".into()),
+            ("actor_id", text_of(3)),
+            ("actor_name", "Nora Nurse".into()),
+            ("actor_roles", "nurse auditor".into()),
+            ("session_id", text_of(4)),
+            ("action", "denied".into()),
+            ("object_kind", "visit".into()),
+            ("object_id", text_of(5)),
+            ("patient_id", text_of(6)),
+            ("purpose", "emergency".into()),
+            ("outcome", "refused".into()),
+            ("denied_action", "visit_get".into()),
+            ("denied_reason", "relation".into()),
+            ("break_glass_id", text_of(8)),
+            ("request_id", text_of(7)),
+            ("roles_before", "nurse".into()),
+            ("roles_after", "clinician admin".into()),
+        ] {
+            assert_eq!(column(1, name), expected, "{name}");
+        }
+        assert_eq!(
+            (column(2, "actor_name"), column(2, "actor_roles")),
+            ("Laboratory", "")
+        );
+        assert_eq!((column(2, "outcome"), column(2, "roles_after")), ("done", ""));
     }
 }

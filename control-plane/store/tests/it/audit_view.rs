@@ -329,3 +329,37 @@ async fn the_account_of_disclosures_goes_back_six_years() {
         .await;
     assert_eq!(told(other), ProblemCode::NotFound);
 }
+
+/// A rare act lies further back than one look goes: pages may be empty on the way, and the way does not end there.
+#[tokio::test]
+async fn what_is_rare_is_found_however_far_back_it_lies() {
+    let world = world().await;
+    let people = world.people;
+    let mut tx = world.begin(people.clinician).await;
+    let denied = tx.audit_list(&AuditFilter::default(), pages_of(1)).await;
+    assert_eq!(told(denied), ProblemCode::Forbidden);
+    // More than are looked through for one page, past the service: it would take minutes.
+    sqlx::query(
+        "INSERT INTO audit (clinic_id, id, at, actor_kind, action, object_kind, purpose, request_id, sealed, commitment)
+         SELECT $1, (left(uuid_at(now() + interval '1 minute')::text, 14) || '7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid,
+             now(), 'upkeep', 'visit_read', 'clinic', 'operations', gen_random_uuid(), '\\x00', sha256('\\x00')
+         FROM generate_series(1, 20500) n",
+    )
+    .bind(world.clinic.as_uuid())
+    .execute(&mut world.admin().await)
+    .await
+    .unwrap();
+    let refused = AuditFilter {
+        action: Some(Action::Denied),
+        ..AuditFilter::default()
+    };
+    let first = world
+        .begin(people.admin)
+        .await
+        .audit_list(&refused, pages_of(7))
+        .await;
+    let first = first.unwrap().page;
+    assert!(first.items.is_empty() && first.next_cursor.is_some(), "{first:?}");
+    let found = all(&world, people.admin, refused).await.unwrap();
+    assert_eq!(found.len(), 1, "{found:?}");
+}

@@ -16,6 +16,7 @@ mod idempotency;
 mod key_opened;
 mod outbox;
 mod people;
+mod refusals;
 mod rights;
 mod rls;
 mod rotation;
