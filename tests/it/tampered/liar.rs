@@ -285,7 +285,7 @@ impl Liar {
         let (mut frontier, mut tiles) = (Frontier::new(), Tiles::default());
         for commitment in &order {
             frontier.append(leaf_hash(commitment), |level, at, hash| {
-                tiles.push(level, at, hash)
+                tiles.push(level, at, hash);
             });
         }
         for tile in changed(0, size) {
