@@ -118,6 +118,30 @@ async fn a_visit_works_through_the_relays_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_edges_relay_reaches_its_media_sockets_and_nothing_else() {
+    let fleet = Fleet::start(1, true).await;
+    let addresses = fleet.edge(0).addresses().clone();
+    let relay = addresses.turn.unwrap();
+    let mut relayed = Relayed::allocate(relay, &addresses.media).await;
+    // Public, private, the metadata of a cloud: asked for only.
+    for elsewhere in ["9.9.9.9:443", "10.0.0.7:5432", "169.254.169.254:80", "127.0.0.2:9"] {
+        assert!(!relayed.permit(elsewhere.parse().unwrap()).await, "{elsewhere}");
+    }
+    // The permission is for the address; of its ports the media's only are reached.
+    let denied = "medmesh_turn_dropped_packets_total{reason=\"peer_denied\"}";
+    let stranger = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let beside = [addresses.link, relay, stranger.local_addr().unwrap()];
+    for (count, beside) in (1_u8..).zip(beside) {
+        relayed.send(beside, b"let me in").await;
+        fleet.metric_reaches(0, denied, f64::from(count)).await;
+    }
+    relayed.send(addresses.media[0], b"nobody you know").await;
+    let unknown = "medmesh_turn_packets_total{direction=\"to_peer\"}";
+    fleet.metric_reaches(0, unknown, 1.0).await;
+    fleet.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_edges_of_a_fleet_are_linked_before_anybody_comes() {
     let fleet = Fleet::start_linked().await;
     for index in 0..2 {

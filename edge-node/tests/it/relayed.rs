@@ -26,6 +26,26 @@ const UDP: [u8; 4] = [17, 0, 0, 0];
 pub(crate) struct Relayed {
     socket: UdpSocket,
     relayed: SocketAddr,
+    account: Account,
+}
+
+/// What requests are signed with.
+struct Account {
+    username: String,
+    realm: Vec<u8>,
+    nonce: Vec<u8>,
+    key: Vec<u8>,
+}
+
+impl Account {
+    fn sign(&self, builder: Builder) -> Vec<u8> {
+        builder
+            .attribute(USERNAME, self.username.as_bytes())
+            .attribute(REALM, &self.realm)
+            .attribute(NONCE, &self.nonce)
+            .integrity(IntegrityKind::Sha1, &self.key)
+            .finish()
+    }
 }
 
 impl Relayed {
@@ -42,28 +62,35 @@ impl Relayed {
         let fields = Fields::read(&challenge);
         let (realm, nonce) = (fields.realm.unwrap(), fields.nonce.unwrap());
         let text = format!("{username}:{}:{password}", std::str::from_utf8(realm).unwrap());
-        let key = Md5::digest(text.as_bytes());
-        let signed = |builder: Builder| {
-            builder
-                .attribute(USERNAME, username.as_bytes())
-                .attribute(REALM, realm)
-                .attribute(NONCE, nonce)
-                .integrity(IntegrityKind::Sha1, &key)
-                .finish()
+        let account = Account {
+            key: Md5::digest(text.as_bytes()).to_vec(),
+            realm: realm.to_vec(),
+            nonce: nonce.to_vec(),
+            username,
         };
 
         let allocate = request(Method::ALLOCATE).attribute(REQUESTED_TRANSPORT, &UDP);
-        let allocated = exchange(&socket, signed(allocate)).await;
+        let allocated = exchange(&socket, account.sign(allocate)).await;
         let allocated = message(&allocated);
         assert_eq!(allocated.class, Class::Success);
         let relayed = attribute(&allocated, XOR_RELAYED_ADDRESS).unwrap();
         let relayed = decode_xor_address(relayed, &allocated.transaction()).unwrap();
+        let allocation = Self {
+            socket,
+            relayed,
+            account,
+        };
         for peer in peers {
-            let permit = request(Method::CREATE_PERMISSION).address(XOR_PEER_ADDRESS, *peer);
-            let permitted = exchange(&socket, signed(permit)).await;
-            assert_eq!(message(&permitted).class, Class::Success);
+            assert!(allocation.permit(*peer).await, "{peer}");
         }
-        Self { socket, relayed }
+        allocation
+    }
+
+    /// Asks for permission to reach a peer; whether it was given.
+    pub(crate) async fn permit(&self, peer: SocketAddr) -> bool {
+        let permit = request(Method::CREATE_PERMISSION).address(XOR_PEER_ADDRESS, peer);
+        let permitted = exchange(&self.socket, self.account.sign(permit)).await;
+        message(&permitted).class == Class::Success
     }
 
     pub(crate) fn relayed_address(&self) -> SocketAddr {

@@ -8,6 +8,7 @@ mod differential;
 mod handle;
 mod headroom;
 mod icmp;
+mod load;
 mod operation;
 mod own_host;
 mod process;

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use medmesh_turn::codec::{Builder, Method, attribute};
 use medmesh_turn::secrets_file;
@@ -10,6 +9,7 @@ use nix::sys::signal::Signal;
 use rustls::pki_types::CertificateDer;
 use tempfile::TempDir;
 
+use crate::load::Load;
 use crate::operation::presents;
 use crate::process::Process;
 use crate::support::*;
@@ -21,25 +21,8 @@ const ROUND_TRIPS: u64 = 20;
 /// Four each over UDP, TCP and TLS.
 const CLIENTS: usize = 12;
 
-/// Who talks through the relay, lock-step: each packet is back before the next is sent, so that a lost one
-/// ends the test.
-fn talk(n: usize, mut client: WireClient, peer: SocketAddr, stop: &AtomicBool, done: &AtomicU64) {
-    assert_eq!(client.allocate().code(), 0);
-    assert_eq!(client.bind(0x4000, peer), 0);
-    while !stop.load(Ordering::Relaxed) {
-        let number = done.load(Ordering::Relaxed);
-        let data = number.to_be_bytes();
-        assert!(
-            client.echo_over_channel(0x4000, &data),
-            "client {n}, packet {number}"
-        );
-        done.fetch_add(1, Ordering::Release);
-    }
-    // Its secret is long gone, the relay drains, and its allocation goes on.
-    let lifetime = |r: Builder| r.attribute(attribute::LIFETIME, &600_u32.to_be_bytes());
-    assert_eq!(client.request(Method::REFRESH, lifetime).code(), 0);
-    assert!(client.echo_over_channel(0x4000, b"the last"));
-    done.fetch_add(1, Ordering::Release);
+/// Gives its allocation back.
+fn end(mut client: WireClient) {
     let end = |r: Builder| r.attribute(attribute::LIFETIME, &[0; 4]);
     assert_eq!(client.request(Method::REFRESH, end).code(), 0);
 }
@@ -85,57 +68,41 @@ fn allocates_with_the_newest(process: &Process) -> u16 {
 #[test]
 fn an_operators_day_under_load_loses_no_allocation_and_no_packet() {
     let ((mut process, tls, first), echo) = (process(), Echo::new());
-    let (stop, done) = (AtomicBool::new(false), [const { AtomicU64::new(0) }; CLIENTS]);
+    let load = Load::new(CLIENTS);
     std::thread::scope(|scope| {
-        let _end = StopAtEnd(&stop);
-        for (n, done) in done.iter().enumerate() {
-            let (turn, first, stop, peer) = (process.turn, &first, &stop, echo.address);
+        let _end = load.stop_at_end();
+        for n in 0..CLIENTS {
+            let (turn, first, load, peer) = (process.turn, &first, &load, echo.address);
             scope.spawn(move || {
-                let user = format!("user-{n}");
-                let client = match n % 3 {
-                    0 => WireClient::new(turn, &user),
-                    1 => WireClient::tcp(turn, &user),
-                    _ => WireClient::tls(tls, first, &user),
-                };
-                talk(n, client, peer, stop, done);
+                let client = Load::client(n, [turn, turn, tls], first);
+                end(load.talk(n, client, peer));
             });
         }
-        let all_have = |more: u64| {
-            let goals: Vec<u64> = done
-                .iter()
-                .map(|done| done.load(Ordering::Acquire) + more)
-                .collect();
-            eventually("traffic", || {
-                let mut pairs = done.iter().zip(&goals);
-                pairs.all(|(done, goal)| done.load(Ordering::Acquire) >= *goal)
-            });
-        };
-        all_have(1);
+        load.all_have(1);
         for _ in 0..ROUNDS {
             let (_, next) = write_pair(process.directory.path());
             verb(&process, "rotate");
             process.signal(Signal::SIGHUP);
             eventually("the next certificate", || presents(tls, &next));
             eventually("the next secret", || allocates_with_the_newest(&process) == 0);
-            all_have(ROUND_TRIPS);
+            load.all_have(ROUND_TRIPS);
             verb(&process, "retire");
             process.signal(Signal::SIGHUP);
-            all_have(ROUND_TRIPS);
+            load.all_have(ROUND_TRIPS);
         }
         eventually("the first secret's end", || {
             WireClient::new(process.turn, "stranger").allocate().code() == 401
         });
         process.signal(Signal::SIGTERM);
         eventually("draining", || allocates_with_the_newest(&process) == 508);
-        all_have(ROUND_TRIPS);
+        load.all_have(ROUND_TRIPS);
         let alive = metric(&process, "medmesh_turn_allocations ");
         assert!(alive >= CLIENTS as u64, "{alive} allocations");
-        stop.store(true, Ordering::Relaxed);
-        let sent = || -> u64 { done.iter().map(|done| done.load(Ordering::Acquire)).sum() };
+        load.stop();
         eventually("as many packets as were sent, both ways", || {
             ["to_peer", "to_client"].iter().all(|direction| {
                 let name = format!("medmesh_turn_packets_total{{direction=\"{direction}\"}} ");
-                metric(&process, &name) == sent()
+                metric(&process, &name) == load.sent()
             })
         });
     });
