@@ -124,7 +124,12 @@ async fn an_edges_relay_reaches_its_media_sockets_and_nothing_else() {
     let relay = addresses.turn.unwrap();
     let mut relayed = Relayed::allocate(relay, &addresses.media).await;
     // Public, private, the metadata of a cloud: asked for only.
-    for elsewhere in ["9.9.9.9:443", "10.0.0.7:5432", "169.254.169.254:80", "127.0.0.2:9"] {
+    for elsewhere in [
+        "9.9.9.9:443",
+        "10.0.0.7:5432",
+        "169.254.169.254:80",
+        "127.0.0.2:9",
+    ] {
         assert!(!relayed.permit(elsewhere.parse().unwrap()).await, "{elsewhere}");
     }
     // The permission is for the address; of its ports the media's only are reached.

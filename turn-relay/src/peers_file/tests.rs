@@ -15,8 +15,14 @@ fn rules_are_read_in_their_order_and_remarks_are_not() {
     let shown = |rules: &[PeerRule]| rules.iter().map(ToString::to_string).collect::<Vec<_>>();
     assert_eq!(shown(&rules.allow), ["192.0.2.9:10000-10007", "2001:db8::/64"]);
     assert_eq!(shown(&rules.deny), ["192.0.2.1"]);
-    let mut policy = PeerPolicy::allow_list(vec!["198.51.100.1".parse().unwrap()]);
+    let own = ["198.51.100.1", "192.0.2.0/30"].map(|rule| rule.parse().unwrap());
+    let mut policy = PeerPolicy::allow_list(own.into());
+    assert!(policy.permits("192.0.2.1:7".parse().unwrap()));
     rules.add_to(&mut policy);
+    assert!(
+        !policy.permits("192.0.2.1:7".parse().unwrap()),
+        "denied by the file"
+    );
     assert!(policy.permits("198.51.100.1:7".parse().unwrap()));
     assert!(policy.permits("192.0.2.9:10003".parse().unwrap()));
     assert!(!policy.permits("192.0.2.9:10008".parse().unwrap()));
