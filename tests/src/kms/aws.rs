@@ -3,7 +3,6 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::hmac;
@@ -131,24 +130,8 @@ impl Simulator for AwsSimulator {
         )
     }
 
-    fn goes(&self) {
-        self.fails(GONE);
-    }
-
-    fn fails(&self, status: u16) {
-        self.mood.fault.store(status, Ordering::SeqCst);
-    }
-
-    fn returns(&self) {
-        self.fails(0);
-    }
-
-    fn asked(&self) -> usize {
-        self.mood.asked.load(Ordering::SeqCst)
-    }
-
-    fn opened(&self) -> usize {
-        self.mood.opened.load(Ordering::SeqCst)
+    fn mood(&self) -> &Mood {
+        &self.mood
     }
 
     fn versions(&self) -> usize {

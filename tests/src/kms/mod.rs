@@ -14,7 +14,7 @@ pub use transit::TransitSimulator;
 
 /// How a simulator is at the moment, and what it was asked.
 #[derive(Debug, Default)]
-struct Mood {
+pub struct Mood {
     /// 0 while all is well, [`GONE`], or the status everything is answered with.
     fault: AtomicU16,
     asked: AtomicUsize,
@@ -42,20 +42,33 @@ pub trait Simulator: Send + Sync {
     /// What `[vault]` of a control node has about it, with its files below `dir`.
     fn config(&self, dir: &Path) -> String;
 
+    /// How it is, and what it was asked.
+    fn mood(&self) -> &Mood;
+
     /// From now on connections to it end without an answer.
-    fn goes(&self);
+    fn goes(&self) {
+        self.fails(GONE);
+    }
 
     /// From now on everything is answered with this status, as the real one does when it can do nothing.
-    fn fails(&self, status: u16);
+    fn fails(&self, status: u16) {
+        self.mood().fault.store(status, Ordering::SeqCst);
+    }
 
     /// It is well again.
-    fn returns(&self);
+    fn returns(&self) {
+        self.fails(0);
+    }
 
     /// Requests so far, also those that failed.
-    fn asked(&self) -> usize;
+    fn asked(&self) -> usize {
+        self.mood().asked.load(Ordering::SeqCst)
+    }
 
     /// Keys it has unwrapped so far.
-    fn opened(&self) -> usize;
+    fn opened(&self) -> usize {
+        self.mood().opened.load(Ordering::SeqCst)
+    }
 
     /// Versions of its key.
     fn versions(&self) -> usize;

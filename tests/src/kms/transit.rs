@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -129,24 +128,8 @@ impl Simulator for TransitSimulator {
         )
     }
 
-    fn goes(&self) {
-        self.fails(GONE);
-    }
-
-    fn fails(&self, status: u16) {
-        self.mood.fault.store(status, Ordering::SeqCst);
-    }
-
-    fn returns(&self) {
-        self.fails(0);
-    }
-
-    fn asked(&self) -> usize {
-        self.mood.asked.load(Ordering::SeqCst)
-    }
-
-    fn opened(&self) -> usize {
-        self.mood.opened.load(Ordering::SeqCst)
+    fn mood(&self) -> &Mood {
+        &self.mood
     }
 
     fn versions(&self) -> usize {
