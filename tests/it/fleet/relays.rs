@@ -12,6 +12,7 @@ use medmesh_tests::relayed::Relayed;
 use medmesh_tests::turn::{TurnProcess, call};
 use nix::sys::signal::Signal;
 
+use super::residency::near;
 use super::{eventually, sample};
 use crate::clinic::World;
 use crate::clinic::visit::{join, key};
@@ -21,13 +22,21 @@ const MEDIA: &str = "127.0.0.1:1024-60999";
 
 /// What a control node is told of a relay, to be asked after every second.
 pub(super) fn told_of(relay: &TurnProcess) -> Wishes {
-    let [udp, tcp] = relay.urls();
-    Wishes {
-        turn: Some(format!(
-            "probe_seconds = 1\n[[turn.external]]\nname = \"hospital\"\nregion = \"eu-central\"\n\
-             urls = [{udp:?}, {tcp:?}]\nsecrets_file = {:?}",
+    told_of_all(&[("hospital", "eu-central", relay)])
+}
+
+/// The same of several, each with its name and the region it stands in.
+fn told_of_all(relays: &[(&str, &str, &TurnProcess)]) -> Wishes {
+    let entry = |(name, region, relay): &(&str, &str, &TurnProcess)| {
+        let [udp, tcp] = relay.urls();
+        format!(
+            "\n[[turn.external]]\nname = {name:?}\nregion = {region:?}\nurls = [{udp:?}, {tcp:?}]\nsecrets_file = {:?}",
             relay.secrets_file()
-        )),
+        )
+    };
+    let entries: String = relays.iter().map(entry).collect();
+    Wishes {
+        turn: Some(format!("probe_seconds = 1{entries}")),
         ..Wishes::default()
     }
 }
@@ -229,5 +238,40 @@ async fn who_may_be_reached_is_taken_again_while_people_talk() {
     assert_eq!(allocated.permit(media).await, 0);
     drop(person);
     edge.stop().await;
+    world.node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everybody_is_told_first_of_the_relay_beside_their_own_edge() {
+    let media = [MEDIA.to_owned()];
+    let (here, there) = (TurnProcess::start(&media).await, TurnProcess::start(&media).await);
+    let world = World::with(&told_of_all(&[
+        ("here", "eu-central", &here),
+        ("there", "us-east", &there),
+    ]))
+    .await;
+    let fra = EdgeNode::start(&world.node, "fra-1", "eu-central").await;
+    let nyc = EdgeNode::start(&world.node, "nyc-1", "us-east").await;
+    let (clinician, patient, visit) = open_visit(&world).await;
+    // One visit, two people on two sides of an ocean: each has both relays, and theirs comes first.
+    let ways = [
+        (&patient, [(&fra, &here), (&nyc, &there)]),
+        (&clinician, [(&nyc, &there), (&fra, &here)]),
+    ];
+    for (person, [(own, first), (other, second)]) in ways {
+        eventually("both relays, the nearer one first", async || {
+            let wish = near(visit, own.id(), other.id());
+            let session = person.signaling_session(&wish).await.ok()?;
+            let placed = (session.edges.len() == 2).then_some(&session.edges)?;
+            assert_eq!(placed[0].id, own.id());
+            let offered: Vec<_> = session.ice_servers.iter().map(|server| &server.urls[0]).collect();
+            let [first, second] = [first, second].map(|relay| relay.urls()[0].clone());
+            // Until it was seen to serve, a relay is not handed out.
+            (offered.len() == 2).then(|| assert_eq!(offered, [&first, &second]))
+        })
+        .await;
+    }
+    fra.stop().await;
+    nyc.stop().await;
     world.node.stop().await;
 }

@@ -20,7 +20,7 @@ fn regions(names: &[&str]) -> ClinicUpdate {
 }
 
 /// Somebody much nearer to `near` than to `far`.
-fn near(visit: VisitId, near: EdgeId, far: EdgeId) -> SessionRequest {
+pub(super) fn near(visit: VisitId, near: EdgeId, far: EdgeId) -> SessionRequest {
     let probe = |edge_id, rtt_ms| EdgeProbe { edge_id, rtt_ms };
     SessionRequest {
         probes: vec![probe(near, 3.0), probe(far, 140.0)],
