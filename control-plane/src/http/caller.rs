@@ -15,8 +15,8 @@ use std::sync::Arc;
 use axum::extract::{FromRequestParts, Request};
 use axum::middleware::Next;
 use axum::response::Response;
-use axum_extra::extract::CookieJar;
-use http::header::{AUTHORIZATION, HeaderName, ORIGIN, SET_COOKIE};
+use axum_extra::extract::cookie::Cookie;
+use http::header::{AUTHORIZATION, COOKIE, HeaderName, ORIGIN, SET_COOKIE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method};
 use medmesh_api_types::session::{BACKGROUND, BACKGROUND_HEADER, CSRF_HEADER, SESSION_COOKIE};
@@ -308,9 +308,15 @@ fn is_safe(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
 
+/// The session's token, letter for letter as it was given out: in another spelling (percent-encoded) it is none.
 pub(super) fn cookie(headers: &HeaderMap) -> Option<SessionToken> {
-    let jar = CookieJar::from_headers(headers);
-    jar.get(SESSION_COOKIE)?.value().parse().ok()
+    let lines = headers
+        .get_all(COOKIE)
+        .iter()
+        .filter_map(|line| line.to_str().ok());
+    let sent = lines.flat_map(Cookie::split_parse).flatten();
+    let session = sent.filter(|cookie| cookie.name() == SESSION_COOKIE).last()?;
+    session.value().parse().ok()
 }
 
 fn check_csrf(headers: &HeaderMap, expected: &str) -> Result<(), ApiError> {
@@ -335,5 +341,38 @@ pub(super) fn check_origin(headers: &HeaderMap, allowed: &[String]) -> Result<()
         Ok(())
     } else {
         Err(ProblemCode::CsrfRefused.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_is_taken_letter_for_letter_and_no_other_way() {
+        let token = "A".repeat(43);
+        let sent = |lines: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append(COOKIE, HeaderValue::from_str(line).unwrap());
+            }
+            cookie(&headers).map(|token| token.expose().to_string())
+        };
+        let ours = format!("{SESSION_COOKIE}={token}");
+        assert_eq!(sent(&[&ours]).as_deref(), Some(token.as_str()));
+        assert_eq!(
+            sent(&["a=b", &format!("c=d; {ours}; e")]).as_deref(),
+            Some(token.as_str())
+        );
+        let spelled = format!("{SESSION_COOKIE}=%41{}", "A".repeat(42));
+        for other in [
+            &spelled,
+            "medmesh_session=A",
+            "",
+            &format!("{ours}A"),
+            &format!("x{ours}"),
+        ] {
+            assert_eq!(sent(&[other]), None, "{other}");
+        }
     }
 }
