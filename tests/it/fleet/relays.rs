@@ -6,14 +6,14 @@ use medmesh_api_types::clinic::ClinicUpdate;
 use medmesh_api_types::signaling::{IceServer, SignalingSession};
 use medmesh_base::VisitId;
 use medmesh_tests::control::Wishes;
-use medmesh_tests::edge::EdgeNode;
+use medmesh_tests::edge::{EdgeNode, operator};
 use medmesh_tests::participant::Participant;
 use medmesh_tests::relayed::Relayed;
 use medmesh_tests::turn::{TurnProcess, call};
 use nix::sys::signal::Signal;
 
 use super::residency::near;
-use super::{eventually, sample};
+use super::{eventually, linked, sample};
 use crate::clinic::World;
 use crate::clinic::visit::{join, key};
 
@@ -253,6 +253,8 @@ async fn everybody_is_told_first_of_the_relay_beside_their_own_edge() {
     let fra = EdgeNode::start(&world.node, "fra-1", "eu-central").await;
     let nyc = EdgeNode::start(&world.node, "nyc-1", "us-east").await;
     let (clinician, patient, visit) = open_visit(&world).await;
+    // Without a path between them nobody is placed at the second one.
+    linked(&operator(&world.node)).await;
     // One visit, two people on two sides of an ocean: each has both relays, and theirs comes first.
     let ways = [
         (&patient, [(&fra, &here), (&nyc, &there)]),
